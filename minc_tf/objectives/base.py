@@ -1,0 +1,239 @@
+"""What every objective has in common: checks, dtype, metrics, `attach`."""
+
+import keras
+from keras import ops
+
+PACKAGE = "minc_tf"
+
+
+class NamedScalars(list):
+    """The (empty) list of Keras metrics of a layer, callable for its scalars.
+
+    Keras reads `layer.metrics` as a list when it collects the metrics of a
+    model; here `objective.metrics()` also gives the named scalars.
+    """
+
+    def __init__(self, function):
+        """Wraps `function(loss=None) -> dict`."""
+        super().__init__()
+        self._function = function
+
+    def __call__(self, loss=None) -> dict:
+        """Returns the named scalars, those of the last step by default."""
+        return self._function(loss)
+
+
+class Objective(keras.layers.Layer):
+    """Base class of what is minimised: a layer from two embeddings to a loss.
+
+    A subclass implements `compute(z1, z2, training, sample_weight)`, with `z1`
+    and `z2` float32, and, where it has more to tell than the loss,
+    `scalars(loss)`. Statistics are float32 under every precision policy.
+
+    Args:
+        name: string, the layer's name.
+    """
+
+    #: Smallest batch for which the objective is defined.
+    minimum_batch = 1
+
+    def __init__(self, *, name: str | None = None):
+        """See the class."""
+        super().__init__(name=name, dtype="float32")
+        self._last_loss = None
+
+    def build(self, z1_shape, z2_shape=None):
+        """Creates the state; called with the shapes of the first batch."""
+        self._last_loss = self.add_weight(
+            name="last_loss",
+            shape=(),
+            initializer="zeros",
+            dtype="float32",
+            trainable=False,
+            autocast=False,
+        )
+
+    def call(self, z1, z2, training=None, sample_weight=None):
+        """Computes the loss of a batch of pairs.
+
+        Args:
+            z1: float tensor (B, d), embeddings of the first views.
+            z2: float tensor (B, d), embeddings of the second views, in the
+                same order.
+            training: bool; state (a second moment, say) is updated only if
+                true.
+            sample_weight: optional float tensor (B,), the weights of the
+                pairs; only their ratios matter. Objectives that compare the
+                images of a batch with each other refuse it.
+
+        Returns:
+            Scalar float32 tensor.
+
+        Raises:
+            ValueError: if the shapes are not (B, d) twice, or B is too small.
+        """
+        self._check_pair(z1, z2)
+        loss = self.compute(
+            ops.cast(z1, "float32"),
+            ops.cast(z2, "float32"),
+            training=bool(training),
+            sample_weight=sample_weight,
+        )
+        if training:
+            self._last_loss.assign(ops.stop_gradient(loss))
+        return loss
+
+    def compute(self, z1, z2, training, sample_weight):
+        """Returns the scalar loss of float32 embeddings; see `call`."""
+        raise TypeError(
+            f"{type(self).__name__} is abstract: use one of its subclasses."
+        )
+
+    def scalars(self, loss) -> dict:
+        """Returns named scalar tensors that describe a step with this loss."""
+        return {}
+
+    @property
+    def metrics(self) -> NamedScalars:
+        """The named scalars of the objective: `objective.metrics()`.
+
+        `metrics()` describes the last training step, `metrics(loss)` the step
+        that gave `loss`. Values are scalar float32 tensors.
+        """
+        return NamedScalars(self._named_scalars)
+
+    def _named_scalars(self, loss=None) -> dict:
+        if loss is None:
+            if not self.built:
+                raise ValueError(
+                    f"{self.name}.metrics(): no batch has been seen yet; call "
+                    "the objective on a pair of embeddings first."
+                )
+            loss = ops.convert_to_tensor(self._last_loss)
+        return self.scalars(ops.stop_gradient(loss))
+
+    def attach(self, z1, z2, weight: float = 1.0):
+        """Adds the objective to a model of your own, as an endpoint layer.
+
+        The returned tensors are `z1` and `z2` unchanged; that they pass
+        through here adds `weight * loss` to the model's losses, so that a
+        plain `compile` and `fit` trains it, beside any other loss.
+
+        Args:
+            z1: symbolic or eager float tensor (B, d).
+            z2: the same for the second views.
+            weight: float, factor of the loss.
+
+        Returns:
+            The pair `(z1, z2)`: use it as, or on the way to, a model output.
+
+        Example:
+
+        ```python
+        import keras, minc_tf
+
+        tower = keras.layers.Dense(8)
+        x1, x2 = keras.Input((16,)), keras.Input((16,))
+        z1, z2 = minc_tf.objectives.MINC(dim=8).attach(tower(x1), tower(x2))
+        model = keras.Model([x1, x2], [z1, z2])
+        model.compile(optimizer="adam")
+        ```
+        """
+        return Endpoint(self, weight=weight)(z1, z2)
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {"name": self.name}
+
+    def compute_output_shape(self, z1_shape, z2_shape=None):
+        """A scalar."""
+        return ()
+
+    def compute_output_spec(
+        self, z1, z2, training=None, sample_weight=None
+    ) -> keras.KerasTensor:
+        """A float32 scalar, after the checks of shapes."""
+        self._check_pair(z1, z2)
+        return keras.KerasTensor((), dtype="float32")
+
+    def _check_pair(self, z1, z2):
+        shape1, shape2 = tuple(z1.shape), tuple(z2.shape)
+        if len(shape1) != 2 or len(shape2) != 2:
+            raise ValueError(
+                f"{type(self).__name__}: z1 and z2 must have shape (batch, "
+                f"dim); received {shape1} and {shape2}."
+            )
+        unequal = [
+            a != b
+            for a, b in zip(shape1, shape2, strict=True)
+            if a is not None and b is not None
+        ]
+        if any(unequal):
+            raise ValueError(
+                f"{type(self).__name__}: z1 and z2 must have the same shape; "
+                f"received {shape1} and {shape2}."
+            )
+        batch = shape1[0]
+        if batch is not None and batch < self.minimum_batch:
+            raise ValueError(
+                f"{type(self).__name__}: needs a batch of at least "
+                f"{self.minimum_batch} pairs; received {batch}."
+            )
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class Endpoint(keras.layers.Layer):
+    """Passes two embeddings through and adds an objective to the losses.
+
+    Made by `Objective.attach`; see there.
+
+    Args:
+        objective: an `Objective`.
+        weight: float, factor of the loss.
+        name: string, the layer's name.
+    """
+
+    def __init__(
+        self, objective: Objective, weight: float = 1.0, name: str | None = None
+    ):
+        """See the class."""
+        # Without autocast the embeddings keep the dtype they came in.
+        super().__init__(name=name, dtype="float32", autocast=False)
+        self.objective = objective
+        self.weight = weight
+
+    def build(self, z1_shape, z2_shape):
+        """Builds the objective."""
+        if not self.objective.built:
+            self.objective.build(z1_shape, z2_shape)
+            self.objective.built = True
+
+    def call(self, z1, z2, training=None):
+        """Returns `(z1, z2)` and adds the loss of the pair."""
+        self.add_loss(self.weight * self.objective(z1, z2, training=training))
+        return z1, z2
+
+    def compute_output_spec(self, z1, z2, training=None):
+        """The inputs' own specs, after the objective's checks."""
+        self.objective.compute_output_spec(z1, z2)
+        return (
+            keras.KerasTensor(z1.shape, dtype=z1.dtype),
+            keras.KerasTensor(z2.shape, dtype=z2.dtype),
+        )
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {
+            "name": self.name,
+            "weight": self.weight,
+            "objective": keras.saving.serialize_keras_object(self.objective),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the endpoint with its objective."""
+        config = dict(config)
+        config["objective"] = keras.saving.deserialize_keras_object(
+            config["objective"]
+        )
+        return cls(**config)

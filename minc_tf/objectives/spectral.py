@@ -1,0 +1,104 @@
+"""The spectral contrastive loss, the baseline that MINC starts from."""
+
+import keras
+from keras import ops
+
+from minc_tf.objectives import replicas
+from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.minc import clip_norm
+
+
+def spectral_contrastive_loss(z1, z2):
+    """Spectral contrastive loss of a batch of pairs.
+
+    `-(2/B) sum_i z1_i.z2_i + 1/(B (B-1)) sum_{i != j} (z1_i.z2_j)^2`
+
+    The sum over all pairs is the inner product of the two views' second
+    moments, `sum_ij (z1_i.z2_j)^2 = <z1^T z1, z2^T z2>`, so no (B, B) matrix
+    is formed, and the negatives of all replicas cost two (d, d) sums.
+
+    Args:
+        z1: float tensor (B, d).
+        z2: float tensor (B, d).
+
+    Returns:
+        Scalar tensor.
+
+    Source: HaoChen et al. 2021, arXiv 2106.04156, eq. (6).
+    """
+    positives = ops.sum(z1 * z2, axis=-1)
+    local = ops.cast(ops.shape(z1)[0], z1.dtype)
+    batch = local * replicas.count()
+    # Divided by B before squares of B terms are summed: large norms fit.
+    moment1, moment2, squares = replicas.mean(
+        (
+            ops.matmul(ops.transpose(z1), z1 / local),
+            ops.matmul(ops.transpose(z2), z2 / local),
+            ops.mean(ops.square(positives)) / batch,
+        )
+    )
+    negatives = (ops.sum(moment1 * moment2) - squares) * batch / (batch - 1.0)
+    return negatives - 2.0 * ops.mean(positives)
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class SpectralContrastive(Objective):
+    """Spectral contrastive loss.
+
+    With `mu`, embeddings are clipped to norm `sqrt(mu)` and the loss is
+    divided by `mu`, as in the authors' code. With `mu=None` neither is done:
+    the form whose population value is `-J` of MINC.
+
+    Args:
+        mu: float, the largest squared norm of an embedding (1 on CIFAR, 10 on
+            ImageNet in the paper), or None.
+        name: string, the layer's name.
+
+    Raises:
+        ValueError: for `mu` that is not positive, or a batch of one pair.
+
+    Example:
+
+    ```python
+    import keras, minc_tf
+
+    objective = minc_tf.objectives.SpectralContrastive(mu=1.0)
+    z = keras.random.normal((32, 16), seed=0)
+    print(float(objective(z, z)))
+    ```
+
+    Source: HaoChen et al. 2021, "Provable guarantees for self-supervised deep
+    learning with spectral contrastive loss", arXiv 2106.04156.
+    """
+
+    minimum_batch = 2
+
+    def __init__(self, *, mu: float | None = 1.0, name: str | None = None):
+        """See the class."""
+        super().__init__(name=name)
+        if mu is not None and not mu > 0:
+            raise ValueError(
+                "SpectralContrastive: mu must be positive, or None; received "
+                f"{mu!r}."
+            )
+        self.mu = mu
+
+    def compute(self, z1, z2, training, sample_weight):
+        """Returns the loss of the clipped embeddings, divided by `mu`."""
+        if sample_weight is not None:
+            raise ValueError(
+                "SpectralContrastive: sample_weight is not supported, because "
+                "the images of a batch are compared with each other."
+            )
+        z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
+        loss = spectral_contrastive_loss(z1, z2)
+        return loss if self.mu is None else loss / self.mu
+
+    def scalars(self, loss) -> dict:
+        """Returns `chi2_information`, `J - 1` of the clipped embeddings."""
+        scale = 1.0 if self.mu is None else self.mu
+        return {"chi2_information": -loss * scale - 1.0}
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {**super().get_config(), "mu": self.mu}
