@@ -1,5 +1,39 @@
-"""Image representations from unlabelled images, on TensorFlow and Keras 3."""
+"""Image representations from unlabelled images, on TensorFlow and Keras 3.
 
-from minc_tf import objectives
+`objectives`, `models` and `optimizers` are imported at once, so that saved
+models find their classes; the sub-packages that pull in keras-cv, TensorFlow
+Datasets or SciPy are imported when they are first used.
+"""
 
-__all__ = ["objectives"]
+import importlib
+
+from minc_tf import models, objectives, optimizers
+from minc_tf.models import MINCModel, TwoViewModel
+
+_LAZY = (
+    "augment",
+    "data",
+    "diagnostics",
+    "evaluation",
+    "export",
+    "training",
+)
+
+__all__ = [
+    "MINCModel",
+    "TwoViewModel",
+    "models",
+    "objectives",
+    "optimizers",
+    *_LAZY,
+]
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return importlib.import_module(f"minc_tf.{name}")
+    raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted(__all__)

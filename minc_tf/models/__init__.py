@@ -1,0 +1,16 @@
+"""Encoders, heads and the models that train them."""
+
+from minc_tf.models.encoders import as_encoder, build_encoder
+from minc_tf.models.heads import mlp
+from minc_tf.models.resnet import resnet, small_resnet
+from minc_tf.models.two_view import MINCModel, TwoViewModel
+
+__all__ = [
+    "MINCModel",
+    "TwoViewModel",
+    "as_encoder",
+    "build_encoder",
+    "mlp",
+    "resnet",
+    "small_resnet",
+]

@@ -1,0 +1,150 @@
+"""Encoders by name, and any Keras model as an encoder."""
+
+import difflib
+import importlib
+import sys
+
+import keras
+from keras import layers
+
+from minc_tf.models.resnet import resnet, small_resnet
+
+#: Libraries whose models can be named, with what their models lack.
+_LIBRARIES = ("keras.applications", "keras_cv.models", "keras_hub.models")
+
+_OWN = {
+    "resnet18": lambda **kwargs: resnet(18, **kwargs),
+    "resnet34": lambda **kwargs: resnet(34, **kwargs),
+    "resnet50": lambda **kwargs: resnet(50, **kwargs),
+    "small_resnet": small_resnet,
+}
+
+
+def build_encoder(
+    name: str | keras.Model, image_shape: tuple[int, int, int], **kwargs
+) -> keras.Model:
+    """Builds an encoder by name.
+
+    Args:
+        name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"small_resnet"`; the
+            dotted name of a model of keras.applications, keras_cv.models or
+            keras_hub.models (`"keras.applications.EfficientNetB0"`), with
+            random weights and its own preprocessing of pixels; or a Keras
+            model.
+        image_shape: (height, width, channels) of the images.
+        **kwargs: further arguments of the builder (`width=2`, `stem="cifar"`).
+
+    Returns:
+        A Keras model from images (B, H, W, C), values 0 to 255, to features
+        (B, F).
+
+    Raises:
+        ValueError: for an unknown name (the nearest is given).
+        ImportError: if the library of the name is not installed.
+
+    Example:
+
+    ```python
+    import minc_tf
+
+    encoder = minc_tf.models.build_encoder(
+        "resnet18", (32, 32, 3), stem="cifar"
+    )
+    ```
+    """
+    image_shape = tuple(image_shape)
+    if isinstance(name, keras.Model):
+        return as_encoder(name, image_shape)
+    if name in _OWN:
+        return _OWN[name](image_shape=image_shape, **kwargs)
+    library, _, attribute = name.rpartition(".")
+    if library not in _LIBRARIES:
+        near = difflib.get_close_matches(name, _OWN, n=1)
+        raise ValueError(
+            f"build_encoder: unknown encoder {name!r}; "
+            + (f"did you mean {near[0]!r}? " if near else "")
+            + f"Known are {', '.join(_OWN)} and dotted names in "
+            f"{', '.join(_LIBRARIES)}."
+        )
+    try:
+        module = importlib.import_module(library)
+    except ImportError as error:
+        raise ImportError(
+            f"build_encoder: {name!r} needs {library.split('.')[0]!r}, which "
+            "is not installed."
+        ) from error
+    builder = getattr(module, attribute, None)
+    if builder is None:
+        near = difflib.get_close_matches(attribute, dir(module), n=1)
+        raise ValueError(
+            f"build_encoder: {library} has no model {attribute!r}"
+            + (f"; did you mean {near[0]!r}?" if near else ".")
+        )
+    if library == "keras.applications":
+        return _application(builder, attribute, image_shape, kwargs)
+    if library == "keras_cv.models":
+        kwargs = {"include_rescaling": True, **kwargs}
+        return as_encoder(builder(input_shape=image_shape, **kwargs))
+    return as_encoder(builder(image_shape=image_shape, **kwargs), image_shape)
+
+
+def as_encoder(
+    model: keras.Model, image_shape: tuple[int, int, int] | None = None
+) -> keras.Model:
+    """Makes an encoder of a Keras model: features (B, F) from images.
+
+    Args:
+        model: a model from images to features (B, F), or to feature maps
+            (B, h, w, F), which are averaged. It sees pixels of 0 to 255.
+        image_shape: (height, width, channels); needed if the model is not
+            built.
+
+    Returns:
+        `model` itself if it gives features already, else a model around it.
+
+    Raises:
+        ValueError: if the output is neither, or the image shape is unknown.
+
+    Example:
+
+    ```python
+    import keras, minc_tf
+
+    maps = keras.Sequential(
+        [keras.Input((16, 16, 3)), keras.layers.Conv2D(8, 3)]
+    )
+    encoder = minc_tf.models.as_encoder(maps)
+    print(encoder.output_shape)  # (None, 8)
+    ```
+    """
+    if image_shape is None:
+        if not (model.built and isinstance(model.inputs, list)):
+            raise ValueError(
+                "as_encoder: image_shape=(height, width, channels) is needed "
+                f"for {model.name!r}, which is not built."
+            )
+        image_shape = tuple(model.inputs[0].shape[1:])
+    images = keras.Input(image_shape, name="images")
+    outputs = model(images)
+    rank = len(outputs.shape) if hasattr(outputs, "shape") else None
+    if rank == 2:
+        return model
+    if rank != 4:
+        found = rank and tuple(outputs.shape)
+        raise ValueError(
+            "as_encoder: the model must give one tensor, (batch, dim) or "
+            f"(batch, height, width, dim); {model.name!r} gives "
+            f"{found or type(outputs).__name__}."
+        )
+    features = layers.GlobalAveragePooling2D(dtype="float32", name="features")
+    return keras.Model(images, features(outputs), name=model.name)
+
+
+def _application(builder, attribute, image_shape, kwargs):
+    """A model of keras.applications behind its own preprocessing."""
+    kwargs = {"include_top": False, "weights": None, "pooling": "avg", **kwargs}
+    network = builder(input_shape=image_shape, **kwargs)
+    preprocess = sys.modules[builder.__module__].preprocess_input
+    images = keras.Input(image_shape, name="images")
+    features = network(preprocess(images))
+    return keras.Model(images, features, name=attribute.lower())

@@ -1,0 +1,168 @@
+"""The train and test step of `TwoViewModel` on TensorFlow.
+
+A thin shell around the model's `step_loss`: gradient tape, micro-batches,
+optimizer, target update, logs.
+"""
+
+import tensorflow as tf
+
+from minc_tf.objectives import replicas
+
+
+def train_step(model, data) -> dict:
+    """One step of training.
+
+    Args:
+        model: a `TwoViewModel`.
+        data: `(view1, view2)`, images (B, H, W, C).
+
+    Returns:
+        dict of the running metrics, by name.
+    """
+    view1, view2 = _unpack(model, data)
+    variables = model.trainable_variables
+    if model.micro_batches == 1:
+        with tf.GradientTape() as tape:
+            loss = model.step_loss(view1, view2, training=True)
+            scaled = _scale(model, loss)
+        gradients = tape.gradient(scaled, variables)
+    else:
+        loss, gradients = _cached_gradients(model, view1, view2, variables)
+    model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+    model.update_target()
+    return model.update_metrics(loss)
+
+
+def test_step(model, data) -> dict:
+    """The loss and metrics of one batch, nothing updated."""
+    view1, view2 = _unpack(model, data)
+    return model.update_metrics(model.step_loss(view1, view2, training=False))
+
+
+def _unpack(model, data):
+    """The two views of a batch, however `fit` was given them."""
+    if isinstance(data, (tuple, list)):
+        data = tuple(part for part in data if part is not None)
+        if len(data) == 1 and isinstance(data[0], (tuple, list)):
+            data = tuple(data[0])
+    if not isinstance(data, tuple) or len(data) != 2:
+        received = (
+            f"{len(data)} parts"
+            if isinstance(data, (tuple, dict))
+            else type(data).__name__
+        )
+        raise ValueError(
+            "TwoViewModel: a batch must be (view1, view2), two tensors of "
+            f"images; received {received}."
+        )
+    view1, view2 = data
+    if view1.shape.rank != view2.shape.rank or not (
+        view1.shape.is_compatible_with(view2.shape)
+    ):
+        raise ValueError(
+            "TwoViewModel: both views must have the same shape; received "
+            f"{tuple(view1.shape)} and {tuple(view2.shape)}."
+        )
+    if not model.built:
+        model.build((None, *view1.shape[1:]))
+    return view1, view2
+
+
+def _scale(model, loss):
+    """The loss to differentiate: Keras sums gradients over replicas."""
+    return model.optimizer.scale_loss(loss / replicas.count())
+
+
+def _cached_gradients(model, view1, view2, variables):
+    """Loss and gradients of a batch that passes in `micro_batches` parts.
+
+    Gradient caching: embed all parts without a tape, differentiate the
+    objective with respect to the embeddings, then propagate part by part.
+    """
+    count = model.micro_batches
+    batch = view1.shape[0]
+    if batch is not None and batch % count:
+        raise ValueError(
+            f"TwoViewModel: micro_batches={count} does not divide the batch "
+            f"of {batch}; use a multiple of {count}, and drop_remainder=True."
+        )
+    parts = [
+        tf.concat(pair, axis=0)
+        for pair in zip(
+            tf.split(view1, count), tf.split(view2, count), strict=True
+        )
+    ]
+
+    # Both passes must see the same dropout masks, and the moving statistics
+    # must move once.
+    states = _online_states(model)
+    before = [tf.identity(state) for state in states]
+    outputs, targets = [], []
+    for images in parts:
+        output, embedding = model.embed_online(images, training=True)
+        outputs.append(output)
+        targets.append(model.embed_target(images, embedding, training=True))
+    for state, value in zip(states, before, strict=True):
+        state.assign(value)
+
+    outputs = _join(outputs)
+    targets = _join(targets)
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        loss = model.pair_loss(outputs, targets, training=True)
+        scaled = _scale(model, loss)
+    own = model.objective.trainable_variables
+    cached, own_gradients = tape.gradient(
+        scaled, [outputs, own], unconnected_gradients="zero"
+    )
+    cached = _part(cached, count)
+
+    extra = 0.0
+    online = [v for p in model.online_layers for v in p.trainable_variables]
+    gradients = [tf.zeros(v.shape, v.dtype) for v in online]
+    for images, gradient in zip(parts, cached, strict=True):
+        # One part at a time: that is what bounds the memory.
+        with tf.control_dependencies(gradients):
+            images = tf.identity(images)
+        with tf.GradientTape() as tape:
+            output, _ = model.embed_online(images, training=True)
+            output = tf.cast(output, gradient.dtype)
+            # The layers' own losses are means over a batch, or its constants.
+            losses = model.layer_losses() / count
+            propagated = tf.reduce_sum(output * tf.stop_gradient(gradient))
+            propagated += _scale(model, losses)
+        extra += losses
+        new = tape.gradient(propagated, online, unconnected_gradients="zero")
+        gradients = [a + b for a, b in zip(gradients, new, strict=True)]
+    by_variable = dict(
+        zip(map(id, (*online, *own)), (*gradients, *own_gradients), strict=True)
+    )
+    return loss + extra, [by_variable[id(v)] for v in variables]
+
+
+def _online_states(model):
+    """Moving statistics and random generators of the online layers."""
+    return [
+        variable
+        for part in model.online_layers
+        for variable in part.variables
+        if not variable.trainable
+    ]
+
+
+def _join(parts):
+    """Parts of [first views, second views] -> one batch of that layout."""
+    halves = [tf.split(part, 2) for part in parts]
+    first, second = zip(*halves, strict=True)
+    return tf.concat([*first, *second], axis=0)
+
+
+def _part(batch, count):
+    """The inverse of `_join`."""
+    first, second = tf.split(batch, 2)
+    return [
+        tf.concat(pair, axis=0)
+        for pair in zip(
+            tf.split(first, count), tf.split(second, count), strict=True
+        )
+    ]

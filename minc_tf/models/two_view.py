@@ -1,0 +1,437 @@
+"""The one model class: an encoder and heads, trained on two views."""
+
+import keras
+from keras import ops
+
+from minc_tf.objectives import MINC, Objective
+
+_PACKAGE = "minc_tf"
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class TwoViewModel(keras.Model):
+    """Trains an encoder on pairs of views of the same image.
+
+    `fit` takes batches `(view1, view2)` of images (B, H, W, C), values 0 to
+    255. A step embeds both views in one pass (batch statistics are taken over
+    both) and minimises `objective(z1, z2)`, `z = projector(encoder(view))`.
+
+    With a `predictor` or a target network the two directions are taken
+    together: `objective` receives the predictions of both views, (2B, d), and
+    as its second argument the other view's target, without gradient.
+
+    Args:
+        encoder: Keras model from images to features (B, F).
+        projector: Keras model or layer from features to embeddings (B, d).
+        objective: `minc_tf.objectives.Objective`.
+        predictor: optional Keras model or layer from embeddings to
+            predictions of the targets (B, d).
+        target_momentum: None: targets come from the encoder itself. A float
+            in [0, 1], or a `keras.optimizers.schedules` schedule of the
+            optimizer's step: targets come from a copy of encoder and
+            projector whose trainable weights follow as
+            `target <- m target + (1 - m) online` after each step. The copy
+            normalises with its own batch statistics.
+        micro_batches: int k; the batch goes through the network in k parts,
+            so that one fits that otherwise would not. The gradient is that of
+            the whole batch for every objective (the embeddings' gradient is
+            computed on the whole batch, then propagated part by part, at the
+            price of one more forward pass); only batch normalisation sees
+            its part alone.
+        name: string, the model's name.
+
+    Raises:
+        TypeError: if `objective` is not an `Objective`.
+        ValueError: for `micro_batches` or `target_momentum` out of range.
+
+    Example:
+
+    ```python
+    import keras, minc_tf
+
+    encoder = minc_tf.models.small_resnet(filters=(8, 16))
+    projector = minc_tf.models.mlp(16, (32, 8))
+    model = minc_tf.TwoViewModel(
+        encoder, projector, minc_tf.objectives.SpectralContrastive()
+    )
+    model.compile(optimizer=keras.optimizers.AdamW(1e-3))
+    view1 = keras.random.uniform((16, 32, 32, 3), 0, 255, seed=0)
+    model.fit(view1, view1[:, :, ::-1], batch_size=8, verbose=0)
+    embeddings = model.predict(view1, verbose=0)  # (16, 8)
+    ```
+
+    Source: micro-batches are gradient caching, Gao et al. 2021,
+    arXiv 2101.06983; target networks, Grill et al. 2020, arXiv 2006.07733.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        projector: keras.Layer,
+        objective: Objective,
+        predictor: keras.Layer | None = None,
+        target_momentum=None,
+        micro_batches: int = 1,
+        name: str | None = None,
+    ):
+        """See the class."""
+        super().__init__(name=name)
+        if not isinstance(objective, Objective):
+            raise TypeError(
+                "TwoViewModel: objective must be a minc_tf.objectives "
+                f"objective; received {type(objective).__name__}."
+            )
+        if not isinstance(micro_batches, int) or micro_batches < 1:
+            raise ValueError(
+                "TwoViewModel: micro_batches must be a positive int; received "
+                f"{micro_batches!r}."
+            )
+        if isinstance(target_momentum, (int, float)) and not (
+            0.0 <= target_momentum <= 1.0
+        ):
+            raise ValueError(
+                "TwoViewModel: target_momentum must be in [0, 1], a schedule, "
+                f"or None; received {target_momentum!r}."
+            )
+        self.encoder = encoder
+        self.projector = projector
+        self.objective = objective
+        self.predictor = predictor
+        self.target_momentum = target_momentum
+        self.micro_batches = micro_batches
+        self.target_encoder = self.target_projector = None
+        if target_momentum is not None:
+            self.target_encoder = _copy(encoder)
+            self.target_projector = _copy(projector)
+        self._trackers = []
+        if encoder.built and isinstance(encoder.inputs, list):
+            self.build(encoder.inputs[0].shape)
+
+    def build(self, input_shape):
+        """Creates all state for images of shape (B, H, W, C)."""
+        if self.built:
+            return
+        images = keras.KerasTensor(input_shape)
+        features = self.encoder(images)
+        if len(features.shape) != 2:
+            raise ValueError(
+                "TwoViewModel: encoder must give features (batch, dim); "
+                f"received an encoder with output {tuple(features.shape)}. "
+                "Pass it through minc_tf.models.as_encoder."
+            )
+        embeddings = self.projector(features)
+        predictions = embeddings
+        if self.predictor is not None:
+            predictions = self.predictor(embeddings)
+        self.objective(predictions, embeddings)
+        if self.target_encoder is not None:
+            self.target_projector(self.target_encoder(images))
+            self._start_target()
+        names = ["loss", *self.objective.metrics(0.0)]
+        self._trackers = [keras.metrics.Mean(name=name) for name in names]
+        self.built = True
+
+    def call(self, images, training=False):
+        """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d)."""
+        features = self.encoder(images, training=training)
+        return self.projector(features, training=training)
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: a Keras optimizer, or its name.
+            **kwargs: `jit_compile`, `steps_per_execution`, `run_eagerly` and
+                `auto_scale_loss` of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a loss or metrics (the objective has its own), and
+                for `gradient_accumulation_steps` in the optimizer.
+        """
+        given = [
+            key
+            for key in ("loss", "loss_weights", "metrics", "weighted_metrics")
+            if kwargs.get(key) is not None
+        ]
+        if given:
+            raise ValueError(
+                f"TwoViewModel.compile: {given[0]} cannot be given; the loss "
+                "and its metrics are those of the objective."
+            )
+        super().compile(optimizer=optimizer, **kwargs)
+        if getattr(self.optimizer, "gradient_accumulation_steps", None):
+            raise ValueError(
+                "TwoViewModel.compile: the optimizer has "
+                "gradient_accumulation_steps="
+                f"{self.optimizer.gradient_accumulation_steps}, which would "
+                "compute statistics over parts of a batch; pass "
+                "micro_batches to the model instead."
+            )
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model and creates the optimizer's variables."""
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    @property
+    def metrics(self):
+        """The running means of the loss and of the objective's scalars."""
+        return list(self._trackers)
+
+    @property
+    def online_layers(self) -> list:
+        """The layers that a gradient reaches, in the order of the data."""
+        layers = [self.encoder, self.projector, self.predictor]
+        return [layer for layer in layers if layer is not None]
+
+    @property
+    def compares_outputs(self) -> bool:
+        """Whether the objective sees the two embeddings themselves.
+
+        Otherwise it sees predictions and targets.
+        """
+        return self.predictor is None and self.target_encoder is None
+
+    def embed_online(self, images, training):
+        """Predictions (or embeddings), and targets if the encoder gives them.
+
+        Args:
+            images: tensor (2b, H, W, C): b first views, then b second views.
+            training: bool.
+
+        Returns:
+            (outputs, embeddings): tensors (2b, d); without a predictor they
+            are the same.
+        """
+        embeddings = self(images, training=training)
+        if self.predictor is None:
+            return embeddings, embeddings
+        return self.predictor(embeddings, training=training), embeddings
+
+    def embed_target(self, images, embeddings, training):
+        """Targets (2b, d), without gradient; see `embed_online`."""
+        if self.target_encoder is not None:
+            embeddings = self.target_projector(
+                self.target_encoder(images, training=training),
+                training=training,
+            )
+        return ops.stop_gradient(embeddings)
+
+    def pair_loss(self, outputs, targets, training):
+        """The objective on a whole batch.
+
+        Args:
+            outputs: tensor (2B, d) from `embed_online`, first views first.
+            targets: tensor (2B, d) from `embed_target`; unused where
+                `compares_outputs`.
+            training: bool.
+
+        Returns:
+            Scalar float32 tensor.
+        """
+        output1, output2 = ops.split(outputs, 2, axis=0)
+        if self.compares_outputs:
+            return self.objective(output1, output2, training=training)
+        target1, target2 = ops.split(targets, 2, axis=0)
+        return self.objective(
+            outputs, ops.concatenate([target2, target1]), training=training
+        )
+
+    def step_loss(self, view1, view2, training):
+        """The loss of a batch of views, with every side effect of a step.
+
+        This is the body that each backend's step differentiates.
+
+        Args:
+            view1: images (B, H, W, C).
+            view2: images (B, H, W, C).
+            training: bool.
+
+        Returns:
+            Scalar float32 tensor; losses of the layers (regularisers) are
+            added to the objective.
+        """
+        images = ops.concatenate([view1, view2])
+        outputs, embeddings = self.embed_online(images, training)
+        extra = self.layer_losses()
+        targets = self.embed_target(images, embeddings, training)
+        return self.pair_loss(outputs, targets, training) + extra
+
+    def layer_losses(self):
+        """Sum of the losses that the online layers added or carry."""
+        losses = [loss for part in self.online_layers for loss in part.losses]
+        return sum((ops.cast(loss, "float32") for loss in losses), 0.0)
+
+    def update_target(self):
+        """Moves the target's trainable weights towards the online ones."""
+        if self.target_encoder is None:
+            return
+        momentum = self.target_momentum
+        if callable(momentum):
+            momentum = momentum(self.optimizer.iterations)
+        for target, online in self._target_pairs():
+            kept = ops.cast(momentum, target.dtype)
+            old, new = ops.convert_to_tensor(target), online.value
+            target.assign(kept * old + (1.0 - kept) * ops.cast(new, old.dtype))
+
+    def update_metrics(self, loss) -> dict:
+        """Adds a step to the running means; returns their values by name."""
+        loss = ops.stop_gradient(loss)
+        values = {"loss": loss, **self.objective.metrics(loss)}
+        for tracker in self._trackers:
+            tracker.update_state(values[tracker.name])
+        return {tracker.name: tracker.result() for tracker in self._trackers}
+
+    def _target_pairs(self):
+        copies = (self.target_encoder, self.target_projector)
+        sources = (self.encoder, self.projector)
+        for copy, source in zip(copies, sources, strict=True):
+            # Frozen layers of the encoder stay what they were copied as.
+            yield from (
+                (c, s)
+                for c, s in zip(copy.weights, source.weights, strict=True)
+                if s.trainable
+            )
+
+    def _start_target(self):
+        """Starts the target as a copy that no optimizer touches."""
+        self.target_encoder.set_weights(self.encoder.get_weights())
+        self.target_projector.set_weights(self.projector.get_weights())
+        # A layer with trainable=False would run BN in inference mode, so
+        # the flag is taken from its variables instead.
+        for copy in (self.target_encoder, self.target_projector):
+            for variable in copy.trainable_variables:
+                variable.trainable = False
+
+    def train_step(self, *args):
+        """One step of the backend in use; see `models/tensorflow_step.py`."""
+        return _step_module().train_step(self, *args)
+
+    def test_step(self, *args):
+        """The loss and metrics of a batch, nothing updated."""
+        return _step_module().test_step(self, *args)
+
+    def save_own_variables(self, store):
+        """Adds the states of the random generators, which Keras leaves out."""
+        super().save_own_variables(store)
+        for i, state in enumerate(self._random_states()):
+            store[f"random_state_{i}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        """Restores what `save_own_variables` saved."""
+        saved = {key: store[key] for key in store.keys()}  # noqa: SIM118
+        random = [k for k in saved if k.startswith("random_state_")]
+        states = {key: saved.pop(key) for key in random}
+        super().load_own_variables(saved)
+        for i, state in enumerate(self._random_states()):
+            if f"random_state_{i}" in states:
+                state.assign(states[f"random_state_{i}"][()])
+
+    def _random_states(self):
+        known = {id(v) for v in (*self.weights, *self.metrics_variables)}
+        return [v for v in self.variables if id(v) not in known]
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        serialize = keras.saving.serialize_keras_object
+        return {
+            "name": self.name,
+            "encoder": serialize(self.encoder),
+            "projector": serialize(self.projector),
+            "objective": serialize(self.objective),
+            "predictor": serialize(self.predictor),
+            "target_momentum": serialize(self.target_momentum),
+            "micro_batches": self.micro_batches,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the model with its parts."""
+        parts = ("encoder", "projector", "objective", "predictor")
+        config = dict(config)
+        for key in (*parts, "target_momentum"):
+            config[key] = keras.saving.deserialize_keras_object(config[key])
+        return cls(**config)
+
+
+@keras.saving.register_keras_serializable(package=_PACKAGE)
+class MINCModel(TwoViewModel):
+    """A `TwoViewModel` whose objective is MINC unless another is given.
+
+    Args:
+        encoder: Keras model from images to features (B, F).
+        projector: Keras model from features to embeddings (B, d).
+        objective: an objective; by default `MINC(dim=d)`.
+        predictor: see `TwoViewModel`.
+        target_momentum: see `TwoViewModel`.
+        micro_batches: see `TwoViewModel`.
+        name: string, the model's name.
+
+    Raises:
+        ValueError: if no objective is given and the projector's output
+            dimension is not known yet.
+
+    Example:
+
+    ```python
+    import keras, minc_tf
+
+    encoder = minc_tf.models.small_resnet(filters=(8, 16))
+    projector = minc_tf.models.mlp(16, (32, 8))
+    model = minc_tf.MINCModel(encoder, projector)
+    model.compile(optimizer=keras.optimizers.AdamW(1e-3))
+    view1 = keras.random.uniform((16, 32, 32, 3), 0, 255, seed=0)
+    model.fit(view1, view1[:, :, ::-1], batch_size=8, verbose=0)
+    print(model.objective.eigenvalues())
+    ```
+
+    Source: Guo et al., arXiv 2504.16667.
+    """
+
+    def __init__(
+        self,
+        encoder: keras.Model,
+        projector: keras.Layer,
+        objective: Objective | None = None,
+        predictor: keras.Layer | None = None,
+        target_momentum=None,
+        micro_batches: int = 1,
+        name: str | None = None,
+    ):
+        """See the class."""
+        if objective is None:
+            shape = getattr(projector, "output_shape", None)
+            if not isinstance(shape, tuple) or not isinstance(shape[-1], int):
+                raise ValueError(
+                    "MINCModel: the projector's output dimension is not known "
+                    "before it is built; pass objective=MINC(dim=...)."
+                )
+            objective = MINC(dim=shape[-1])
+        super().__init__(
+            encoder,
+            projector,
+            objective,
+            predictor=predictor,
+            target_momentum=target_momentum,
+            micro_batches=micro_batches,
+            name=name,
+        )
+
+
+def _copy(layer):
+    """A layer of the same configuration, with weights of its own."""
+    return type(layer).from_config(layer.get_config())
+
+
+def _step_module():
+    """The module that holds the train step of the backend in use."""
+    if keras.backend.backend() == "tensorflow":
+        from minc_tf.models import tensorflow_step
+
+        return tensorflow_step
+    raise ValueError(
+        "TwoViewModel trains on Keras's TensorFlow backend; the backend is "
+        f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
+    )
