@@ -128,8 +128,7 @@ class AugmentationGraph:
             )
         if not concentration > 0.0:
             raise ValueError(
-                "`concentration` must be a positive float. Received: "
-                f"{concentration}"
+                f"`concentration` must be positive. Received: {concentration}"
             )
         rng = np.random.default_rng(seed)
         state_class = np.arange(num_states) % num_classes
@@ -153,10 +152,7 @@ class AugmentationGraph:
 
     @functools.cached_property
     def joint(self) -> np.ndarray:
-        """Array `(states, states)`, symmetric: `p(x, x')` of a positive pair.
-
-        `sum_image p(image) p(x | image) p(x' | image)`.
-        """
+        """Array `(states, states)`: `p(x, x')` of positive pairs, symmetric."""
         half = np.sqrt(self.image_probabilities)[:, None]
         half = half * self.view_probabilities
         return _frozen(half.T @ half)
@@ -199,13 +195,10 @@ class AugmentationGraph:
         return _frozen(np.clip(values, 0.0, 1.0)), _frozen(functions)
 
     def optimal_objective(self, dim: int) -> float:
-        """Largest value of `objective` that `dim` coordinates can reach.
+        """Largest `objective` of `dim` coordinates: `sum lambda_i^2`, i <= dim.
 
         Args:
             dim: int, from 1 to `num_states`.
-
-        Returns:
-            float, `sum_{i <= dim} lambda_i^2`.
 
         Raises:
             ValueError: If `dim` is out of its range.
@@ -288,9 +281,6 @@ class AugmentationGraph:
 
         Args:
             embedding: array of shape `(states, dim)`, `phi(x)` in row x.
-
-        Returns:
-            float, at most `optimal_objective(dim)`.
 
         Raises:
             ValueError: If `embedding` has the wrong shape or is not finite.

@@ -1,0 +1,29 @@
+"""Evaluation of frozen features: kNN, linear probe and ridge classifier."""
+
+from minc_tf.evaluation.evaluate import evaluate_savedmodel
+from minc_tf.evaluation.features import (
+    SavedEncoder,
+    encoder_function,
+    extract,
+    load_savedmodel,
+    raw_pixels,
+)
+from minc_tf.evaluation.knn import knn_accuracy, knn_predict
+from minc_tf.evaluation.linear import LinearProbe, linear_accuracy
+from minc_tf.evaluation.monitor import KNNMonitor
+from minc_tf.evaluation.ridge import ridge_accuracy
+
+__all__ = [
+    "KNNMonitor",
+    "LinearProbe",
+    "SavedEncoder",
+    "encoder_function",
+    "evaluate_savedmodel",
+    "extract",
+    "knn_accuracy",
+    "knn_predict",
+    "linear_accuracy",
+    "load_savedmodel",
+    "raw_pixels",
+    "ridge_accuracy",
+]

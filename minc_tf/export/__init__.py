@@ -1,0 +1,11 @@
+"""SavedModels: the encoder and projector as TensorFlow Serving takes them."""
+
+from minc_tf.export.savedmodel import export_savedmodel, read_manifest
+from minc_tf.export.versions import find_version, latest_version
+
+__all__ = [
+    "export_savedmodel",
+    "find_version",
+    "latest_version",
+    "read_manifest",
+]

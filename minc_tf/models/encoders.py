@@ -43,7 +43,6 @@ def build_encoder(
         ImportError: if the library of the name is not installed.
 
     Example:
-
     ```python
     import minc_tf
 
@@ -106,7 +105,6 @@ def as_encoder(
         ValueError: if the output is neither, or the image shape is unknown.
 
     Example:
-
     ```python
     import keras, minc_tf
 

@@ -42,7 +42,6 @@ def mlp(
         ValueError: for an unknown `norm` or no widths.
 
     Example:
-
     ```python
     import minc_tf
 

@@ -44,13 +44,10 @@ def resnet(
         ValueError: for an argument without meaning.
 
     Example:
-
     ```python
     import minc_tf
 
-    encoder = minc_tf.models.resnet(
-        18, image_shape=(32, 32, 3), stem="cifar"
-    )
+    encoder = minc_tf.models.resnet(18, image_shape=(32, 32, 3), stem="cifar")
     print(encoder.output_shape)
     ```
 
@@ -122,7 +119,6 @@ def small_resnet(
         float32 features (B, filters[-1]).
 
     Example:
-
     ```python
     import minc_tf
 

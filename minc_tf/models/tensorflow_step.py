@@ -29,7 +29,7 @@ def train_step(model, data) -> dict:
     else:
         loss, gradients = _cached_gradients(model, view1, view2, variables)
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-    model.update_target()
+    model.finish_step()
     return model.update_metrics(loss)
 
 

@@ -28,7 +28,7 @@ class TwoViewModel(keras.Model):
             predictions of the targets (B, d).
         target_momentum: None: targets come from the encoder itself. A float
             in [0, 1], or a `keras.optimizers.schedules` schedule of the
-            optimizer's step: targets come from a copy of encoder and
+            step: targets come from a copy of encoder and
             projector whose trainable weights follow as
             `target <- m target + (1 - m) online` after each step. The copy
             normalises with its own batch statistics.
@@ -40,12 +40,14 @@ class TwoViewModel(keras.Model):
             its part alone.
         name: string, the model's name.
 
+    Attributes:
+        steps: int32 variable, the number of training steps taken.
+
     Raises:
         TypeError: if `objective` is not an `Objective`.
         ValueError: for `micro_batches` or `target_momentum` out of range.
 
     Example:
-
     ```python
     import keras, minc_tf
 
@@ -129,6 +131,14 @@ class TwoViewModel(keras.Model):
             self._start_target()
         names = ["loss", *self.objective.metrics(0.0)]
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
+        # The optimizer does not count steps that float16 overflow skips.
+        self.steps = self.add_weight(
+            name="steps",
+            shape=(),
+            initializer="zeros",
+            dtype="int32",
+            trainable=False,
+        )
         self.built = True
 
     def call(self, images, training=False):
@@ -264,13 +274,14 @@ class TwoViewModel(keras.Model):
         losses = [loss for part in self.online_layers for loss in part.losses]
         return sum((ops.cast(loss, "float32") for loss in losses), 0.0)
 
-    def update_target(self):
-        """Moves the target's trainable weights towards the online ones."""
+    def finish_step(self):
+        """Counts the step and moves the target towards the online weights."""
+        self.steps.assign_add(1)
         if self.target_encoder is None:
             return
         momentum = self.target_momentum
         if callable(momentum):
-            momentum = momentum(self.optimizer.iterations)
+            momentum = momentum(self.steps - 1)
         for target, online in self._target_pairs():
             kept = ops.cast(momentum, target.dtype)
             old, new = ops.convert_to_tensor(target), online.value
@@ -374,7 +385,6 @@ class MINCModel(TwoViewModel):
             dimension is not known yet.
 
     Example:
-
     ```python
     import keras, minc_tf
 

@@ -128,7 +128,6 @@ class Objective(keras.layers.Layer):
             The pair `(z1, z2)`: use it as, or on the way to, a model output.
 
         Example:
-
         ```python
         import keras, minc_tf
 

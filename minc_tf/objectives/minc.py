@@ -175,7 +175,6 @@ class MINC(Objective):
             (B, dim), or for two embeddings of different shapes.
 
     Example:
-
     ```python
     import keras, minc_tf
 
@@ -276,7 +275,9 @@ class MINC(Objective):
         finite = ops.all(ops.isfinite(moment))
         updated = ops.where(finite, updated, found)
         self.second_moment.assign(
-            ops.where(finite, updated, ops.convert_to_tensor(self.second_moment))
+            ops.where(
+                finite, updated, ops.convert_to_tensor(self.second_moment)
+            )
         )
         self._initialized.assign(
             ops.where(finite, 1.0, ops.convert_to_tensor(self._initialized))

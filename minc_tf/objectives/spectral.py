@@ -58,7 +58,6 @@ class SpectralContrastive(Objective):
         ValueError: for `mu` that is not positive, or a batch of one pair.
 
     Example:
-
     ```python
     import keras, minc_tf
 

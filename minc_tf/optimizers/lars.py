@@ -37,7 +37,6 @@ class LARS(keras.optimizers.Optimizer):
         ValueError: for an argument out of range.
 
     Example:
-
     ```python
     import minc_tf
 

@@ -21,7 +21,6 @@ def warmup_cosine(
         ValueError: if `warmup_steps` is not in [0, steps).
 
     Example:
-
     ```python
     import minc_tf
 

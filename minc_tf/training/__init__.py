@@ -1,0 +1,23 @@
+"""Runs: settings, training, checkpoints. Needs the TensorFlow backend."""
+
+from minc_tf.training.callbacks import (
+    AtomicCheckpoint,
+    MetricsCSV,
+    Progress,
+    StopOnNonFinite,
+    Throughput,
+)
+from minc_tf.training.config import default_config, load_recipe
+from minc_tf.training.run import load_run, run
+
+__all__ = [
+    "AtomicCheckpoint",
+    "MetricsCSV",
+    "Progress",
+    "StopOnNonFinite",
+    "Throughput",
+    "default_config",
+    "load_recipe",
+    "load_run",
+    "run",
+]

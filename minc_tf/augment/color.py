@@ -1,0 +1,192 @@
+"""Layers that change colours: jitter, greyscale and solarize."""
+
+import keras
+import tensorflow as tf
+
+from minc_tf.augment import _validate, ops, sampling
+from minc_tf.augment.base import AugmentationLayer
+
+
+@keras.saving.register_keras_serializable(package="minc_tf")
+class ColorJitter(AugmentationLayer):
+    """Random brightness, contrast, saturation and hue, torchvision's.
+
+    Factors of the first three are uniform in [max(0, 1 - x), 1 + x] and
+    blend the image with black, with its mean luma and with its own luma; the
+    order of the three is random for each image, and values are clipped to
+    0..255 after each. Hue comes last, a turn of the HSV circle uniform in
+    [-hue, hue]; torchvision places it at random as well, which moves the
+    statistics of the colours by less than a Kolmogorov-Smirnov distance of
+    0.05. Stock keras-cv layers differ: additive brightness, contrast about
+    the mean of each channel, half the hue, and no probability.
+    With `training=False` images pass unchanged, as float32.
+
+    Args:
+        brightness: Largest change of the brightness factor, at least 0.
+        contrast: Largest change of the contrast factor, at least 0.
+        saturation: Largest change of the saturation factor, at least 0.
+        hue: Largest turn of the hue, in turns, in [0, 0.5].
+        probability: Probability that an image is changed at all.
+        **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
+            `name`.
+
+    Raises:
+        ValueError: If an argument is out of range, or an input is not an
+            image.
+
+    Example:
+    >>> jitter = minc_tf.augment.ColorJitter(0.4, 0.4, 0.2, 0.1)
+    >>> jitter(np.zeros([8, 32, 32, 3], np.uint8)).shape
+    TensorShape([8, 32, 32, 3])
+
+    Reference: Chen et al. 2020, arXiv:2002.05709, appendix A; operations as
+    in torchvision's `ColorJitter`.
+    """
+
+    stream = 3
+    draws = 8
+
+    def __init__(
+        self,
+        brightness=0.8,
+        contrast=0.8,
+        saturation=0.8,
+        hue=0.2,
+        probability=0.8,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.brightness = _validate.number("brightness", brightness, 0, 1e3)
+        self.contrast = _validate.number("contrast", contrast, 0, 1e3)
+        self.saturation = _validate.number("saturation", saturation, 0, 1e3)
+        self.hue = _validate.number("hue", hue, 0, 0.5)
+        self.probability = _validate.probability("probability", probability)
+
+    def sample(self, numbers, height, width):
+        """Return factors (B, 3), order (B, 3), turn (B,) and apply (B,)."""
+        factors = [
+            sampling.scale(numbers[:, i], max(0.0, 1.0 - change), 1.0 + change)
+            for i, change in enumerate(
+                (self.brightness, self.contrast, self.saturation)
+            )
+        ]
+        turn = sampling.scale(numbers[:, 3], -self.hue, self.hue)
+        order = sampling.permutations(numbers[:, 4:7])
+        apply = numbers[:, 7] < self.probability
+        return tf.stack(factors, axis=1), order, turn, apply
+
+    def augment_images(self, images, transformations, **kwargs):
+        """Return the images with other colours."""
+        factors, order, turn, apply = transformations
+        # Two programs: in one, XLA computes the first steps again for every
+        # use that the hue makes of them, and takes more than twice as long.
+        jittered = self.run(ops.jitter_in_order, images, factors, order)
+        return self.run(ops.select_hue, images, jittered, turn, apply)
+
+    def get_config(self):
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "brightness": self.brightness,
+            "contrast": self.contrast,
+            "saturation": self.saturation,
+            "hue": self.hue,
+            "probability": self.probability,
+        }
+
+
+@keras.saving.register_keras_serializable(package="minc_tf")
+class RandomGrayscale(AugmentationLayer):
+    """Makes images grey, each with a given probability; three channels stay.
+
+    Grey is 0.299 R + 0.587 G + 0.114 B. With `training=False` images pass
+    unchanged, as float32.
+
+    Args:
+        probability: Probability of grey, in [0, 1].
+        **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
+            `name`.
+
+    Raises:
+        ValueError: If `probability` is out of range, or an input is not an
+            image.
+
+    Example:
+    >>> grey = minc_tf.augment.RandomGrayscale(0.2)
+    >>> grey(np.zeros([8, 32, 32, 3], np.uint8)).shape
+    TensorShape([8, 32, 32, 3])
+
+    Reference: Chen et al. 2020, arXiv:2002.05709, appendix A.
+    """
+
+    stream = 4
+    draws = 1
+
+    def __init__(self, probability=0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.probability = _validate.probability("probability", probability)
+
+    def sample(self, numbers, height, width):
+        """Return which images to make grey, bool (B,)."""
+        return numbers[:, 0] < self.probability
+
+    def augment_images(self, images, transformations, **kwargs):
+        """Return the images, some grey."""
+        return self.run(ops.random_grayscale, images, transformations)
+
+    def get_config(self):
+        """Return the constructor arguments."""
+        return {**super().get_config(), "probability": self.probability}
+
+
+@keras.saving.register_keras_serializable(package="minc_tf")
+class RandomSolarize(AugmentationLayer):
+    """Inverts bright values, in each image with a given probability.
+
+    A value v at or above `threshold` becomes 255 - v. With `training=False`
+    images pass unchanged, as float32.
+
+    Args:
+        threshold: Smallest value that is inverted, in 0..255.
+        probability: Probability that an image is solarized, in [0, 1].
+        **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
+            `name`.
+
+    Raises:
+        ValueError: If an argument is out of range, or an input is not an
+            image.
+
+    Example:
+    >>> solarize = minc_tf.augment.RandomSolarize(128, probability=0.2)
+    >>> solarize(np.zeros([8, 32, 32, 3], np.uint8)).shape
+    TensorShape([8, 32, 32, 3])
+
+    Reference: Grill et al. 2020, arXiv:2006.07733, appendix B; the operation
+    is Pillow's `ImageOps.solarize`.
+    """
+
+    stream = 6
+    draws = 1
+
+    def __init__(self, threshold=128.0, probability=0.2, **kwargs):
+        super().__init__(**kwargs)
+        self.threshold = _validate.number("threshold", threshold, 0, 255)
+        self.probability = _validate.probability("probability", probability)
+
+    def sample(self, numbers, height, width):
+        """Return which images to solarize, bool (B,)."""
+        return numbers[:, 0] < self.probability
+
+    def augment_images(self, images, transformations, **kwargs):
+        """Return the images, some solarized."""
+        return self.run(
+            ops.solarize, images, transformations, threshold=self.threshold
+        )
+
+    def get_config(self):
+        """Return the constructor arguments."""
+        return {
+            **super().get_config(),
+            "threshold": self.threshold,
+            "probability": self.probability,
+        }

@@ -1,0 +1,247 @@
+"""What every data set looks like to the rest of the library.
+
+A source answers with TensorFlow graph code, so that one `tf.data` pipeline
+serves arrays in memory, encoded bytes and files on disk alike.
+"""
+
+import difflib
+import operator
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+class ImageSource:
+    """An indexed set of images of one size, with or without labels.
+
+    The base class of `ArraySource` and `EncodedSource`; a subclass provides
+    `_image_at`, `_replace_rows` and, where there is a faster way than one
+    example at a time, `batches`.
+
+    Args:
+        labels: int array `(N,)`, or `None` for unlabelled images. A label of
+            -1 means unknown.
+        image_shape: tuple `(H, W, 3)`.
+        name: str, the data set's name, for messages and summaries.
+        split: str, the split that this is.
+        class_names: sequence of str, or `None`: then classes are named by
+            their number.
+        skipped: paths of unreadable files that were left out.
+        num_examples: int, needed only when `labels` is `None`.
+
+    Attributes:
+        num_examples: int, also `len(source)`.
+        class_names: tuple of str, or `None` when unlabelled.
+        num_classes: int, 0 when unlabelled.
+        labels: int64 NumPy array `(N,)`, all -1 when unlabelled.
+
+    Example:
+    ```python
+    source = minc_tf.data.load("shapes", num_examples=500)
+    source.at(3)["image"].shape  # (32, 32, 3)
+    for batch in source.examples(128):
+        print(batch["image"].shape, batch["label"][:5])
+    ```
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray | None,
+        image_shape: tuple[int, int, int],
+        *,
+        name: str,
+        split: str,
+        class_names: Sequence[str] | None = None,
+        skipped: Sequence[str] = (),
+        num_examples: int | None = None,
+    ):
+        if labels is None:
+            self.labels = np.full(num_examples, -1, np.int64)
+        else:
+            self.labels = np.asarray(labels, np.int64)
+            if class_names is None:
+                class_names = range(int(self.labels.max(initial=-1)) + 1)
+            class_names = tuple(str(c) for c in class_names)
+        self.class_names = class_names
+        self.num_classes = len(class_names or ())
+        self.num_examples = len(self.labels)
+        self.image_shape = tuple(int(size) for size in image_shape)
+        self.name = name
+        self.split = split
+        self.skipped = list(skipped)
+        self._labels = to_host(self.labels)
+
+    def __len__(self) -> int:
+        return self.num_examples
+
+    def __repr__(self):
+        return (
+            f"<{type(self).__name__} {self.name}/{self.split}: "
+            f"{self.num_examples} images {self.image_shape}, "
+            f"{self.num_classes} classes>"
+        )
+
+    def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return one example; TensorFlow code that a graph can hold.
+
+        Args:
+            index: scalar int64 tensor or int in `[0, N)`.
+
+        Returns:
+            A dict of `"image"`, uint8 `(H, W, 3)`; `"label"`, int64 scalar,
+            -1 when unlabelled; `"index"`, int64 scalar.
+        """
+        index = tf.cast(index, tf.int64)
+        image = tf.ensure_shape(self._image_at(index), self.image_shape)
+        return {
+            "image": image,
+            "label": tf.gather(self._labels, index),
+            "index": index,
+        }
+
+    def batches(
+        self,
+        indices_dataset: tf.data.Dataset,
+        batch_size: int,
+        drop_remainder: bool = False,
+    ) -> tf.data.Dataset:
+        """Look up a stream of indices, in its order, as batches.
+
+        Args:
+            indices_dataset: `tf.data.Dataset` of scalar int64 indices.
+            batch_size: int.
+            drop_remainder: bool, whether to leave out a last partial batch.
+
+        Returns:
+            A `tf.data.Dataset` of dicts as `at` returns, with a leading
+            batch axis.
+        """
+        examples = indices_dataset.map(
+            self.at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return examples.batch(batch_size, drop_remainder=drop_remainder)
+
+    def examples(self, batch_size: int) -> tf.data.Dataset:
+        """Return every example once, in order, the last partial batch too.
+
+        Args:
+            batch_size: int.
+
+        Returns:
+            A `tf.data.Dataset` of dicts as `at` returns, with a leading
+            batch axis.
+
+        Raises:
+            ValueError: If `batch_size` is not a positive int.
+        """
+        check_count("batch_size", batch_size)
+        indices = tf.data.Dataset.range(self.num_examples)
+        dataset = self.batches(indices, batch_size, drop_remainder=False)
+        return dataset.prefetch(tf.data.AUTOTUNE)
+
+    def subset(self, n: int, seed: int = 0) -> "ImageSource":
+        """Return `n` random examples, drawn without regard to the class.
+
+        Subsets of one seed are nested: a larger one begins with a smaller.
+
+        Args:
+            n: int in `[1, N]`.
+            seed: int >= 0.
+
+        Returns:
+            A source of the same kind, whose indices are `0` to `n - 1`.
+
+        Raises:
+            ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
+        """
+        check_count("n", n)
+        if n > self.num_examples:
+            raise ValueError(
+                f"n must be at most the {self.num_examples} examples of "
+                f"{self.name}/{self.split}; received n={n}"
+            )
+        return self._replace_rows(permutation(self.num_examples, seed)[:n])
+
+    def _description(self, rows):
+        """Return the arguments that a subset shares with its source."""
+        unlabelled = self.class_names is None
+        return {
+            "labels": None if unlabelled else self.labels[rows],
+            "num_examples": len(rows),
+            "name": self.name,
+            "split": self.split,
+            "class_names": self.class_names,
+            "skipped": self.skipped,
+        }
+
+    def _image_at(self, index):
+        raise NotImplementedError
+
+    def _replace_rows(self, rows):
+        raise NotImplementedError
+
+
+def permutation(n: int, seed: int) -> np.ndarray:
+    """Return the order in which seeded caps and subsets take examples.
+
+    Args:
+        n: int, the number of examples.
+        seed: int >= 0.
+
+    Returns:
+        int64 array `(n,)`, a permutation of `range(n)`.
+
+    Raises:
+        ValueError: If `seed` is not an int >= 0.
+    """
+    check_seed("seed", seed)
+    return np.random.default_rng(seed).permutation(n)
+
+
+def to_host(array) -> tf.Tensor:
+    """Return a tensor in host memory, where `tf.data` runs.
+
+    Without this TensorFlow puts the array on an accelerator if there is one,
+    and every batch is copied back.
+    """
+    with tf.device("CPU:0"):
+        return tf.convert_to_tensor(array)
+
+
+def check_count(name: str, value) -> None:
+    """Raise unless `value` is an int of at least 1."""
+    if not _is_int(value) or value < 1:
+        raise ValueError(f"{name} must be an int >= 1; received {value!r}")
+
+
+def check_seed(name: str, value) -> None:
+    """Raise unless `value` is an int of at least 0."""
+    if not _is_int(value) or value < 0:
+        raise ValueError(f"{name} must be an int >= 0; received {value!r}")
+
+
+def check_choice(name: str, value, choices) -> None:
+    """Raise unless `value` is one of `choices`, and names the nearest."""
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        hint = did_you_mean(value, choices)
+        raise ValueError(
+            f"{name} must be one of {listed}; received {value!r}{hint}"
+        )
+
+
+def did_you_mean(value, choices) -> str:
+    """Return `" (did you mean ...?)"`, or nothing when nothing is near."""
+    near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _is_int(value):
+    if isinstance(value, bool | np.bool_):
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,269 @@
+"""TensorFlow Datasets, by name or from a folder prepared before.
+
+`tensorflow_datasets` takes seconds to import, so only the functions that need
+it do.
+"""
+
+import itertools
+import os
+import pathlib
+
+import numpy as np
+
+from minc_tf.data.encoded import (
+    EncodedSource,
+    check_images,
+    common_size,
+    parse_image_size,
+)
+from minc_tf.data.source import check_seed, did_you_mean, permutation
+
+_INFO = "dataset_info.json"
+
+
+def load_tfds(
+    name: str,
+    split: str = "train",
+    *,
+    data_dir: str | os.PathLike | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    skip_bad: bool = False,
+    num_examples: int | None = None,
+    seed: int = 0,
+    max_bytes: int = 4 * 2**30,
+) -> EncodedSource:
+    """Read a data set of TensorFlow Datasets into memory, still encoded.
+
+    A folder that TensorFlow Datasets prepared is read in place, without
+    network: `data_dir` itself when it holds `dataset_info.json`, or the
+    newest version in `data_dir/name`. Otherwise the data set is looked up by
+    name, and downloaded if it has to be.
+
+    Examples come in the order of the files, so that an index always means
+    the same image.
+
+    Args:
+        name: str, as in `tfds.load`: `"cifar10"`, `"name/config:1.0.0"`.
+        split: str, also a slice: `"train[:90%]"`.
+        data_dir: str or path, or `None` for TensorFlow Datasets' default.
+        image_size: int or `(H, W)`: images are scaled to cover it and cut
+            to their centre. `None` when all have one size already.
+        skip_bad: bool, whether every image is decoded once and unreadable
+            ones are left out.
+        num_examples: int, or `None` for all: only that many, the first of a
+            seeded permutation.
+        seed: int >= 0, of that permutation.
+        max_bytes: int, the largest total size of the encoded images.
+
+    Returns:
+        An `EncodedSource`; unlabelled if the data set has no class label.
+
+    Raises:
+        FileNotFoundError: If `data_dir` does not exist.
+        ValueError: If name or split is unknown, the data set holds no
+            images or is larger than `max_bytes`, or sizes differ and
+            `image_size` is `None`.
+
+    Example:
+    ```python
+    source = minc_tf.data.load_tfds("cifar10", "train[:90%]")
+    ```
+    """
+    size = parse_image_size(image_size)
+    check_seed("seed", seed)
+    builder = _builder(name, data_dir)
+    total = _count_examples(builder, split)
+    image_key, label_key = _feature_keys(builder.info)
+    rows = np.arange(total)
+    if num_examples is not None and num_examples < total:
+        rows = permutation(total, seed)[:num_examples]
+    _check_bytes(builder, split, len(rows), max_bytes)
+
+    contents, labels = _read(builder, split, image_key, label_key, rows)
+    fixed = builder.info.features[image_key].shape[:2]
+    skipped = []
+    if skip_bad or (size is None and None in fixed):
+        where = f"data set {builder.info.full_name} {split}"
+        names = np.array([f"{split}#{row}" for row in rows])
+        sizes, good = check_images(
+            contents, names, files=False, skip_bad=skip_bad, where=where
+        )
+        contents = list(itertools.compress(contents, good))
+        labels = labels[good]
+        skipped = names[~good].tolist()
+        if size is None:
+            size = common_size(sizes[good], names[good], where)
+    return EncodedSource(
+        contents,
+        None if label_key is None else labels,
+        (*(size or fixed), 3),
+        files=False,
+        name=builder.info.name,
+        split=split,
+        class_names=label_key and builder.info.features[label_key].names,
+        skipped=skipped,
+    )
+
+
+def _builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    if data_dir is not None:
+        data_dir = pathlib.Path(data_dir).expanduser()
+        prepared = _prepared_folder(name, data_dir)
+        if prepared is not None:
+            return tfds.builder_from_directory(prepared)
+        data_dir = str(data_dir)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError as error:
+        known = tfds.list_builders(with_community_datasets=False)
+        place = "" if data_dir is None else f" nor prepared in {data_dir!r}"
+        raise ValueError(
+            "name must be 'shapes', 'folder', 'npz' or a data set of "
+            f"TensorFlow Datasets; {name!r} is not known there{place}"
+            f"{did_you_mean(name, ['shapes', 'folder', 'npz', *known])}"
+        ) from error
+    if not builder.is_prepared():
+        builder.download_and_prepare()
+    return builder
+
+
+def _prepared_folder(name, data_dir):
+    """Return the folder of `data_dir` with the data set, or `None`."""
+    if not data_dir.is_dir():
+        raise FileNotFoundError(
+            "data_dir must be an existing folder, prepared by TensorFlow "
+            f"Datasets or to be filled by it; there is none at "
+            f"{str(data_dir)!r}"
+        )
+    if (data_dir / _INFO).is_file():
+        return data_dir
+    name, _, version = name.partition(":")
+    # data_dir may also be the folder of the data set, or of one config.
+    for folder in (data_dir / name, data_dir):
+        found = [p.parent for p in folder.glob(f"*/{_INFO}")]
+        if version and version != "*":
+            found = [p for p in found if p.name == version]
+        if not version:
+            found = found or [p.parent for p in folder.glob(f"*/*/{_INFO}")]
+        if folder == data_dir:
+            found = [p for p in found if name.split("/")[0] in p.parts]
+        configs = {p.parent for p in found}
+        if len(configs) > 1:
+            options = ", ".join(sorted(repr(p.name) for p in configs))
+            raise ValueError(
+                f"name must say which config of {name!r} to read from "
+                f"{str(data_dir)!r}, as in '{name}/CONFIG': {options}"
+            )
+        if found:
+            return max(found, key=_version_key)
+    return None
+
+
+def _version_key(folder):
+    parts = folder.name.split(".")
+    return [int(part) if part.isdigit() else -1 for part in parts]
+
+
+def _count_examples(builder, split):
+    splits = builder.info.splits
+    base = split.split("[")[0]
+    if not all(part in (*splits, "all") for part in base.split("+")):
+        raise ValueError(
+            f"split must be one of {', '.join(map(repr, splits))}, or a slice "
+            f"such as 'train[:90%]', for {builder.info.full_name}; received "
+            f"{split!r}{did_you_mean(base, splits)}"
+        )
+    try:
+        total = splits[split].num_examples
+    except (ValueError, AssertionError, KeyError) as error:
+        raise ValueError(
+            f"split must be a name or a slice such as 'train[:90%]'; received "
+            f"{split!r} ({str(error).splitlines()[0]})"
+        ) from error
+    if not total:
+        raise ValueError(
+            f"split must hold at least one example; {split!r} of "
+            f"{builder.info.full_name} is empty"
+        )
+    return total
+
+
+def _feature_keys(info):
+    """Return the names of the image and of the label feature or `None`."""
+    import tensorflow_datasets as tfds
+
+    features = dict(info.features.items())
+    supervised = info.supervised_keys or (None, None)
+    found = [
+        key
+        for key, feature in features.items()
+        if isinstance(feature, tfds.features.Image)
+    ]
+    preferred = [k for k in (supervised[0], "image") if k in found]
+    if not preferred and len(found) != 1:
+        raise ValueError(
+            f"name must be a data set with an image feature; "
+            f"{info.full_name} has {', '.join(sorted(features))}"
+        )
+    image_key = (preferred or found)[0]
+    if features[image_key].np_dtype not in (np.uint8, np.uint16):
+        raise ValueError(
+            f"name must be a data set of 8- or 16-bit images; {image_key!r} "
+            f"of {info.full_name} is {features[image_key].np_dtype}"
+        )
+    for key in (supervised[1], "label"):
+        if isinstance(features.get(key), tfds.features.ClassLabel):
+            return image_key, key
+    return image_key, None
+
+
+def _check_bytes(builder, split, num_examples, max_bytes):
+    """Estimate before reading: so many examples of average size."""
+    splits = builder.info.splits
+    base = split.split("[")[0]
+    chosen = [splits[base]] if base in splits else list(splits.values())
+    average = sum(s.num_bytes for s in chosen) / max(
+        1, sum(s.num_examples for s in chosen)
+    )
+    num_bytes = int(average * num_examples)
+    if num_bytes > max_bytes:
+        fitting = int(num_examples * max_bytes / num_bytes)
+        raise ValueError(
+            f"max_bytes must be at least the encoded size of the images, "
+            f"about {num_bytes / 2**30:.2f} GiB for {num_examples} examples "
+            f"of {builder.info.full_name}; received {max_bytes} "
+            f"({max_bytes / 2**30:.2f} GiB); raise it if the memory is there "
+            f"(twice that while loading), or pass num_examples={fitting}"
+        )
+
+
+def _read(builder, split, image_key, label_key, rows):
+    """Read encoded images and labels of `rows`, in the order of `rows`."""
+    import tensorflow_datasets as tfds
+
+    keys = {image_key: True}
+    if label_key is not None:
+        keys[label_key] = True
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        decoders=tfds.decode.PartialDecoding(
+            keys, decoders={image_key: tfds.decode.SkipDecoding()}
+        ),
+        # Shards one after another: the order of the files.
+        read_config=tfds.ReadConfig(
+            interleave_cycle_length=1, add_tfds_id=False
+        ),
+    )
+    place = {int(row): i for i, row in enumerate(rows)}
+    contents = [b""] * len(rows)
+    labels = np.full(len(rows), -1, np.int64)
+    for row, example in enumerate(dataset.as_numpy_iterator()):
+        i = place.get(row)
+        if i is not None:
+            contents[i] = example[image_key]
+            if label_key is not None:
+                labels[i] = example[label_key]
+    return contents, labels

@@ -1,0 +1,214 @@
+"""Validation that the evaluation protocols share."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def check_features(name: str, features, dim: int | None = None) -> np.ndarray:
+    """Convert features to a float32 array, or raise a clear error.
+
+    Args:
+        name: str, what the caller calls the argument.
+        features: array-like (N, D).
+        dim: int, the D that is required; `None` for any.
+
+    Returns:
+        C-contiguous float32 array (N, D), not copied where it is one already.
+
+    Raises:
+        ValueError: wrong rank, no samples, wrong D, or values that are not
+            finite.
+
+    Example:
+    ```python
+    x = check_features("train_x", x)
+    ```
+    """
+    features = np.ascontiguousarray(features, dtype="float32")
+    if features.ndim != 2 or not features.size:
+        raise ValueError(
+            f"{name} must be a non-empty array of shape (samples, features), "
+            f"received shape {features.shape}"
+        )
+    if dim is not None and features.shape[1] != dim:
+        raise ValueError(
+            f"{name} must have the {dim} features of the training samples, "
+            f"received shape {features.shape}"
+        )
+    # The sum is finite when all is; it costs no temporary array.
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(features.sum(dtype="float64"))
+    if not finite:
+        bad = ~np.isfinite(features)
+        raise ValueError(
+            f"{name} must be finite, received {np.count_nonzero(bad)} NaN or "
+            f"infinite values in {np.count_nonzero(bad.any(1))} of "
+            f"{len(features)} samples"
+        )
+    return features
+
+
+def check_labels(name: str, labels, samples: int) -> np.ndarray:
+    """Convert labels to an int64 array, or raise a clear error.
+
+    Args:
+        name: str, what the caller calls the argument.
+        labels: integer array-like (N,), class indices from 0.
+        samples: int, the N that is required.
+
+    Returns:
+        int64 array (N,).
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: wrong shape, or negative values, which mean "no label".
+
+    Example:
+    ```python
+    y = check_labels("train_y", y, len(x))
+    ```
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (samples,):
+        raise ValueError(
+            f"{name} must have shape ({samples},), one a sample, received "
+            f"shape {labels.shape}"
+        )
+    if labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be integer class indices, received {labels.dtype}"
+        )
+    missing = np.count_nonzero(labels < 0)
+    if missing:
+        raise ValueError(
+            f"{name} must be class indices from 0, received {missing} "
+            f"unlabelled (negative) of {samples} samples; use a labelled split"
+        )
+    return labels.astype("int64")
+
+
+def check_classes(name: str, labels: np.ndarray) -> int:
+    """Return the number of classes, `max + 1`; refuse a single class.
+
+    Args:
+        name: str, what the caller calls the argument.
+        labels: int64 array (N,), checked already.
+
+    Returns:
+        int, at least 2.
+
+    Raises:
+        ValueError: every sample has the same label.
+
+    Example:
+    ```python
+    check_classes("train_y", np.array([0, 2, 2]))  # 3
+    ```
+    """
+    if labels.min() == labels.max():
+        raise ValueError(
+            f"{name} must hold at least two classes, received only class "
+            f"{labels[0]} in {len(labels)} samples"
+        )
+    return int(labels.max()) + 1
+
+
+def check_training(
+    x, y, prefix: str = ""
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Check the training samples of a classifier.
+
+    Args:
+        x: array-like (N, D).
+        y: integer array-like (N,), class indices from 0.
+        prefix: str put before `x` and `y` in messages.
+
+    Returns:
+        Tuple `(x, y, classes)`: float32 (N, D), int64 (N,), int.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: as `check_features`, `check_labels` and `check_classes`.
+
+    Example:
+    ```python
+    x, y, classes = check_training(x, y)
+    ```
+    """
+    x = check_features(f"{prefix}x", x)
+    y = check_labels(f"{prefix}y", y, len(x))
+    return x, y, check_classes(f"{prefix}y", y)
+
+
+def check_test(test_x, test_y, dim: int) -> tuple[np.ndarray, np.ndarray]:
+    """Check the test samples of a classifier.
+
+    Args:
+        test_x: array-like (M, D).
+        test_y: integer array-like (M,), class indices from 0.
+        dim: int, the D that is required.
+
+    Returns:
+        Tuple of float32 (M, D) and int64 (M,).
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: as `check_features` and `check_labels`.
+
+    Example:
+    ```python
+    test_x, test_y = check_test(test_x, test_y, train_x.shape[1])
+    ```
+    """
+    test_x = check_features("test_x", test_x, dim)
+    return test_x, check_labels("test_y", test_y, len(test_x))
+
+
+def check_l2(l2: float | Sequence[float]) -> list[float]:
+    """Check the penalty strengths to choose from.
+
+    Args:
+        l2: positive float, or a sequence of them.
+
+    Returns:
+        List of floats, the strongest first.
+
+    Raises:
+        ValueError: none, or one that is not positive.
+
+    Example:
+    ```python
+    check_l2((1e-3, 1e-1))  # [0.1, 0.001]
+    ```
+    """
+    grid = [l2] if np.ndim(l2) == 0 else list(l2)
+    if not grid or not all(0 < s < float("inf") for s in grid):
+        raise ValueError(
+            f"l2 must be a positive float or several of them, received {l2!r}"
+        )
+    return sorted((float(s) for s in grid), reverse=True)
+
+
+def check_held_out(held_out: float) -> float:
+    """Check the held-out part.
+
+    Args:
+        held_out: float in (0, 1).
+
+    Returns:
+        `held_out` itself.
+
+    Raises:
+        ValueError: it is not between 0 and 1.
+
+    Example:
+    ```python
+    check_held_out(0.1)
+    ```
+    """
+    if not 0 < held_out < 1:
+        raise ValueError(
+            f"held_out must be between 0 and 1, received {held_out}"
+        )
+    return held_out

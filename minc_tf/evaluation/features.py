@@ -1,0 +1,287 @@
+"""Features of labelled images, from a SavedModel or a live encoder."""
+
+import os
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from minc_tf.evaluation.checks import check_features
+from minc_tf.export import find_version, read_manifest
+
+
+class SavedEncoder:
+    """An exported encoder, loaded; made by `load_savedmodel`.
+
+    Attributes:
+        path: str, the version folder.
+        manifest: dict, see `minc_tf.export.read_manifest`; `None` for a
+            SavedModel that `minc_tf` did not write.
+        signatures: sorted list of the names of its signatures.
+
+    Args:
+        path: str, a version folder.
+
+    Example:
+    ```python
+    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encode = encoder.signature("features")
+    encode(tf.zeros((1, 32, 32, 3)))  # (1, F)
+    ```
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self.manifest = read_manifest(path)
+        # Signatures do not keep the variables alive: the module must be held.
+        self._module = tf.saved_model.load(path)
+        self.signatures = sorted(self._module.signatures)
+
+    def signature(self, name: str) -> Callable:
+        """Return one signature as a function of a batch of images.
+
+        Args:
+            name: str, such as `"features"` or `"embedding"`.
+
+        Returns:
+            Function from images (B, H, W, 3), 0..255, any dtype, to the
+            float32 tensor of the signature.
+
+        Raises:
+            ValueError: there is no such signature.
+
+        Example:
+        ```python
+        features = encoder.signature("features")(images)
+        ```
+        """
+        if name not in self.signatures:
+            raise ValueError(
+                f"output must be one of {', '.join(self.signatures)}, the "
+                f"signatures of {self.path!r}, received {name!r}"
+            )
+        function = self._module.signatures[name]
+        ((argument, spec),) = function.structured_input_signature[1].items()
+        outputs = list(function.structured_outputs)
+        key = name if name in outputs else outputs[0]
+
+        def encode(images):
+            _check_image_shape(images.shape[1:], spec.shape[1:])
+            return function(**{argument: tf.cast(images, spec.dtype)})[key]
+
+        return encode
+
+
+def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
+    """Load an exported encoder.
+
+    Args:
+        path: a version folder, or the folder of versions, of which the latest
+            is taken.
+
+    Returns:
+        A `SavedEncoder`.
+
+    Raises:
+        FileNotFoundError: there is no SavedModel at `path`.
+
+    Example:
+    ```python
+    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encoder.signatures  # ['embedding', 'features', 'serving_default']
+    ```
+    """
+    return SavedEncoder(find_version(path))
+
+
+def encoder_function(model: keras.Model) -> Callable:
+    """Compile a live encoder's inference.
+
+    The function is traced once and reads the weights afresh at every call, so
+    it can be kept while the encoder trains.
+
+    Args:
+        model: Keras model, images (B, H, W, 3) -> features (B, F).
+
+    Returns:
+        Function from images, 0..255, any dtype, to a float32 tensor (B, F).
+
+    Example:
+    ```python
+    encode = encoder_function(model.encoder)
+    features = encode(images)
+    ```
+    """
+
+    @tf.function(reduce_retracing=True)
+    def infer(images):
+        return tf.cast(model(images, training=False), tf.float32)
+
+    def encode(images):
+        try:
+            expected = model.input_shape[1:]
+        except (AttributeError, TypeError, ValueError):
+            expected = images.shape[1:]  # a subclassed model knows no shape
+        _check_image_shape(images.shape[1:], expected)
+        return infer(tf.cast(images, tf.float32))
+
+    return encode
+
+
+def extract(
+    model_or_path: "str | os.PathLike | SavedEncoder | keras.Model | Callable",
+    batches: tf.data.Dataset,
+    output: str = "features",
+    *,
+    verbose: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compute the features of every image of a data set.
+
+    Args:
+        model_or_path: path of an exported SavedModel (a version folder, or
+            their folder: the latest), a `SavedEncoder`, a Keras model that is
+            the live encoder, or a function of `encoder_function`.
+        batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3), pixel
+            values 0..255, and `label`: int64 (b,), -1 where unknown.
+        output: str, the signature of the SavedModel to run; a live encoder has
+            only `"features"`.
+        verbose: int, 1 shows a progress bar with rate and remaining time.
+
+    Returns:
+        Tuple `(features, labels)`: float32 (N, D) and int64 (N,), in the order
+        of the data set.
+
+    Raises:
+        FileNotFoundError: there is no SavedModel at the path.
+        TypeError: `model_or_path` is none of the above.
+        ValueError: unknown `output`, images of a wrong shape, an empty or
+            endless data set, features that are not finite.
+
+    Example:
+    ```python
+    test = minc_tf.data.load("shapes", split="test").examples(256)
+    x, y = minc_tf.evaluation.extract("savedmodels/shapes", test)
+    ```
+    """
+    encode = _encode(model_or_path, output)
+    features, labels = _collect(encode, batches, verbose)
+    return check_features(output, features), labels
+
+
+def raw_pixels(
+    batches: tf.data.Dataset, *, verbose: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Take the pixels themselves as features: the baseline of no learning.
+
+    Args:
+        batches: finite `tf.data.Dataset` as for `extract`.
+        verbose: int, 1 shows a progress bar.
+
+    Returns:
+        Tuple `(features, labels)`: float32 (N, H * W * 3), 0..255, and int64
+        (N,).
+
+    Raises:
+        ValueError: an empty or endless data set.
+
+    Example:
+    ```python
+    x, y = raw_pixels(minc_tf.data.load("shapes").examples(256))
+    ```
+    """
+
+    def flatten(images):
+        flat = tf.reshape(images, (images.shape[0], -1))
+        return tf.cast(flat, tf.float32)
+
+    return _collect(flatten, batches, verbose)
+
+
+def check_finite(batches: tf.data.Dataset) -> int:
+    """Refuse a data set without an end.
+
+    Args:
+        batches: `tf.data.Dataset`.
+
+    Returns:
+        int, the number of its batches; negative where it is unknown.
+
+    Raises:
+        ValueError: the data set repeats forever.
+
+    Example:
+    ```python
+    check_finite(tf.data.Dataset.range(3))  # 3
+    ```
+    """
+    count = int(batches.cardinality())
+    if count == tf.data.INFINITE_CARDINALITY:
+        raise ValueError(
+            "batches must be finite, received a data set that repeats forever"
+        )
+    return count
+
+
+def _encode(model, output):
+    if isinstance(model, (str, os.PathLike)):
+        model = load_savedmodel(model)
+    if isinstance(model, SavedEncoder):
+        return model.signature(output)
+    if output != "features":
+        raise ValueError(
+            "output must be 'features' for a live encoder, received "
+            f"{output!r}; other outputs need an exported SavedModel"
+        )
+    if isinstance(model, keras.Model):
+        return encoder_function(model)
+    if callable(model):
+        return model
+    raise TypeError(
+        "model_or_path must be a path, a SavedEncoder, a Keras model or a "
+        f"function, received {type(model).__name__}"
+    )
+
+
+def _collect(encode, batches, verbose):
+    count = check_finite(batches)
+    bar = None
+    if verbose:
+        bar = keras.utils.Progbar(
+            count if count > 0 else None, unit_name="batch"
+        )
+    features, labels = [], []
+    for batch in batches:
+        _check_batch(batch)
+        vectors = np.asarray(encode(batch["image"]))
+        if vectors.ndim != 2:
+            raise ValueError(
+                "the model must return vectors of shape (batch, features), "
+                f"received shape {vectors.shape}"
+            )
+        features.append(vectors)
+        labels.append(np.asarray(batch["label"], "int64"))
+        if bar:
+            bar.add(1)
+    if not features:
+        raise ValueError("batches must hold images, received none")
+    if bar and count < 0:
+        bar.target = len(features)
+        bar.update(len(features), finalize=True)
+    return np.concatenate(features), np.concatenate(labels)
+
+
+def _check_batch(batch):
+    if not isinstance(batch, dict) or not {"image", "label"} <= set(batch):
+        found = list(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise ValueError(
+            f"batches must yield dicts with image and label, received {found}"
+        )
+
+
+def _check_image_shape(received, expected):
+    if not tf.TensorShape(received).is_compatible_with(expected):
+        raise ValueError(
+            f"images must have shape {tuple(expected)}, which the model was "
+            f"built for, received {tuple(received)}"
+        )

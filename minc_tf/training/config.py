@@ -1,0 +1,236 @@
+"""The settings of a run, their defaults, and their checks."""
+
+import difflib
+import inspect
+import json
+import os
+import runpy
+
+import keras
+from ml_collections import ConfigDict, config_dict
+
+from minc_tf import models, objectives, optimizers
+
+OBJECTIVES = {
+    "minc": objectives.MINC,
+    "spectral": objectives.SpectralContrastive,
+}
+
+OPTIMIZERS = {
+    "adamw": keras.optimizers.AdamW,
+    "lars": optimizers.LARS,
+    "sgd": keras.optimizers.SGD,
+}
+
+
+def default_config() -> ConfigDict:
+    """The settings that a recipe starts from.
+
+    Returns:
+        A locked `ml_collections.ConfigDict`: setting a key that does not
+        exist is an error. Its sections:
+
+        - `seed`, `batch_size`, `epochs`, `micro_batches`, `precision`
+          ("float32", "mixed_bfloat16", "mixed_float16"), `jit_compile`;
+        - `data`: `name`, `data_dir`, `split`, `test_split`, `image_size`,
+          `skip_bad`, `num_examples` (see `minc_tf.data.load`);
+        - `views`: `preset` ("simclr", "byol"), `size` in pixels, and the
+          arguments of the preset (`minc_tf.augment.presets`);
+        - `encoder`: `name` and arguments of `minc_tf.models.build_encoder`;
+        - `projector`: arguments of `minc_tf.models.mlp`;
+        - `objective`: `name` ("minc", "spectral") and arguments of its class;
+        - `optimizer`: `name` ("adamw", "sgd", "lars"), `learning_rate`,
+          `scale_with_batch` (multiply the rate by batch_size / 256),
+          `warmup_epochs`, and arguments of the optimizer's class;
+        - `monitor`: kNN during training: `every` epochs (0: never), `k`, and
+          `num_examples` of each split that it uses.
+
+        The sections with arguments can be replaced as a whole.
+
+    Example:
+    ```python
+    import minc_tf
+
+    config = minc_tf.training.default_config()
+    config.epochs = 3
+    config.objective = dict(name="minc", dim=64, triangular=False)
+    ```
+    """
+    # One placeholder for each: a shared one would be one shared setting.
+    config = ConfigDict(
+        {
+            "seed": 0,
+            "batch_size": 256,
+            "epochs": 10,
+            "micro_batches": 1,
+            "precision": "float32",
+            "jit_compile": False,
+            "data": {
+                "name": "shapes",
+                "data_dir": config_dict.placeholder(str),
+                "split": "train",
+                "test_split": "test",
+                "image_size": config_dict.placeholder(int),
+                "skip_bad": False,
+                "num_examples": config_dict.placeholder(int),
+            },
+            "views": {"preset": "simclr", "size": 32},
+            "encoder": {"name": "small_resnet"},
+            "projector": {"widths": (512, 128)},
+            "objective": {"name": "minc", "dim": 128},
+            "optimizer": {
+                "name": "adamw",
+                "learning_rate": 1e-3,
+                "scale_with_batch": False,
+                "warmup_epochs": 1,
+            },
+            "monitor": {"every": 1, "k": 20, "num_examples": 2000},
+        }
+    )
+    return config.lock()
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks a run's settings before any work starts.
+
+    Args:
+        config: `ml_collections.ConfigDict`, the settings.
+
+    Raises:
+        ValueError: for an unknown or missing key (with the nearest valid
+            one), or a value without meaning.
+    """
+    default = default_config()
+    _check_keys("", config, list(default), required=list(default))
+    for section in ("data", "monitor"):
+        names = list(default[section])
+        _check_keys(section, config[section], names, required=names)
+    for key in ("batch_size", "epochs", "micro_batches"):
+        if config[key] < 1:
+            raise ValueError(
+                f"config.{key} must be a positive int; received {config[key]}."
+            )
+    if config.batch_size % config.micro_batches:
+        raise ValueError(
+            f"config.micro_batches={config.micro_batches} must divide "
+            f"config.batch_size={config.batch_size}."
+        )
+    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    _check_choice("precision", config.precision, precisions)
+    _check_arguments("views", config.views, view_presets(), ("size",))
+    _check_choice("objective.name", config.objective.get("name"), OBJECTIVES)
+    _check_arguments("objective", config.objective, OBJECTIVES)
+    own = ("learning_rate", "scale_with_batch", "warmup_epochs")
+    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own)
+    rate = config.optimizer.get("learning_rate")
+    if not isinstance(rate, (int, float)) or not rate > 0:
+        raise ValueError(
+            "config.optimizer.learning_rate must be a positive float; "
+            f"received {rate!r}."
+        )
+    _check_keys(
+        "projector",
+        config.projector,
+        [p for p in inspect.signature(models.mlp).parameters][1:],
+        required=["widths"],
+    )
+    dim = config.objective.get("dim")
+    if dim is not None and dim != config.projector.widths[-1]:
+        raise ValueError(
+            f"config.objective.dim={dim} must be the last of "
+            f"config.projector.widths={tuple(config.projector.widths)}."
+        )
+
+
+def view_presets() -> dict:
+    """The presets of `minc_tf.augment`, by name."""
+    from minc_tf.augment import presets
+
+    return {"simclr": presets.simclr, "byol": presets.byol}
+
+
+def arguments(section: ConfigDict, *without: str) -> dict:
+    """The arguments of a section, without its name and `without`."""
+    skipped = {"name", "preset", *without}
+    return {k: v for k, v in section.to_dict().items() if k not in skipped}
+
+
+def to_json(config: ConfigDict) -> str:
+    """The settings as JSON, the form in which a run's folder keeps them."""
+    return json.dumps(config.to_dict(), indent=2) + "\n"
+
+
+def _check_arguments(section, config, choices, own=()):
+    """A section with a name: the name, then the arguments of what it names."""
+    label = "preset" if section == "views" else "name"
+    name = config.get(label)
+    _check_choice(f"{section}.{label}", name, choices)
+    parameters = inspect.signature(choices[name]).parameters.values()
+    allowed = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
+    given = [label, *own]
+    allowed = [p for p in allowed if p not in ("size", "name")]
+    _check_keys(section, config, [*given, *allowed], required=given)
+
+
+def _check_choice(key, value, choices):
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        raise ValueError(
+            f"config.{key} must be one of {', '.join(choices)}; received "
+            f"{value!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+        )
+
+
+def _check_keys(section, config, allowed, required):
+    prefix = f"config.{section}." if section else "config."
+    for key in config:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            raise ValueError(
+                f"{prefix}{key} is not a setting"
+                + (f"; did you mean {prefix}{near[0]}? " if near else "; ")
+                + f"Valid are {', '.join(allowed)}."
+            )
+    for key in required:
+        if key not in config:
+            raise ValueError(
+                f"{prefix}{key} is missing; valid keys are "
+                f"{', '.join(allowed)}."
+            )
+
+
+def load_recipe(path: str | os.PathLike) -> ConfigDict:
+    """Runs a recipe file and returns its settings.
+
+    Args:
+        path: path of a Python file that defines `get_config()`.
+
+    Returns:
+        The `ConfigDict` that its `get_config()` returns.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it defines no `get_config`, or sets an unknown key.
+
+    Example:
+
+    ```python
+    import minc_tf
+
+    config = minc_tf.training.load_recipe("recipes/shapes/minc.py")
+    ```
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"recipe {str(path)!r} does not exist.")
+    get_config = runpy.run_path(os.fspath(path)).get("get_config")
+    if get_config is None:
+        raise ValueError(f"recipe {str(path)!r} defines no get_config().")
+    try:
+        return get_config()
+    except AttributeError as error:
+        # ml_collections puts its guess on the last of several lines.
+        lines = str(error).splitlines()
+        raise ValueError(
+            f"recipe {str(path)!r}: {lines[0].split(' Other fields')[0]} "
+            f"{lines[-1] if len(lines) > 1 else ''}".strip()
+        ) from error

@@ -1,0 +1,256 @@
+"""A run from its settings to its results: `run(config, workdir)`."""
+
+import json
+import os
+import pathlib
+import subprocess
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from ml_collections import ConfigDict
+
+import minc_tf
+from minc_tf import data, evaluation, models
+from minc_tf.training import build, callbacks, pictures
+from minc_tf.training.config import validate
+from minc_tf.training.workdir import Workdir
+
+
+def run(
+    config: ConfigDict, workdir: str | os.PathLike, *, overwrite: bool = False
+) -> dict:
+    """Pretrains an encoder as a recipe says.
+
+    The folder gets the resolved settings, a checkpoint at the end of each
+    epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
+    `model.keras` and `summary.json`. The same call on a folder whose run
+    stopped goes on from its last checkpoint; on one whose run ended it
+    returns the summary.
+
+    Args:
+        config: the settings: `default_config()`, changed.
+        workdir: path of the run's folder; nothing is written outside it.
+        overwrite: bool, remove another run's files from the folder first.
+
+    Returns:
+        dict, the contents of `summary.json`: loss and metrics of the last
+        epoch, `steps`, `seconds` of training, `images_per_second` (median
+        over epochs), `skipped` images, versions.
+
+    Raises:
+        ValueError: for settings, data or a folder that do not fit.
+        FileNotFoundError: if the data do not exist.
+        FloatingPointError: if the loss stops being finite.
+
+    Example:
+    ```python
+    import minc_tf
+
+    config = minc_tf.training.default_config()
+    config.epochs = 2
+    config.data.num_examples = 512
+    minc_tf.training.run(config, "runs/short")
+    ```
+    """
+    validate(config)
+    folder = Workdir(workdir)
+    folder.claim(config, overwrite=overwrite)
+    if folder.summary.exists():
+        logging.info("%s holds a finished run", folder.path)
+        return json.loads(folder.summary.read_text())
+    train, test = build.build_sources(config)
+    if train.skipped:
+        logging.warning("%d unreadable images skipped", len(train.skipped))
+    views = build.build_views(config)
+    model = build.build_model(config)
+    steps = len(train) // config.batch_size
+    model.compile(
+        optimizer=build.build_optimizer(config, steps, model),
+        jit_compile=config.jit_compile,
+    )
+    done = 0
+    if folder.checkpoint.exists():
+        done = callbacks.restore(model, folder.checkpoint)
+        logging.info("resuming at step %d", done)
+    first_epoch = done // steps
+    _check_views(folder, train, views, config.seed)
+
+    table = callbacks.MetricsCSV(folder.metrics, first_epoch)
+    watchers = [
+        callbacks.StopOnNonFinite(folder.checkpoint),
+        callbacks.Throughput(config.batch_size),
+        *_monitor(config, train, test),
+        table,
+        keras.callbacks.TensorBoard(folder.events, write_graph=False),
+        callbacks.Progress(config.batch_size, config.epochs * steps, done),
+        callbacks.AtomicCheckpoint(folder.checkpoint),
+    ]
+    model.fit(
+        data.view_batches(
+            train,
+            views,
+            config.batch_size,
+            seed=config.seed,
+            start_step=done,
+        ),
+        steps_per_epoch=steps,
+        initial_epoch=first_epoch,
+        epochs=config.epochs,
+        callbacks=watchers,
+        shuffle=False,
+        verbose=0,
+    )
+    model.save(folder.model)
+    _write_neighbours(folder, model, train, test)
+    summary = _summary(model, table.rows, train)
+    part = folder.summary.with_suffix(".tmp")
+    part.write_text(json.dumps(summary, indent=2) + "\n")
+    os.replace(part, folder.summary)
+    return summary
+
+
+def load_run(workdir: str | os.PathLike) -> tuple:
+    """Loads the model of a run, also of one that has not ended.
+
+    Args:
+        workdir: path of the run's folder.
+
+    Returns:
+        (model, config): the `TwoViewModel` with the weights of the last
+        checkpoint, and the run's settings.
+
+    Raises:
+        FileNotFoundError: if there is no run or no checkpoint in the folder.
+
+    Example:
+    ```python
+    import minc_tf
+
+    model, config = minc_tf.training.load_run("runs/short")
+    minc_tf.export.export_savedmodel(model, "savedmodels/short")
+    ```
+    """
+    folder = Workdir(workdir)
+    config = folder.read_config()
+    if not folder.checkpoint.exists():
+        raise FileNotFoundError(
+            f"workdir {str(folder.path)!r} holds no checkpoint yet; the first "
+            "is written at the end of the first epoch."
+        )
+    model = build.build_model(config)
+    # Weights alone do not need the schedule's true length.
+    model.compile(optimizer=build.build_optimizer(config, 1, model))
+    callbacks.restore(model, folder.checkpoint)
+    return model, config
+
+
+def _check_views(folder: Workdir, source, views, seed):
+    """Writes a picture of view pairs; stops if they do not vary.
+
+    Raises:
+        ValueError: if the views of an image do not differ from each other, or
+            from those of the next epoch.
+    """
+    count = min(8, len(source))
+    batch = next(iter(source.examples(count)))
+    images, index = batch["image"], batch["index"]
+
+    def draw(epoch):
+        draws = tf.stack(
+            [
+                tf.fill([count], tf.constant(seed, tf.int64)),
+                epoch * len(source) + index,
+            ],
+            axis=1,
+        )
+        made = views({"images": images, "augmentation_seed": draws})
+        return [np.asarray(view) for view in made]
+
+    first, later = draw(0), draw(1)
+    pairs = (
+        ("from each other", first[0], first[1]),
+        ("between epochs", first[0], later[0]),
+    )
+    for what, one, other in pairs:
+        same = np.all(one == other, axis=(1, 2, 3))
+        # A plain image can look the same in every crop; not all of them do.
+        if same.all():
+            raise ValueError(
+                f"config.views: the views of an image do not differ {what} in "
+                f"{count} images; widen the augmentation."
+            )
+    picture = pictures.view_pairs(images.numpy(), first)
+    pictures.write(folder.pictures, folder.events, "views", picture)
+
+
+def _monitor(config, train, test):
+    """The kNN monitor, unless it is off or the images have no labels."""
+    section = config.monitor
+    if not section.every or None in (train.class_names, test.class_names):
+        return []
+    parts = [
+        data.eval_batches(
+            source.subset(min(section.num_examples, len(source)), config.seed),
+            256,
+        )
+        for source in (train, test)
+    ]
+    return [
+        evaluation.KNNMonitor(*parts, every=section.every, k=section.k),
+    ]
+
+
+def _write_neighbours(folder, model, train, test):
+    """Writes the nearest training images of a few test images."""
+    images, features = [], []
+    for source, count in ((train, 2000), (test, 8)):
+        batches = source.subset(min(count, len(source)), 0).examples(256)
+        images.append(np.concatenate([b["image"] for b in batches]))
+        features.append(
+            model.encoder.predict(images[-1].astype("float32"), verbose=0)
+        )
+    picture = pictures.nearest_neighbours(
+        features[0], images[0], features[1], images[1]
+    )
+    pictures.write(folder.pictures, folder.events, "neighbours", picture)
+
+
+def _summary(model: models.TwoViewModel, rows, train) -> dict:
+    """What a finished run has to say."""
+    numbers = {k: float(v) for k, v in rows[-1].items() if v != ""}
+    rates = [float(r["images_per_second"]) for r in rows]
+    return {
+        **numbers,
+        "epoch": int(numbers["epoch"]),
+        "step": int(numbers["step"]),
+        "seconds": sum(float(row["seconds"]) for row in rows),
+        "images_per_second": float(np.median(rates)),
+        "encoder_parameters": model.encoder.count_params(),
+        "images": len(train),
+        "skipped_images": len(train.skipped),
+        "skipped": [str(path) for path in train.skipped],
+        "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "commit": _commit(),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that runs, or None for an installed one."""
+    root = pathlib.Path(minc_tf.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or None

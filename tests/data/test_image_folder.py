@@ -1,0 +1,224 @@
+"""Folders of image files: what is found, decoded, resized and refused."""
+
+import io
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import minc_tf.data
+from minc_tf.data.encoded import decode_rgb, resize_and_crop
+
+RNG = np.random.default_rng(1)
+
+
+def _write(path, size=(8, 8), mode="RGB", value=None):
+    """Write an image of `(height, width)` and return its pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    channels = {"RGB": 3, "RGBA": 4, "L": 1, "LA": 2}[mode]
+    pixels = RNG.integers(0, 256, (*size, channels), dtype=np.uint8)
+    if value is not None:
+        pixels[:] = value
+    image = PIL.Image.fromarray(pixels.squeeze(-1) if mode == "L" else pixels)
+    image.save(path)
+    return pixels
+
+
+@pytest.fixture
+def root(tmp_path):
+    root = tmp_path / "photos"
+    for split, count in (("train", 3), ("test", 2)):
+        for name in ("cat", "bee"):
+            for i in range(count):
+                _write(root / split / name / f"{i}.png")
+    return root
+
+
+def _load(path, split="train", **options):
+    return minc_tf.data.load("folder", split, data_dir=path, **options)
+
+
+def _png(pixels, **options):
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(buffer, "PNG", **options)
+    return buffer.getvalue()
+
+
+def test_classes_and_files_come_sorted(tmp_path):
+    wanted = {}
+    for name in ("b/2.png", "b/10.PNG", "a/x.png", ".hidden/x.png"):
+        wanted[name] = _write(tmp_path / name)
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    (tmp_path / "a" / ".x.png").write_text("no image either")
+    source = _load(tmp_path)
+    assert source.class_names == ("a", "b")
+    assert source.labels.tolist() == [0, 1, 1]
+    (batch,) = source.examples(10).as_numpy_iterator()
+    order = [wanted[n] for n in ("a/x.png", "b/10.PNG", "b/2.png")]
+    np.testing.assert_array_equal(batch["image"], order)
+    np.testing.assert_array_equal(batch["label"], [0, 1, 1])
+
+
+def test_splits_and_jpeg(root):
+    _write(root / "test" / "bee" / "9.JPEG")
+    _write(root / "test" / "cat" / "9.jpg")
+    test = _load(root, "test")
+    assert (len(_load(root)), len(test)) == (6, 6)
+    assert (test.name, test.split) == ("photos", "test")
+    with PIL.Image.open(root / "test" / "bee" / "9.JPEG") as image:
+        pixels = np.asarray(image).astype(int)
+    # Two JPEG decoders may differ by rounding of the colour transform.
+    assert np.abs(test.at(2)["image"].numpy() - pixels).mean() < 3
+
+
+def test_unlabelled(tmp_path):
+    pixels = _write(tmp_path / "1.png")
+    source = _load(tmp_path)
+    assert source.class_names is None
+    assert int(source.at(0)["label"]) == -1
+    np.testing.assert_array_equal(source.at(0)["image"], pixels)
+
+
+def test_grey_and_transparent_become_rgb(tmp_path):
+    wanted = []
+    for i, mode in enumerate(("L", "LA", "RGB", "RGBA")):
+        pixels = _write(tmp_path / f"{i}.png", mode=mode).astype(float)
+        if mode.endswith("A"):
+            alpha = pixels[..., -1:] / 255
+            pixels = pixels[..., :-1] * alpha + 255 * (1 - alpha)
+        wanted.append(np.broadcast_to(pixels, (8, 8, 3)))
+    (batch,) = _load(tmp_path).examples(4).as_numpy_iterator()
+    difference = np.abs(batch["image"] - np.array(wanted))
+    assert difference.max() <= 0.5 + 1e-3
+
+
+def test_sixteen_bits_palettes_and_cmyk():
+    deep = np.array([[0, 128 * 256, 65535]], np.uint16)
+    np.testing.assert_array_equal(
+        decode_rgb(_png(deep))[0, :, 1], [0, 128, 255]
+    )
+    colours = RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    palette = PIL.Image.fromarray(colours).quantize(4)
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG")
+    np.testing.assert_array_equal(
+        decode_rgb(buffer.getvalue()), np.asarray(palette.convert("RGB"))
+    )
+    buffer = io.BytesIO()
+    PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(buffer, "JPEG")
+    red = decode_rgb(buffer.getvalue()).numpy().reshape(-1, 3).mean(0)
+    np.testing.assert_allclose(red, [255, 0, 0], atol=12)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [
+        (40, 60, (16, 16)),
+        (60, 40, (16, 16)),
+        (30, 30, (12, 24)),
+        (7, 5, (9, 9)),
+    ],
+)
+def test_resize_covers_and_cuts_the_centre(height, width, size):
+    """Against Pillow's antialiased bilinear filter, then a centred cut."""
+    y, x = np.mgrid[:height, :width]
+    pixels = np.stack(
+        [128 + 99 * np.sin(x / 9), 255 * y / height, 255 * x / width], -1
+    ).astype(np.uint8)
+    scale = max(size[0] / height, size[1] / width)
+    new = [round(scale * width), round(scale * height)]
+    image = PIL.Image.fromarray(pixels).resize(
+        new, PIL.Image.Resampling.BILINEAR
+    )
+    top, left = (new[1] - size[0]) // 2, (new[0] - size[1]) // 2
+    wanted = np.asarray(image)[top : top + size[0], left : left + size[1]]
+    found = resize_and_crop(pixels, size).numpy()
+    assert found.shape == (*size, 3)
+    assert np.abs(found.astype(int) - wanted).max() <= 2
+
+
+def test_mixed_sizes(root):
+    _write(root / "train" / "cat" / "z.png", size=(12, 9))
+    with pytest.raises(ValueError, match="differ in size") as error:
+        _load(root)
+    message = str(error.value)
+    assert "0.png' is 8x8" in message
+    assert "z.png' is 12x9" in message
+    assert "image_size=8" in message
+    assert "\n" not in message
+    source = _load(root, image_size=10)
+    assert source.image_shape == (10, 10, 3)
+    (batch,) = source.examples(99).as_numpy_iterator()
+    assert batch["image"].shape == (7, 10, 10, 3)
+    assert _load(root, image_size=(4, 6)).image_shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("kind", ["text", "cut", "nothing"])
+def test_unreadable_images(root, kind):
+    bad = root / "train" / "bee" / "1.png"
+    whole = bad.read_bytes()
+    bad.write_bytes({"text": b"hello", "cut": whole[:80], "nothing": b""}[kind])
+    (root / "train" / "cat" / "2.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="unreadable image") as error:
+        _load(root)
+    message = str(error.value)
+    assert f"{str(bad)!r} and 1 more of 6" in message
+    assert "skip_bad=True" in message
+    assert "\n" not in message
+    source = _load(root, skip_bad=True)
+    assert source.skipped == [str(bad), str(root / "train" / "cat" / "2.png")]
+    assert len(source) == 4
+    assert source.labels.tolist() == [0, 0, 1, 1]
+    assert source.subset(2).skipped == source.skipped
+
+
+def test_nothing_but_unreadable_images(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match="nothing to skip"):
+        _load(tmp_path, skip_bad=True)
+
+
+def test_empty_class_folder(root):
+    (root / "train" / "dog").mkdir()
+    with pytest.raises(ValueError, match=r"class folder '.*dog' must hold im"):
+        _load(root)
+    _write(root / "train" / "dog" / "young" / "1.png")
+    with pytest.raises(ValueError, match=r"only folders.*'young'"):
+        _load(root)
+
+
+def test_empty_folder(tmp_path):
+    with pytest.raises(ValueError, match="it has neither"):
+        _load(tmp_path)
+
+
+def test_images_beside_classes(root):
+    _write(root / "train" / "stray.png")
+    with pytest.raises(ValueError, match=r"not both.*stray.png"):
+        _load(root)
+
+
+def test_missing_folder(root):
+    with pytest.raises(FileNotFoundError, match="did you mean 'photos'"):
+        _load(root.parent / "photo")
+    with pytest.raises(FileNotFoundError, match="the path exists up to"):
+        _load(root.parent / "x" / "y")
+    with pytest.raises(ValueError, match="data_dir must be the path"):
+        minc_tf.data.load("folder")
+
+
+def test_missing_split(root):
+    with pytest.raises(FileNotFoundError, match="did you mean 'train'") as e:
+        _load(root, "trian")
+    assert "'test', 'train'" in str(e.value)
+    # Training images must not pass for a test set.
+    with pytest.raises(FileNotFoundError, match="as a whole it is the split"):
+        _load(root / "train", "test")
+
+
+def test_cap_is_a_seeded_subset(root):
+    full, capped = _load(root), _load(root, num_examples=4, seed=2)
+    (a,) = full.subset(4, seed=2).examples(4).as_numpy_iterator()
+    (b,) = capped.examples(4).as_numpy_iterator()
+    np.testing.assert_array_equal(a["image"], b["image"])
+    np.testing.assert_array_equal(a["label"], b["label"])

@@ -1,0 +1,154 @@
+"""MINC against the known eigenfunctions of finite augmentation graphs.
+
+The encoder is a table, one embedding a state, trained by plain gradient
+descent: the setting in which the theory is exact.
+"""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from minc_tf.diagnostics import AugmentationGraph
+from minc_tf.objectives import MINC, SpectralContrastive
+
+DIM = 6
+STEPS = 6000
+
+
+class Trainer:
+    """Gradient descent on a table, all steps in one compiled loop."""
+
+    def __init__(self, objective, num_states):
+        self.objective = objective
+        self.num_states = num_states
+        objective.build((None, DIM), (None, DIM))
+
+    def train(self, first, second, weight, learning_rate, seed):
+        """Trains on batches (steps, B), or (B,) for a constant batch."""
+        for variable in self.objective.variables:
+            variable.assign(tf.zeros_like(variable))
+        rng = np.random.default_rng(seed)
+        table = 0.1 * rng.standard_normal((self.num_states, DIM))
+        table = self._loop(
+            tf.constant(table, tf.float32),
+            tf.constant(first, tf.int32),
+            tf.constant(second, tf.int32),
+            weight,
+            tf.constant(learning_rate, tf.float32),
+        )
+        return table.numpy()
+
+    @tf.function(jit_compile=True, autograph=False)
+    def _loop(self, table, first, second, weight, learning_rate):
+        def step(t, table):
+            i, j = first, second
+            if first.shape.rank == 2:
+                i, j = first[t], second[t]
+            with tf.GradientTape() as tape:
+                tape.watch(table)
+                loss = self.objective(
+                    tf.gather(table, i),
+                    tf.gather(table, j),
+                    training=True,
+                    **({} if weight is None else {"sample_weight": weight}),
+                )
+            gradient = tf.convert_to_tensor(tape.gradient(loss, table))
+            return t + 1, table - learning_rate * gradient
+
+        return tf.while_loop(lambda t, _: t < STEPS, step, (0, table))[1]
+
+
+def train_full_batch(graph, objective, seed=0):
+    first, second, weight = graph.pairs()
+    trainer = Trainer(objective, graph.num_states)
+    weight = tf.constant(weight)
+    # Large for a table, not for a state: each view of a pair pulls its row
+    # with twice the state's probability, 4 * 3 / 60 a step.
+    return trainer.train(first, second, weight, 3.0, seed)
+
+
+@pytest.mark.parametrize("rate", [1.0, "adaptive"])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_coordinates_reach_the_eigenfunctions_in_order(seed, rate):
+    graph = AugmentationGraph.random(seed=seed)
+    objective = MINC(DIM, rate=rate)
+    table = train_full_batch(graph, objective, seed)
+    leading = graph.eigenvalues[:DIM]
+
+    assert graph.overlaps(table).min() > 0.99
+    diagonal = np.diag(objective.second_moment.numpy())
+    np.testing.assert_allclose(diagonal, leading, rtol=0.02)
+    np.testing.assert_allclose(objective.eigenvalues(), leading, rtol=0.02)
+    np.testing.assert_allclose(
+        objective.metrics()["chi2_information"],
+        np.sum(leading**2) - 1.0,
+        rtol=0.01,
+    )
+
+
+def test_full_second_moment_finds_the_subspace_and_rotation_the_order():
+    graph = AugmentationGraph.random(seed=0)
+    objective = MINC(DIM, triangular=False)
+    table = train_full_batch(graph, objective)
+
+    assert graph.subspace_error(table) < 1e-4
+    assert graph.overlaps(table).max() < 0.95
+    rotated = table @ objective.rotation().numpy()
+    assert graph.overlaps(rotated).min() > 0.99
+    np.testing.assert_allclose(
+        objective.eigenvalues(), graph.eigenvalues[:DIM], rtol=0.02
+    )
+
+
+def test_both_objectives_reach_the_optimum_of_the_spectral_objective():
+    graph = AugmentationGraph.random(seed=0)
+    optimum = graph.optimal_objective(DIM)
+    table = train_full_batch(graph, MINC(DIM))
+    np.testing.assert_allclose(graph.objective(table), optimum, rtol=1e-3)
+
+    # The spectral loss compares the images of a batch, so no weights: large
+    # random batches stand for the full one.
+    rng = np.random.default_rng(0)
+    first, second = graph.sample(256 * STEPS, rng)
+    trainer = Trainer(SpectralContrastive(mu=None), graph.num_states)
+    table = trainer.train(
+        first.reshape(STEPS, 256),
+        second.reshape(STEPS, 256),
+        None,
+        learning_rate=0.3,
+        seed=0,
+    )
+    np.testing.assert_allclose(graph.objective(table), optimum, rtol=0.02)
+
+
+@pytest.mark.parametrize("batch", [16, 64])
+def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate(batch):
+    graph = AugmentationGraph.random(seed=0)
+    learning_rates = (0.3, 1.0, 3.0)
+    fixed_rates = (0.02, 0.1, 0.5)
+    pairs = [
+        [states.reshape(STEPS, batch) for states in sample]
+        for sample in (graph.sample(batch * STEPS, seed) for seed in range(5))
+    ]
+    errors = {}
+    for rate in ("adaptive", *fixed_rates):
+        trainer = Trainer(MINC(DIM, rate=rate), graph.num_states)
+        for learning_rate in learning_rates:
+            tables = [
+                trainer.train(*pairs[seed], None, learning_rate, seed)
+                for seed in range(5)
+            ]
+            # A fixed rate may diverge; the largest error there is, then.
+            errors[rate, learning_rate] = np.median(
+                [
+                    graph.subspace_error(table)
+                    if np.all(np.isfinite(table))
+                    else 1.0
+                    for table in tables
+                ]
+            )
+    for learning_rate in learning_rates:
+        adaptive = errors["adaptive", learning_rate]
+        best = min(errors[rate, learning_rate] for rate in fixed_rates)
+        assert best < 0.5, "nothing is learnt at this learning rate"
+        assert adaptive <= 1.25 * best, (learning_rate, errors)
