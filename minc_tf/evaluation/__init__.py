@@ -1,6 +1,9 @@
 """Evaluation of frozen features: kNN, linear probe and ridge classifier."""
 
-from minc_tf.evaluation.evaluate import evaluate_savedmodel
+from minc_tf.evaluation.evaluate import (
+    evaluate_features,
+    evaluate_savedmodel,
+)
 from minc_tf.evaluation.features import (
     SavedEncoder,
     encoder_function,
@@ -18,6 +21,7 @@ __all__ = [
     "LinearProbe",
     "SavedEncoder",
     "encoder_function",
+    "evaluate_features",
     "evaluate_savedmodel",
     "extract",
     "knn_accuracy",

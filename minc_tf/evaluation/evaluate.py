@@ -60,23 +60,72 @@ def evaluate_savedmodel(
 
     Source: arXiv 1805.01978 (kNN), arXiv 1805.08974 (linear probe).
     """
-    unknown = [name for name in protocols if name not in _PROTOCOLS]
-    if unknown or not protocols or isinstance(protocols, str):
-        raise ValueError(
-            f"protocols must be a sequence out of {', '.join(_PROTOCOLS)}, "
-            f"received {protocols!r}"
-        )
+    _check_protocols(protocols)
     encoder = load_savedmodel(path)
     train = extract(encoder, train_batches, output, verbose=verbose)
     test = extract(encoder, test_batches, output, verbose=verbose)
     manifest = encoder.manifest or {}
     if output == "embedding" and manifest.get("embedding_ordered"):
         train, test = ((x[:, 1:], y) for x, y in (train, test))
+    return evaluate_features(
+        train,
+        test,
+        protocols=protocols,
+        k=k,
+        temperature=temperature,
+        seed=seed,
+    )
+
+
+def evaluate_features(
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    *,
+    protocols: Sequence[str] = ("knn", "linear"),
+    k: int | Sequence[int] = (20, 200),
+    temperature: float = 0.07,
+    seed: int = 0,
+) -> dict[str, float]:
+    """Evaluate features that are there already, as `evaluate_savedmodel`.
+
+    Args:
+        train: features, float32 (N, D), and labels, int64 (N,), of the
+            training split.
+        test: the same of the test split.
+        protocols: see `evaluate_savedmodel`.
+        k: see `evaluate_savedmodel`.
+        temperature: see `evaluate_savedmodel`.
+        seed: see `evaluate_savedmodel`.
+
+    Returns:
+        Dict of floats, see `evaluate_savedmodel`.
+
+    Raises:
+        ValueError: an unknown protocol, or data that do not fit.
+
+    Example:
+    ```python
+    train = minc_tf.data.load("shapes", split="train").examples(256)
+    test = minc_tf.data.load("shapes", split="test").examples(256)
+    train, test = map(minc_tf.evaluation.raw_pixels, (train, test))
+    minc_tf.evaluation.evaluate_features(train, test, protocols=["knn"])
+    ```
+    """
+    _check_protocols(protocols)
     settings = {"k": k, "temperature": temperature, "seed": seed}
     results = {}
     for name in protocols:
         results.update(_PROTOCOLS[name](*train, *test, settings))
     return results
+
+
+def _check_protocols(protocols):
+    unknown = [name for name in protocols if name not in _PROTOCOLS]
+    if unknown or not protocols or isinstance(protocols, str):
+        raise ValueError(
+            f"protocols must be a sequence out of {', '.join(_PROTOCOLS)}, "
+            f"received {protocols!r}"
+        )
 
 
 def _knn(train_x, train_y, test_x, test_y, settings):

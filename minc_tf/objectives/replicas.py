@@ -1,7 +1,8 @@
 """Averages over the global batch when several replicas train.
 
-The only part of `objectives` that knows TensorFlow. On other backends a batch is
-already global (JAX arrays are sharded, not replicated), so nothing is exchanged.
+The only part of `objectives` that knows TensorFlow. On other backends a batch
+is already global (JAX arrays are sharded, not replicated), so nothing is
+exchanged.
 """
 
 import keras

@@ -106,10 +106,7 @@ class LARS(keras.optimizers.Optimizer):
         inside = self.momentum_of == "update"
         step = rate * gradient if inside else gradient
         momentum = self.momentum * slot + step
-        if self.nesterov:
-            step = self.momentum * momentum + step
-        else:
-            step = momentum
+        step = self.momentum * momentum + step if self.nesterov else momentum
         self.assign(slot, momentum)
         self.assign_sub(variable, step if inside else rate * step)
 

@@ -8,7 +8,7 @@ from minc_tf.training.callbacks import (
     Throughput,
 )
 from minc_tf.training.config import default_config, load_recipe
-from minc_tf.training.run import load_run, run
+from minc_tf.training.run import load_run, read_config, run
 
 __all__ = [
     "AtomicCheckpoint",
@@ -19,5 +19,6 @@ __all__ = [
     "default_config",
     "load_recipe",
     "load_run",
+    "read_config",
     "run",
 ]

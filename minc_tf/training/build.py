@@ -1,5 +1,8 @@
 """From a run's settings to its data, views, model and optimizer."""
 
+import dataclasses
+import inspect
+
 import keras
 from ml_collections import ConfigDict
 
@@ -8,53 +11,94 @@ from minc_tf.training import config as settings
 
 
 def build_sources(config: ConfigDict) -> tuple:
-    """Loads the training and the test images of a run.
+    """Loads the images that a run trains on and is monitored with.
 
     Args:
         config: the run's settings.
 
     Returns:
-        (train, test): two `minc_tf.data.ImageSource`; test images have the
-        size of the views.
+        (train, reference, test): three `minc_tf.data.ImageSource`: training
+        images in the size of `data.image_size`, the same and test images in
+        the size of the views. `test` is None where `data.test_split` is.
 
     Raises:
-        ValueError: if images that are not resized differ from the views.
+        ValueError: if the images that are not cropped differ from the views
+            in size, or a batch is larger than the data set.
         FileNotFoundError: if the data do not exist.
     """
-    section = config.data
-    options = {
-        "data_dir": section.data_dir,
-        "skip_bad": section.skip_bad,
-        "seed": config.seed,
-    }
-    train = data.load(
-        section.name,
-        section.split,
-        image_size=section.image_size,
-        num_examples=section.num_examples,
-        **options,
-    )
-    size = config.views.size
-    resized = section.image_size is not None and section.image_size != size
-    test = data.load(
-        section.name,
-        section.test_split,
-        image_size=size if resized else section.image_size,
-        **options,
-    )
-    if test.image_shape[:2] != (size, size):
-        raise ValueError(
-            f"config.views.size={size} differs from the images of "
-            f"{test.name}/{test.split}, {test.image_shape[:2]}; set "
-            f"config.views.size={test.image_shape[0]}, or "
-            "config.data.image_size where the images can be resized."
-        )
+    train = _load(config, config.data.split, config.data.image_size)
     if config.batch_size > len(train):
         raise ValueError(
             f"config.batch_size={config.batch_size} is larger than the data "
             f"set: {len(train)} images in {train.name}/{train.split}."
         )
-    return train, test
+    size, reference, test = config.views.size, train, None
+    if train.image_shape[:2] != (size, size):
+        reference = _load_uncropped(config, config.data.split)
+    if config.data.test_split:
+        test = _load_uncropped(config, config.data.test_split)
+    return train, reference, test
+
+
+def build_evaluation_sources(config: ConfigDict) -> tuple:
+    """Loads the labelled images that an encoder is evaluated on.
+
+    Args:
+        config: the run's settings.
+
+    Returns:
+        (train, test): two `minc_tf.data.ImageSource` of images in the size
+        of the views.
+
+    Raises:
+        ValueError: if the images cannot have that size, or have no labels.
+        FileNotFoundError: if the data do not exist.
+    """
+    if not config.data.test_split:
+        raise ValueError(
+            "config.data.test_split must name a labelled split to evaluate "
+            f"on; received {config.data.test_split!r}."
+        )
+    sources = tuple(
+        _load_uncropped(config, split)
+        for split in (config.data.split, config.data.test_split)
+    )
+    for source in sources:
+        if source.class_names is None:
+            raise ValueError(
+                f"{source.name}/{source.split} has no labels to evaluate "
+                "with; set config.data.split and config.data.test_split to "
+                "labelled splits."
+            )
+    return sources
+
+
+def _load(config, split, image_size):
+    section = config.data
+    capped = section.num_examples if split == section.split else None
+    return data.load(
+        section.name,
+        split,
+        data_dir=section.data_dir,
+        image_size=image_size,
+        skip_bad=section.skip_bad,
+        seed=config.seed,
+        num_examples=capped,
+    )
+
+
+def _load_uncropped(config, split):
+    """Images as the encoder sees them without a crop: as large as a view."""
+    size, resized = config.views.size, config.data.image_size
+    source = _load(config, split, resized and size)
+    if source.image_shape[:2] != (size, size):
+        raise ValueError(
+            f"config.views.size={size} differs from the images of "
+            f"{source.name}/{source.split}, {source.image_shape[:2]}; set "
+            f"config.views.size={source.image_shape[0]}, or "
+            "config.data.image_size where the images can be resized."
+        )
+    return source
 
 
 def build_views(config: ConfigDict):
@@ -69,7 +113,10 @@ def build_views(config: ConfigDict):
     from minc_tf import augment
 
     preset = settings.view_presets()[config.views.preset]
-    configs = preset(**settings.arguments(config.views))
+    given = settings.arguments(config.views)
+    known = inspect.signature(preset).parameters
+    fields = {k: given.pop(k) for k in list(given) if k not in known}
+    configs = [dataclasses.replace(c, **fields) for c in preset(**given)]
     return augment.MultiView(configs, size=config.views.size, seed=config.seed)
 
 

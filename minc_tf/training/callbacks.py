@@ -9,6 +9,9 @@ import keras
 import numpy as np
 from tqdm import tqdm
 
+#: Logs that stand beside the progress bar, with their short names.
+_SHOWN = {"loss": "loss", "knn_accuracy": "kNN"}
+
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops training at the first step whose loss or metrics are not finite.
@@ -200,9 +203,6 @@ class Progress(keras.callbacks.Callback):
         first_step: int, the step at which this run starts.
     """
 
-    #: Logs that stand beside the bar, with their short names.
-    shown = {"loss": "loss", "knn_accuracy": "kNN"}
-
     def __init__(self, batch_size: int, steps: int, first_step: int = 0):
         """See the class."""
         super().__init__()
@@ -240,7 +240,7 @@ class Progress(keras.callbacks.Callback):
         self._bar.close()
 
     def _show(self, logs):
-        for key, label in self.shown.items():
+        for key, label in _SHOWN.items():
             if key in (logs or {}):
                 self._beside[label] = f"{float(np.asarray(logs[key])):.3f}"
         self._bar.set_postfix(self._beside, refresh=False)

@@ -1,5 +1,6 @@
 """The settings of a run, their defaults, and their checks."""
 
+import dataclasses
 import difflib
 import inspect
 import json
@@ -33,9 +34,11 @@ def default_config() -> ConfigDict:
         - `seed`, `batch_size`, `epochs`, `micro_batches`, `precision`
           ("float32", "mixed_bfloat16", "mixed_float16"), `jit_compile`;
         - `data`: `name`, `data_dir`, `split`, `test_split`, `image_size`,
-          `skip_bad`, `num_examples` (see `minc_tf.data.load`);
-        - `views`: `preset` ("simclr", "byol"), `size` in pixels, and the
-          arguments of the preset (`minc_tf.augment.presets`);
+          `skip_bad`, `num_examples` (see `minc_tf.data.load`); with
+          `test_split` None there is no kNN monitor;
+        - `views`: `preset` ("simclr", "byol"), `size` in pixels, the arguments
+          of the preset (`minc_tf.augment.presets`), and fields of
+          `minc_tf.augment.ViewConfig` to set in all its views;
         - `encoder`: `name` and arguments of `minc_tf.models.build_encoder`;
         - `projector`: arguments of `minc_tf.models.mlp`;
         - `objective`: `name` ("minc", "spectral") and arguments of its class;
@@ -69,7 +72,7 @@ def default_config() -> ConfigDict:
                 "name": "shapes",
                 "data_dir": config_dict.placeholder(str),
                 "split": "train",
-                "test_split": "test",
+                "test_split": _optional("test"),
                 "image_size": config_dict.placeholder(int),
                 "skip_bad": False,
                 "num_examples": config_dict.placeholder(int),
@@ -88,6 +91,13 @@ def default_config() -> ConfigDict:
         }
     )
     return config.lock()
+
+
+def _optional(text):
+    """A string setting that may also be None."""
+    reference = config_dict.placeholder(str)
+    reference.set(text)
+    return reference
 
 
 def validate(config: ConfigDict) -> None:
@@ -117,11 +127,12 @@ def validate(config: ConfigDict) -> None:
         )
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     _check_choice("precision", config.precision, precisions)
-    _check_arguments("views", config.views, view_presets(), ("size",))
+    fields = ("size", *view_fields())
+    _check_arguments("views", config.views, view_presets(), fields, ["size"])
     _check_choice("objective.name", config.objective.get("name"), OBJECTIVES)
     _check_arguments("objective", config.objective, OBJECTIVES)
     own = ("learning_rate", "scale_with_batch", "warmup_epochs")
-    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own)
+    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own)
     rate = config.optimizer.get("learning_rate")
     if not isinstance(rate, (int, float)) or not rate > 0:
         raise ValueError(
@@ -149,6 +160,13 @@ def view_presets() -> dict:
     return {"simclr": presets.simclr, "byol": presets.byol}
 
 
+def view_fields() -> list[str]:
+    """The fields of a view's distribution."""
+    from minc_tf import augment
+
+    return [f.name for f in dataclasses.fields(augment.ViewConfig)]
+
+
 def arguments(section: ConfigDict, *without: str) -> dict:
     """The arguments of a section, without its name and `without`."""
     skipped = {"name", "preset", *without}
@@ -160,16 +178,17 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2) + "\n"
 
 
-def _check_arguments(section, config, choices, own=()):
+def _check_arguments(section, config, choices, own=(), required=()):
     """A section with a name: the name, then the arguments of what it names."""
     label = "preset" if section == "views" else "name"
     name = config.get(label)
     _check_choice(f"{section}.{label}", name, choices)
     parameters = inspect.signature(choices[name]).parameters.values()
     allowed = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
-    given = [label, *own]
-    allowed = [p for p in allowed if p not in ("size", "name")]
-    _check_keys(section, config, [*given, *allowed], required=given)
+    allowed = [p for p in allowed if p not in (*own, "name")]
+    _check_keys(
+        section, config, [label, *own, *allowed], required=[label, *required]
+    )
 
 
 def _check_choice(key, value, choices):
@@ -213,7 +232,6 @@ def load_recipe(path: str | os.PathLike) -> ConfigDict:
         ValueError: if it defines no `get_config`, or sets an unknown key.
 
     Example:
-
     ```python
     import minc_tf
 

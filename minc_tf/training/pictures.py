@@ -1,4 +1,4 @@
-"""Pictures of a run: pairs of views, nearest neighbours. PNG and TensorBoard."""
+"""Pictures of a run, as PNG and in TensorBoard: views, neighbours."""
 
 import pathlib
 

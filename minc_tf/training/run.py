@@ -61,7 +61,7 @@ def run(
     if folder.summary.exists():
         logging.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    train, test = build.build_sources(config)
+    train, reference, test = build.build_sources(config)
     if train.skipped:
         logging.warning("%d unreadable images skipped", len(train.skipped))
     views = build.build_views(config)
@@ -82,7 +82,7 @@ def run(
     watchers = [
         callbacks.StopOnNonFinite(folder.checkpoint),
         callbacks.Throughput(config.batch_size),
-        *_monitor(config, train, test),
+        *_monitor(config, reference, test),
         table,
         keras.callbacks.TensorBoard(folder.events, write_graph=False),
         callbacks.Progress(config.batch_size, config.epochs * steps, done),
@@ -104,7 +104,7 @@ def run(
         verbose=0,
     )
     model.save(folder.model)
-    _write_neighbours(folder, model, train, test)
+    _write_neighbours(folder, model, reference, test)
     summary = _summary(model, table.rows, train)
     part = folder.summary.with_suffix(".tmp")
     part.write_text(json.dumps(summary, indent=2) + "\n")
@@ -145,6 +145,21 @@ def load_run(workdir: str | os.PathLike) -> tuple:
     model.compile(optimizer=build.build_optimizer(config, 1, model))
     callbacks.restore(model, folder.checkpoint)
     return model, config
+
+
+def read_config(workdir: str | os.PathLike) -> ConfigDict:
+    """Reads the settings of a run.
+
+    Args:
+        workdir: path of the run's folder.
+
+    Returns:
+        The resolved `ConfigDict`.
+
+    Raises:
+        FileNotFoundError: if there is no run in the folder.
+    """
+    return Workdir(workdir).read_config()
 
 
 def _check_views(folder: Workdir, source, views, seed):
@@ -189,7 +204,8 @@ def _check_views(folder: Workdir, source, views, seed):
 def _monitor(config, train, test):
     """The kNN monitor, unless it is off or the images have no labels."""
     section = config.monitor
-    if not section.every or None in (train.class_names, test.class_names):
+    labelled = test is not None and train.class_names and test.class_names
+    if not section.every or not labelled:
         return []
     parts = [
         data.eval_batches(
@@ -204,14 +220,19 @@ def _monitor(config, train, test):
 
 
 def _write_neighbours(folder, model, train, test):
-    """Writes the nearest training images of a few test images."""
-    images, features = [], []
-    for source, count in ((train, 2000), (test, 8)):
-        batches = source.subset(min(count, len(source)), 0).examples(256)
-        images.append(np.concatenate([b["image"] for b in batches]))
-        features.append(
-            model.encoder.predict(images[-1].astype("float32"), verbose=0)
-        )
+    """Writes the nearest training images of a few (test) images."""
+    drawn = (
+        train.subset(min(2000, len(train)), seed=0),
+        (test or train).subset(min(8, len(test or train)), seed=1),
+    )
+    images = [
+        np.concatenate([batch["image"] for batch in source.examples(256)])
+        for source in drawn
+    ]
+    features = [
+        model.encoder.predict(batch.astype("float32"), verbose=0)
+        for batch in images
+    ]
     picture = pictures.nearest_neighbours(
         features[0], images[0], features[1], images[1]
     )

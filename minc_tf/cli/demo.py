@@ -1,0 +1,77 @@
+"""`make demo`: the whole way on the embedded data, without network."""
+
+import os
+import time
+
+from absl import flags
+from ml_collections import config_flags
+
+from minc_tf.cli import app
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", "recipes/shapes/minc.py", "The recipe."
+)
+_WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The run's folder.")
+_NAME = flags.DEFINE_string("name", "demo", "The name of the export.")
+_SAVEDMODELS = flags.DEFINE_string("savedmodels", "savedmodels", "Its folder.")
+
+_ROWS = {
+    "kNN, k = 20": "knn_accuracy_k20",
+    "kNN, k = 200": "knn_accuracy_k200",
+    "linear probe": "linear_accuracy",
+}
+
+
+def main(_) -> None:
+    """Pretrains, evaluates before and after, exports, says where it all is."""
+    from minc_tf import data, evaluation, export, training
+    from minc_tf.training import build
+    from minc_tf.training.workdir import Workdir
+
+    start = time.perf_counter()
+    config, workdir = _CONFIG.value, _WORKDIR.value
+    train, test = (
+        data.eval_batches(source, 256)
+        for source in build.build_evaluation_sources(config)
+    )
+
+    print(f"1/4  before training: {config.data.name}, raw pixels and encoder")
+    pixels = evaluation.evaluate_features(
+        evaluation.raw_pixels(train), evaluation.raw_pixels(test)
+    )
+    folder = os.path.join(workdir, "untrained")
+    Workdir(workdir).claim(config, overwrite=True)
+    untrained = export.export_savedmodel(build.build_model(config), folder)
+    before = evaluation.evaluate_savedmodel(untrained, train, test)
+
+    print("2/4  pretraining with MINC, without labels")
+    training.run(config, workdir)
+
+    print("3/4  exporting")
+    model, _config = training.load_run(workdir)
+    directory = os.path.join(_SAVEDMODELS.value, _NAME.value)
+    path = export.export_savedmodel(model, directory)
+
+    print("4/4  evaluating the exported model")
+    after = evaluation.evaluate_savedmodel(path, train, test)
+
+    print(f"\n{'accuracy, %':<16}{'pixels':>8}{'untrained':>11}{'MINC':>8}")
+    for label, key in _ROWS.items():
+        numbers = [100 * found[key] for found in (pixels, before, after)]
+        print("{:<16}{:>8.1f}{:>11.1f}{:>8.1f}".format(label, *numbers))
+    print(
+        f"\nfinished in {time.perf_counter() - start:.0f} s\n"
+        f"  SavedModel   {path}\n"
+        f"  curves       {workdir}/metrics.csv\n"
+        f"  pictures     {workdir}/pictures\n"
+        f"  TensorBoard  tensorboard --logdir {workdir}/events"
+    )
+
+
+def run() -> None:
+    """The command."""
+    app.launch(main)
+
+
+if __name__ == "__main__":
+    run()

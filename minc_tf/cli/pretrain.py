@@ -1,0 +1,43 @@
+"""`minc-pretrain --config RECIPE --workdir RUN`: pretrains an encoder."""
+
+from absl import flags
+from ml_collections import config_flags
+
+from minc_tf.cli import app
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The recipe, a Python file; --config.KEY=VALUE overrides."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Remove another run from the folder first."
+)
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main(_) -> None:
+    """Runs the recipe and prints what came out."""
+    from minc_tf import training
+
+    summary = training.run(
+        _CONFIG.value, _WORKDIR.value, overwrite=_OVERWRITE.value
+    )
+    shown = ("loss", "chi2_information", "knn_accuracy", "images_per_second")
+    for key in shown:
+        if key in summary:
+            print(f"{key:>20}: {summary[key]:.4g}")
+    if summary["skipped_images"]:
+        print(f"{'skipped_images':>20}: {summary['skipped_images']}")
+    print(
+        f"run in {_WORKDIR.value} (tensorboard --logdir {_WORKDIR.value}); "
+        f"next: minc-export --workdir {_WORKDIR.value} --name NAME"
+    )
+
+
+def run() -> None:
+    """The console command."""
+    app.launch(main)
+
+
+if __name__ == "__main__":
+    run()
