@@ -1,6 +1,6 @@
-"""What the console commands share: quiet start, one-line errors."""
+"""What the console commands share: flags, and errors on one line."""
 
-import os
+import logging
 import sys
 from collections.abc import Callable
 
@@ -29,15 +29,17 @@ def launch(main: Callable[[list[str]], None]) -> None:
         SystemExit: always, with 0, or 2 for an error of the user's. With
             `--debug` that error is raised with its traceback instead.
     """
-    # TensorFlow's own start-up messages say nothing about the run.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from absl import app, flags, logging
+    from absl import app, flags
+    from absl import logging as absl_logging
 
     if "debug" not in flags.FLAGS:
         flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
 
     def guarded(argv):
-        logging.set_verbosity(logging.INFO)
+        # TensorFlow tells of each step of an export; the run tells of itself.
+        logging.getLogger("tensorflow").setLevel(logging.WARNING)
+        absl_logging.set_verbosity(absl_logging.WARNING)
+        logging.getLogger("minc_tf").setLevel(logging.INFO)
         if len(argv) > 1:
             fail(f"unexpected argument {argv[1]!r}; see --help")
         try:

@@ -156,6 +156,8 @@ def build_optimizer(
 ) -> keras.Optimizer:
     """The optimizer of a run, with warm-up and cosine decay.
 
+    Warm-up takes at most half of the run.
+
     Args:
         config: the run's settings.
         steps_per_epoch: int.
@@ -167,10 +169,13 @@ def build_optimizer(
     """
     section = config.optimizer
     scale = config.batch_size / 256 if section.scale_with_batch else 1.0
+    steps = config.epochs * steps_per_epoch
     rate = optimizers.warmup_cosine(
         section.learning_rate * scale,
-        steps=config.epochs * steps_per_epoch,
-        warmup_steps=int(section.warmup_epochs * steps_per_epoch),
+        steps=steps,
+        warmup_steps=min(
+            int(section.warmup_epochs * steps_per_epoch), steps // 2
+        ),
     )
     own = ("learning_rate", "scale_with_batch", "warmup_epochs")
     optimizer = settings.OPTIMIZERS[section.name](

@@ -1,6 +1,7 @@
 """A run from its settings to its results: `run(config, workdir)`."""
 
 import json
+import logging
 import os
 import pathlib
 import subprocess
@@ -9,7 +10,6 @@ import time
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 from ml_collections import ConfigDict
 
 import minc_tf
@@ -17,6 +17,8 @@ from minc_tf import data, evaluation, models
 from minc_tf.training import build, callbacks, pictures
 from minc_tf.training.config import validate
 from minc_tf.training.workdir import Workdir
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def run(
@@ -59,11 +61,11 @@ def run(
     folder = Workdir(workdir)
     folder.claim(config, overwrite=overwrite)
     if folder.summary.exists():
-        logging.info("%s holds a finished run", folder.path)
+        _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
     train, reference, test = build.build_sources(config)
     if train.skipped:
-        logging.warning("%d unreadable images skipped", len(train.skipped))
+        _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
     views = build.build_views(config)
     model = build.build_model(config)
     steps = len(train) // config.batch_size
@@ -74,7 +76,7 @@ def run(
     done = 0
     if folder.checkpoint.exists():
         done = callbacks.restore(model, folder.checkpoint)
-        logging.info("resuming at step %d", done)
+        _LOGGER.info("resuming at step %d", done)
     first_epoch = done // steps
     _check_views(folder, train, views, config.seed)
 

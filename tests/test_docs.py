@@ -1,0 +1,104 @@
+"""Every code block of the README and the docs runs."""
+
+import pathlib
+import re
+import shlex
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+#: What makes an example short enough for a test, without changing its form.
+SHORTER = {
+    'load("shapes")': 'load("shapes", num_examples=64)',
+    "filters=(32, 64, 128)": "filters=(4, 4, 128)",
+    "batch_size=256)": "batch_size=16)",
+    "steps_per_epoch=39, epochs=20": "steps_per_epoch=2, epochs=1",
+}
+SHORT_RUN = [
+    "--config.epochs=1",
+    "--config.batch_size=16",
+    "--config.data.num_examples=64",
+    "--config.monitor.every=0",
+    "--config.encoder.filters=(4, 8)",
+]
+
+
+def blocks(page, language):
+    """The fenced blocks of a page in one language."""
+    pattern = rf"^```{language}\n(.*?)^```"
+    return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_python_blocks_run(tmp_path, monkeypatch):
+    """In one process and folder, in order: later ones use earlier exports."""
+    monkeypatch.chdir(tmp_path)
+    found = [block for page in PAGES for block in blocks(page, "python")]
+    assert len(found) >= 3
+    for block in found:
+        for long, short in SHORTER.items():
+            block = block.replace(long, short)
+        exec(compile(block, "<block>", "exec"), {"__name__": "block"})
+    assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
+
+
+@pytest.mark.slow
+def test_shell_blocks_run(tmp_path, run_command):
+    """The console commands, as written, on a smaller run."""
+    commands = [
+        shlex.split(line)
+        for page in PAGES
+        for block in blocks(page, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("minc-")
+    ]
+    assert len(commands) >= 5
+    for name, *arguments in commands:
+        if name == "minc-pretrain":
+            arguments += SHORT_RUN
+        if name == "minc-evaluate":
+            arguments += ["--k=5"]
+        result = run_command(name, *arguments, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_make_targets_exist():
+    """The targets that the README names are in the Makefile."""
+    makefile = (ROOT / "Makefile").read_text()
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for target in re.findall(r"make (\w+)", block):
+                assert f"\n{target}:" in makefile
+
+
+def test_links_lead_somewhere():
+    """Relative links of the pages name files that exist."""
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if not link.startswith("http"):
+                assert (page.parent / link).exists(), (page.name, link)
+
+
+@pytest.fixture
+def run_command():
+    """Runs a console command of this environment."""
+    import subprocess
+
+    folder = pathlib.Path(sys.executable).parent
+
+    def run(name, *arguments, cwd):
+        (cwd / "recipes").exists() or (cwd / "recipes").symlink_to(
+            ROOT / "recipes"
+        )
+        return subprocess.run(
+            [str(folder / name), *arguments],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
