@@ -13,7 +13,7 @@ def get_config():
     """The settings of the run."""
     config = default_config()
     config.batch_size = 256
-    config.epochs = 22
+    config.epochs = 28
     config.data.name = "shapes"
     config.views = {
         "preset": "simclr",
