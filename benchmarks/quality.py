@@ -60,6 +60,7 @@ def main(_) -> None:
         "config": recorded,
     }
     file = pathlib.Path(_RESULTS.value) / f"{_NAME.value}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(results, indent=2))
     print(f"recorded in {file}")

@@ -4,19 +4,59 @@ import logging
 import sys
 from collections.abc import Callable
 
+from absl import flags
+from ml_collections import config_flags
+
+# The flags that are defined here belong to the command that asks for them.
+flags.disclaim_key_flags()
+
 #: Exit code for a run that was set up wrongly, as argparse and absl use it.
 USAGE_ERROR = 2
 
+#: Exit code of a command that was stopped with Ctrl-C, as shells have it.
+INTERRUPTED = 130
+
 _EXPECTED = (
-    AttributeError,
-    FileNotFoundError,
     FloatingPointError,
     ImportError,
-    KeyError,
-    PermissionError,
+    OSError,
     TypeError,
     ValueError,
 )
+
+
+def define_recipe(help_text: str) -> flags.FlagHolder:
+    """Defines `--config RECIPE` and its overrides `--config.KEY=VALUE`.
+
+    Arguments that a recipe does not mention can be given too; what is no
+    setting at all is left to `minc_tf.training.run` to refuse.
+
+    Args:
+        help_text: what `--help` says.
+
+    Returns:
+        The flag, whose value is the `ConfigDict` or None.
+    """
+    holder = config_flags.DEFINE_config_file(
+        "config",
+        None,
+        help_text,
+        lock_config=False,
+        accept_new_attributes=True,
+    )
+    # ml_collections' own loader answers errors with tracebacks, or later.
+    flags.FLAGS["config"].parser = _RecipeParser()
+    return holder
+
+
+class _RecipeParser(flags.ArgumentParser):
+    def parse(self, path):
+        from minc_tf import training
+
+        return training.load_recipe(path).unlock()
+
+    def flag_type(self):
+        return "recipe"
 
 
 def launch(main: Callable[[list[str]], None]) -> None:
@@ -26,14 +66,19 @@ def launch(main: Callable[[list[str]], None]) -> None:
         main: takes the command line left over by the flags.
 
     Raises:
-        SystemExit: always, with 0, or 2 for an error of the user's. With
-            `--debug` that error is raised with its traceback instead.
+        SystemExit: always, with 0, 2 for an error of the user's, or 130 for
+            Ctrl-C. With `--debug` an error is raised with its traceback
+            instead.
     """
-    from absl import app, flags
+    from absl import app
     from absl import logging as absl_logging
 
     if "debug" not in flags.FLAGS:
         flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
+
+    # `--help` lists the flags of the script, whose module is not `main`'s.
+    for flag in flags.FLAGS.get_key_flags_for_module(main.__module__):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
     def guarded(argv):
         # TensorFlow tells of each step of an export; the run tells of itself.
@@ -48,14 +93,17 @@ def launch(main: Callable[[list[str]], None]) -> None:
             if flags.FLAGS.debug:
                 raise
             fail(str(error))
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED)
 
     def parse(argv):
         try:
             return flags.FLAGS(argv)
-        except flags.Error as error:
-            fail(str(error))
-        except (AttributeError, KeyError, ValueError, OSError) as error:
-            # An override of a setting that does not exist ends here.
+        except KeyError as error:
+            # An override in a section that does not exist.
+            fail(f"--config.KEY=VALUE: unknown key {error.args[0]}")
+        except (flags.Error, TypeError, ValueError, OSError) as error:
             fail(str(error))
 
     app.run(guarded, flags_parser=parse)
@@ -63,6 +111,5 @@ def launch(main: Callable[[list[str]], None]) -> None:
 
 def fail(message: str) -> None:
     """Prints an error on one line and leaves with exit code 2."""
-    line = " ".join(message.strip("'\"").split())
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(USAGE_ERROR)

@@ -1,16 +1,17 @@
 """`make demo`: the whole way on the embedded data, without network."""
 
 import os
+import re
+import sys
 import time
 
 from absl import flags
-from ml_collections import config_flags
 
 from minc_tf.cli import app
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", "recipes/shapes/minc.py", "The recipe."
-)
+_RECIPE = "recipes/shapes/minc.py"
+
+_CONFIG = app.define_recipe(f"The recipe, by default {_RECIPE}.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The run's folder.")
 _NAME = flags.DEFINE_string("name", "demo", "The name of the export.")
 _SAVEDMODELS = flags.DEFINE_string("savedmodels", "savedmodels", "Its folder.")
@@ -30,6 +31,10 @@ def main(_) -> None:
 
     start = time.perf_counter()
     config, workdir = _CONFIG.value, _WORKDIR.value
+    training.validate(config)
+    # Only the demo's own folder is emptied without being asked to.
+    own = workdir == _WORKDIR.default
+    Workdir(workdir).check(config, overwrite=own)
     train, test = (
         data.eval_batches(source, 256)
         for source in build.build_evaluation_sources(config)
@@ -40,7 +45,7 @@ def main(_) -> None:
         evaluation.raw_pixels(train), evaluation.raw_pixels(test)
     )
     folder = os.path.join(workdir, "untrained")
-    Workdir(workdir).claim(config, overwrite=True)
+    Workdir(workdir).claim(config, overwrite=own)
     untrained = export.export_savedmodel(build.build_model(config), folder)
     before = evaluation.evaluate_savedmodel(untrained, train, test)
 
@@ -69,7 +74,9 @@ def main(_) -> None:
 
 
 def run() -> None:
-    """The command."""
+    """The command, with a recipe by default."""
+    if not any(re.match("--?config(=|$)", arg) for arg in sys.argv[1:]):
+        sys.argv.insert(1, f"--config={_RECIPE}")
     app.launch(main)
 
 

@@ -4,16 +4,13 @@ import json
 import pathlib
 
 from absl import flags
-from ml_collections import config_flags
 
 from minc_tf.cli import app
 
 _SAVEDMODEL = flags.DEFINE_string(
     "savedmodel", None, "An exported model: NAME/, or NAME/VERSION/."
 )
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The recipe whose data to evaluate on."
-)
+_CONFIG = app.define_recipe("The recipe whose data to evaluate on.")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run whose data to evaluate on, instead of --config."
 )
@@ -44,6 +41,7 @@ def main(_) -> None:
     config = _CONFIG.value
     if config is None:
         config = training.read_config(_WORKDIR.value)
+    training.validate(config)
     neighbours = _neighbours(_K.value)
     encoder = evaluation.load_savedmodel(_SAVEDMODEL.value)
     train, test = (

@@ -1,12 +1,11 @@
 """`minc-pretrain --config RECIPE --workdir RUN`: pretrains an encoder."""
 
 from absl import flags
-from ml_collections import config_flags
 
 from minc_tf.cli import app
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The recipe, a Python file; --config.KEY=VALUE overrides."
+_CONFIG = app.define_recipe(
+    "The recipe, a Python file; --config.KEY=VALUE overrides."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
 _OVERWRITE = flags.DEFINE_bool(

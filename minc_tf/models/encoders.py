@@ -39,7 +39,8 @@ def build_encoder(
         (B, F).
 
     Raises:
-        ValueError: for an unknown name (the nearest is given).
+        ValueError: for an unknown name (the nearest is given), or for
+            further arguments beside a model.
         ImportError: if the library of the name is not installed.
 
     Example:
@@ -53,6 +54,11 @@ def build_encoder(
     """
     image_shape = tuple(image_shape)
     if isinstance(name, keras.Model):
+        if kwargs:
+            raise ValueError(
+                f"build_encoder: {name.name!r} is a model already; received "
+                f"arguments for its builder: {sorted(kwargs)}."
+            )
         return as_encoder(name, image_shape)
     if name in _OWN:
         return _OWN[name](image_shape=image_shape, **kwargs)
@@ -73,11 +79,16 @@ def build_encoder(
             "is not installed."
         ) from error
     builder = getattr(module, attribute, None)
-    if builder is None:
-        near = difflib.get_close_matches(attribute, dir(module), n=1)
+    if not callable(builder):
+        names = {
+            each.lower(): each
+            for each in dir(module)
+            if callable(getattr(module, each))
+        }
+        near = difflib.get_close_matches(attribute.lower(), names, n=1)
         raise ValueError(
             f"build_encoder: {library} has no model {attribute!r}"
-            + (f"; did you mean {near[0]!r}?" if near else ".")
+            + (f"; did you mean {names[near[0]]!r}?" if near else ".")
         )
     if library == "keras.applications":
         return _application(builder, attribute, image_shape, kwargs)
@@ -116,7 +127,9 @@ def as_encoder(
     ```
     """
     if image_shape is None:
-        if not (model.built and isinstance(model.inputs, list)):
+        if not (
+            model.built and isinstance(getattr(model, "inputs", None), list)
+        ):
             raise ValueError(
                 "as_encoder: image_shape=(height, width, channels) is needed "
                 f"for {model.name!r}, which is not built."

@@ -118,6 +118,9 @@ def small_resnet(
         A functional model from images (B, H, W, C), values 0 to 255, to
         float32 features (B, filters[-1]).
 
+    Raises:
+        ValueError: for `filters` that are not positive ints.
+
     Example:
     ```python
     import minc_tf
@@ -126,6 +129,15 @@ def small_resnet(
     print(encoder.output_shape)
     ```
     """
+    if (
+        not isinstance(filters, (list, tuple))
+        or not filters
+        or min(filters) < 1
+    ):
+        raise ValueError(
+            "small_resnet: filters must be one or more positive ints; received "
+            f"{filters!r}."
+        )
     net = _Builder(batch_norm_momentum, synchronized)
     images = keras.Input(image_shape, name="images")
     x = pixels_to_unit(images)

@@ -23,20 +23,22 @@ def train_step(model, data) -> dict:
     variables = model.trainable_variables
     if model.micro_batches == 1:
         with tf.GradientTape() as tape:
-            loss = model.step_loss(view1, view2, training=True)
-            scaled = _scale(model, loss)
+            total, loss = model.step_loss(view1, view2, training=True)
+            scaled = _scale(model, total)
         gradients = tape.gradient(scaled, variables)
     else:
-        loss, gradients = _cached_gradients(model, view1, view2, variables)
+        total, loss, gradients = _cached_gradients(
+            model, view1, view2, variables
+        )
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     model.finish_step()
-    return model.update_metrics(loss)
+    return model.update_metrics(total, loss)
 
 
 def test_step(model, data) -> dict:
     """The loss and metrics of one batch, nothing updated."""
     view1, view2 = _unpack(model, data)
-    return model.update_metrics(model.step_loss(view1, view2, training=False))
+    return model.update_metrics(*model.step_loss(view1, view2, training=False))
 
 
 def _unpack(model, data):
@@ -48,7 +50,7 @@ def _unpack(model, data):
     if not isinstance(data, tuple) or len(data) != 2:
         received = (
             f"{len(data)} parts"
-            if isinstance(data, (tuple, dict))
+            if isinstance(data, tuple)
             else type(data).__name__
         )
         raise ValueError(
@@ -74,18 +76,26 @@ def _scale(model, loss):
 
 
 def _cached_gradients(model, view1, view2, variables):
-    """Loss and gradients of a batch that passes in `micro_batches` parts.
+    """Losses and gradients of a batch that passes in `micro_batches` parts.
 
     Gradient caching: embed all parts without a tape, differentiate the
     objective with respect to the embeddings, then propagate part by part.
     """
     count = model.micro_batches
+    message = (
+        f"TwoViewModel: micro_batches={count} does not divide the batch; use "
+        f"a multiple of {count}, and drop_remainder=True. Received a batch of"
+    )
     batch = view1.shape[0]
     if batch is not None and batch % count:
-        raise ValueError(
-            f"TwoViewModel: micro_batches={count} does not divide the batch "
-            f"of {batch}; use a multiple of {count}, and drop_remainder=True."
-        )
+        raise ValueError(f"{message} {batch}.")
+    if batch is None:
+        batch = tf.shape(view1)[0]
+        divides = tf.equal(batch % count, 0)
+        with tf.control_dependencies(
+            [tf.debugging.Assert(divides, [message, batch])]
+        ):
+            view1, view2 = tf.identity(view1), tf.identity(view2)
     parts = [
         tf.concat(pair, axis=0)
         for pair in zip(
@@ -105,7 +115,8 @@ def _cached_gradients(model, view1, view2, variables):
     for state, value in zip(states, before, strict=True):
         state.assign(value)
 
-    outputs = _join(outputs)
+    # What is cached is float32, whatever the heads compute in.
+    outputs = tf.cast(_join(outputs), tf.float32)
     targets = _join(targets)
     with tf.GradientTape() as tape:
         tape.watch(outputs)
@@ -126,7 +137,7 @@ def _cached_gradients(model, view1, view2, variables):
             images = tf.identity(images)
         with tf.GradientTape() as tape:
             output, _ = model.embed_online(images, training=True)
-            output = tf.cast(output, gradient.dtype)
+            output = tf.cast(output, tf.float32)
             # The layers' own losses are means over a batch, or its constants.
             losses = model.layer_losses() / count
             propagated = tf.reduce_sum(output * tf.stop_gradient(gradient))
@@ -137,7 +148,7 @@ def _cached_gradients(model, view1, view2, variables):
     by_variable = dict(
         zip(map(id, (*online, *own)), (*gradients, *own_gradients), strict=True)
     )
-    return loss + extra, [by_variable[id(v)] for v in variables]
+    return loss + extra, loss, [by_variable[id(v)] for v in variables]
 
 
 def _online_states(model):

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import MINC, Objective
+from minc_tf.objectives.base import is_number
 
 _PACKAGE = "minc_tf"
 
@@ -39,6 +40,9 @@ class TwoViewModel(keras.Model):
             price of one more forward pass); only batch normalisation sees
             its part alone.
         name: string, the model's name.
+        dtype: dtype policy, the global one by default. It changes no
+            computation (the parts have policies of their own), but with
+            `"mixed_float16"` `compile` adds loss scaling.
 
     Attributes:
         steps: int32 variable, the number of training steps taken.
@@ -75,21 +79,27 @@ class TwoViewModel(keras.Model):
         target_momentum=None,
         micro_batches: int = 1,
         name: str | None = None,
+        dtype=None,
     ):
         """See the class."""
-        super().__init__(name=name)
+        # Autocast would round the pixels before the encoder sees them.
+        super().__init__(name=name, dtype=dtype, autocast=False)
         if not isinstance(objective, Objective):
             raise TypeError(
                 "TwoViewModel: objective must be a minc_tf.objectives "
                 f"objective; received {type(objective).__name__}."
             )
-        if not isinstance(micro_batches, int) or micro_batches < 1:
+        if (
+            not isinstance(micro_batches, int)
+            or isinstance(micro_batches, bool)
+            or micro_batches < 1
+        ):
             raise ValueError(
                 "TwoViewModel: micro_batches must be a positive int; received "
                 f"{micro_batches!r}."
             )
-        if isinstance(target_momentum, (int, float)) and not (
-            0.0 <= target_momentum <= 1.0
+        if not (target_momentum is None or callable(target_momentum)) and not (
+            is_number(target_momentum) and 0.0 <= target_momentum <= 1.0
         ):
             raise ValueError(
                 "TwoViewModel: target_momentum must be in [0, 1], a schedule, "
@@ -106,7 +116,8 @@ class TwoViewModel(keras.Model):
             self.target_encoder = _copy(encoder)
             self.target_projector = _copy(projector)
         self._trackers = []
-        if encoder.built and isinstance(encoder.inputs, list):
+        # Subclassed models have no inputs; the first batch builds them.
+        if encoder.built and isinstance(getattr(encoder, "inputs", None), list):
             self.build(encoder.inputs[0].shape)
 
     def build(self, input_shape):
@@ -169,11 +180,13 @@ class TwoViewModel(keras.Model):
                 "and its metrics are those of the objective."
             )
         super().compile(optimizer=optimizer, **kwargs)
-        if getattr(self.optimizer, "gradient_accumulation_steps", None):
+        # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        if inner.gradient_accumulation_steps:
             raise ValueError(
                 "TwoViewModel.compile: the optimizer has "
                 "gradient_accumulation_steps="
-                f"{self.optimizer.gradient_accumulation_steps}, which would "
+                f"{inner.gradient_accumulation_steps}, which would "
                 "compute statistics over parts of a batch; pass "
                 "micro_batches to the model instead."
             )
@@ -260,14 +273,16 @@ class TwoViewModel(keras.Model):
             training: bool.
 
         Returns:
-            Scalar float32 tensor; losses of the layers (regularisers) are
-            added to the objective.
+            (total, loss): scalar float32 tensors, the objective with and
+            without the losses of the layers (regularisers). The total is
+            what is minimised; `update_metrics` takes both.
         """
         images = ops.concatenate([view1, view2])
         outputs, embeddings = self.embed_online(images, training)
         extra = self.layer_losses()
         targets = self.embed_target(images, embeddings, training)
-        return self.pair_loss(outputs, targets, training) + extra
+        loss = self.pair_loss(outputs, targets, training)
+        return loss + extra, loss
 
     def layer_losses(self):
         """Sum of the losses that the online layers added or carry."""
@@ -287,10 +302,9 @@ class TwoViewModel(keras.Model):
             old, new = ops.convert_to_tensor(target), online.value
             target.assign(kept * old + (1.0 - kept) * ops.cast(new, old.dtype))
 
-    def update_metrics(self, loss) -> dict:
+    def update_metrics(self, total, loss) -> dict:
         """Adds a step to the running means; returns their values by name."""
-        loss = ops.stop_gradient(loss)
-        values = {"loss": loss, **self.objective.metrics(loss)}
+        values = {"loss": total, **self.objective.metrics(loss)}
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self._trackers}
@@ -349,6 +363,7 @@ class TwoViewModel(keras.Model):
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
+            "dtype": serialize(self.dtype_policy),
             "encoder": serialize(self.encoder),
             "projector": serialize(self.projector),
             "objective": serialize(self.objective),
@@ -379,6 +394,7 @@ class MINCModel(TwoViewModel):
         target_momentum: see `TwoViewModel`.
         micro_batches: see `TwoViewModel`.
         name: string, the model's name.
+        dtype: see `TwoViewModel`.
 
     Raises:
         ValueError: if no objective is given and the projector's output
@@ -409,6 +425,7 @@ class MINCModel(TwoViewModel):
         target_momentum=None,
         micro_batches: int = 1,
         name: str | None = None,
+        dtype=None,
     ):
         """See the class."""
         if objective is None:
@@ -427,6 +444,7 @@ class MINCModel(TwoViewModel):
             target_momentum=target_momentum,
             micro_batches=micro_batches,
             name=name,
+            dtype=dtype,
         )
 
 

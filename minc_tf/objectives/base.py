@@ -1,7 +1,11 @@
 """What every objective has in common: checks, dtype, metrics, `attach`."""
 
+import numbers
+
 import keras
 from keras import ops
+
+from minc_tf.objectives import replicas
 
 PACKAGE = "minc_tf"
 
@@ -70,9 +74,11 @@ class Objective(keras.layers.Layer):
             Scalar float32 tensor.
 
         Raises:
-            ValueError: if the shapes are not (B, d) twice, or B is too small.
+            ValueError: if the shapes are not (B, d) twice and (B,) for the
+                weights, or B is too small.
         """
         self._check_pair(z1, z2)
+        _check_sample_weight(type(self).__name__, sample_weight, z1)
         loss = self.compute(
             ops.cast(z1, "float32"),
             ops.cast(z2, "float32"),
@@ -80,7 +86,7 @@ class Objective(keras.layers.Layer):
             sample_weight=sample_weight,
         )
         if training:
-            self._last_loss.assign(ops.stop_gradient(loss))
+            self._last_loss.assign(replicas.mean(ops.stop_gradient(loss)))
         return loss
 
     def compute(self, z1, z2, training, sample_weight):
@@ -178,6 +184,24 @@ class Objective(keras.layers.Layer):
                 f"{type(self).__name__}: needs a batch of at least "
                 f"{self.minimum_batch} pairs; received {batch}."
             )
+
+
+def is_number(value) -> bool:
+    """Whether a constructor's argument is a real number, no bool."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _check_sample_weight(caller, sample_weight, z):
+    if sample_weight is None:
+        return
+    shape, batch = tuple(sample_weight.shape), z.shape[0]
+    if len(shape) != 1 or (
+        shape[0] is not None and batch is not None and shape[0] != batch
+    ):
+        raise ValueError(
+            f"{caller}: sample_weight must have one weight a pair, shape "
+            f"({batch},); received {shape}."
+        )
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -4,11 +4,13 @@ The formulas are functions of embeddings `z1`, `z2` of shape (B, d) and of the
 second moment Lambda of shape (d, d); the class holds Lambda and updates it.
 """
 
+import math
+
 import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import PACKAGE, Objective, is_number
 
 _TINY = 1e-30
 
@@ -36,6 +38,15 @@ def clip_norm(z, mu):
     norm = ops.sqrt(ops.where(squared > 0, squared, 1.0))
     inside = norm * largest < mu**0.5
     return ops.where(inside, z, mu**0.5 * unit / norm)
+
+
+def check_mu(caller, mu):
+    """Raises a ValueError unless `mu` is a bound for `clip_norm`."""
+    if mu is not None and not (is_number(mu) and 0.0 < mu < math.inf):
+        raise ValueError(
+            f"{caller}: mu must be positive and finite, or None; received "
+            f"{mu!r}."
+        )
 
 
 def second_moment(z1, z2, weights=None):
@@ -272,7 +283,7 @@ class MINC(Objective):
             gain = ops.convert_to_tensor(self.rate, dtype="float32")
         updated = found + gain * (moment - found)
         # One overflowing batch (float16) would otherwise stay for ever.
-        finite = ops.all(ops.isfinite(moment))
+        finite = ops.all(ops.isfinite(updated))
         updated = ops.where(finite, updated, found)
         self.second_moment.assign(
             ops.where(
@@ -372,7 +383,7 @@ def _normalise(sample_weight):
     """Weights (B,) as a column that sums to one, or None."""
     if sample_weight is None:
         return None
-    weights = ops.cast(ops.reshape(sample_weight, (-1, 1)), "float32")
+    weights = ops.cast(sample_weight, "float32")[:, None]
     return weights / ops.sum(weights)
 
 
@@ -386,14 +397,12 @@ def _effective_batch(z, weights):
 def _check_arguments(dim, rate, floor, triangular, order, mu):
     if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
         raise ValueError(f"MINC: dim must be a positive int; received {dim!r}.")
-    if rate != "adaptive" and (
-        isinstance(rate, (bool, str)) or not 0.0 < rate <= 1.0
-    ):
+    if rate != "adaptive" and not (is_number(rate) and 0.0 < rate <= 1.0):
         raise ValueError(
             'MINC: rate must be "adaptive" or a float in (0, 1]; received '
             f"{rate!r}."
         )
-    if not 0.0 <= floor <= 1.0:
+    if not (is_number(floor) and 0.0 <= floor <= 1.0):
         raise ValueError(f"MINC: floor must be in [0, 1]; received {floor!r}.")
     if not isinstance(triangular, bool):
         raise ValueError(
@@ -404,7 +413,4 @@ def _check_arguments(dim, rate, floor, triangular, order, mu):
             'MINC: order must be "update_first" or "read_first"; received '
             f"{order!r}."
         )
-    if mu is not None and not mu > 0:
-        raise ValueError(
-            f"MINC: mu must be positive, or None; received {mu!r}."
-        )
+    check_mu("MINC", mu)

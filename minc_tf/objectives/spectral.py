@@ -5,7 +5,7 @@ from keras import ops
 
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import PACKAGE, Objective
-from minc_tf.objectives.minc import clip_norm
+from minc_tf.objectives.minc import check_mu, clip_norm
 
 
 def spectral_contrastive_loss(z1, z2):
@@ -37,7 +37,9 @@ def spectral_contrastive_loss(z1, z2):
             ops.mean(ops.square(positives)) / batch,
         )
     )
-    negatives = (ops.sum(moment1 * moment2) - squares) * batch / (batch - 1.0)
+    # A single pair has no negatives; 0 / 0 would poison the weights.
+    ratio = ops.where(batch > 1.0, batch / ops.maximum(batch - 1.0, 1.0), 0.0)
+    negatives = (ops.sum(moment1 * moment2) - squares) * ratio
     return negatives - 2.0 * ops.mean(positives)
 
 
@@ -55,7 +57,9 @@ class SpectralContrastive(Objective):
         name: string, the layer's name.
 
     Raises:
-        ValueError: for `mu` that is not positive, or a batch of one pair.
+        ValueError: for `mu` out of range, or a batch of one pair. (Where the
+            batch size is only known at run time, such a batch has no
+            negatives.)
 
     Example:
     ```python
@@ -75,11 +79,7 @@ class SpectralContrastive(Objective):
     def __init__(self, *, mu: float | None = 1.0, name: str | None = None):
         """See the class."""
         super().__init__(name=name)
-        if mu is not None and not mu > 0:
-            raise ValueError(
-                "SpectralContrastive: mu must be positive, or None; received "
-                f"{mu!r}."
-            )
+        check_mu("SpectralContrastive", mu)
         self.mu = mu
 
     def compute(self, z1, z2, training, sample_weight):

@@ -7,7 +7,7 @@ from minc_tf.training.callbacks import (
     StopOnNonFinite,
     Throughput,
 )
-from minc_tf.training.config import default_config, load_recipe
+from minc_tf.training.config import default_config, load_recipe, validate
 from minc_tf.training.run import load_run, read_config, run
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "load_run",
     "read_config",
     "run",
+    "validate",
 ]

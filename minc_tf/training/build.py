@@ -128,13 +128,27 @@ def build_model(config: ConfigDict) -> models.TwoViewModel:
 
     Returns:
         A `TwoViewModel`, not compiled.
+
+    Raises:
+        ValueError: for arguments that the parts do not take.
     """
+    policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+    try:
+        return _assemble(config)
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _assemble(config):
     shape = (config.views.size, config.views.size, 3)
-    encoder = models.build_encoder(
-        config.encoder.name, shape, **settings.arguments(config.encoder)
-    )
+    try:
+        encoder = models.build_encoder(
+            config.encoder.name, shape, **settings.arguments(config.encoder)
+        )
+    except TypeError as error:
+        raise ValueError(f"config.encoder: {error}") from error
     projector = models.mlp(
         encoder.output_shape[-1], **settings.arguments(config.projector)
     )

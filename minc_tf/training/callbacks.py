@@ -38,18 +38,26 @@ class StopOnNonFinite(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Checks the running means: a value that is not finite stays there."""
         for name, value in (logs or {}).items():
-            if np.all(np.isfinite(np.asarray(value))):
-                continue
-            saved = "none was written"
-            if self.checkpoint and os.path.exists(self.checkpoint):
-                saved = str(self.checkpoint)
-            step = step_of(self.model)
-            rate = float(self.model.optimizer.learning_rate)
-            raise FloatingPointError(
-                f"{name} is {float(np.asarray(value))} at step {step} with "
-                f"learning rate {rate:.3g}; last good checkpoint: {saved}. "
-                "Lower the learning rate, or bound the embeddings (mu)."
-            )
+            if not np.all(np.isfinite(np.asarray(value))):
+                self._stop(f"{name} is {float(np.asarray(value))}")
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the weights, which are newer than the last loss."""
+        for variable in self.model.weights:
+            value = keras.ops.convert_to_numpy(variable).astype("float64")
+            if not np.all(np.isfinite(value)):
+                self._stop(f"{variable.path} is not finite")
+
+    def _stop(self, what):
+        saved = "none was written"
+        if self.checkpoint and os.path.exists(self.checkpoint):
+            saved = str(self.checkpoint)
+        rate = float(self.model.optimizer.learning_rate)
+        raise FloatingPointError(
+            f"{what} at step {step_of(self.model)} with learning rate "
+            f"{rate:.3g}; last good checkpoint: {saved}. Lower the learning "
+            "rate, or bound the embeddings (mu)."
+        )
 
 
 class AtomicCheckpoint(keras.callbacks.Callback):
@@ -121,7 +129,8 @@ class Throughput(keras.callbacks.Callback):
     """Adds the time of an epoch and its rate to the logs.
 
     `seconds`, wall-clock time of the epoch's steps, and `images_per_second`,
-    without the first step of the run, which compiles.
+    without the first step of the run, which compiles (unless it is the only
+    one).
 
     Args:
         batch_size: int, images a step.
@@ -151,9 +160,9 @@ class Throughput(keras.callbacks.Callback):
         now = time.perf_counter()
         logs["seconds"] = now - self._start
         elapsed = now - self._counted_from
-        if self._steps:
-            rate = self._steps * self.batch_size / elapsed
-            logs["images_per_second"] = rate
+        if not self._steps:
+            self._steps, elapsed = 1, logs["seconds"]
+        logs["images_per_second"] = self._steps * self.batch_size / elapsed
 
 
 class MetricsCSV(keras.callbacks.Callback):
@@ -237,7 +246,12 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Closes the bar."""
-        self._bar.close()
+        self.close()
+
+    def close(self):
+        """Closes the bar, also where `fit` ended in an error."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _show(self, logs):
         for key, label in _SHOWN.items():

@@ -23,6 +23,17 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
 }
 
+_ENCODERS = {
+    "small_resnet": models.small_resnet,
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), models.resnet),
+}
+
+#: Arguments that come from other settings.
+_FILLED_IN = ("image_shape", "depth")
+
+#: Sections that take the arguments of what they name.
+_EXTENSIBLE = ("views", "encoder", "projector", "objective", "optimizer")
+
 
 def default_config() -> ConfigDict:
     """The settings that a recipe starts from.
@@ -48,7 +59,8 @@ def default_config() -> ConfigDict:
         - `monitor`: kNN during training: `every` epochs (0: never), `k`, and
           `num_examples` of each split that it uses.
 
-        The sections with arguments can be replaced as a whole.
+        The sections with arguments can be extended, or replaced as a whole;
+        `validate` checks their keys.
 
     Example:
     ```python
@@ -90,7 +102,10 @@ def default_config() -> ConfigDict:
             "monitor": {"every": 1, "k": 20, "num_examples": 2000},
         }
     )
-    return config.lock()
+    config.lock()
+    for section in _EXTENSIBLE:
+        config[section].unlock()
+    return config
 
 
 def _optional(text):
@@ -120,6 +135,10 @@ def validate(config: ConfigDict) -> None:
             raise ValueError(
                 f"config.{key} must be a positive int; received {config[key]}."
             )
+    if config.seed < 0:
+        raise ValueError(
+            f"config.seed must not be negative; received {config.seed}."
+        )
     if config.batch_size % config.micro_batches:
         raise ValueError(
             f"config.micro_batches={config.micro_batches} must divide "
@@ -129,7 +148,9 @@ def validate(config: ConfigDict) -> None:
     _check_choice("precision", config.precision, precisions)
     fields = ("size", *view_fields())
     _check_arguments("views", config.views, view_presets(), fields, ["size"])
-    _check_choice("objective.name", config.objective.get("name"), OBJECTIVES)
+    # Other encoders come from libraries, whose functions check for themselves.
+    if config.encoder.get("name") in _ENCODERS:
+        _check_arguments("encoder", config.encoder, _ENCODERS)
     _check_arguments("objective", config.objective, OBJECTIVES)
     own = ("learning_rate", "scale_with_batch", "warmup_epochs")
     _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own)
@@ -139,17 +160,29 @@ def validate(config: ConfigDict) -> None:
             "config.optimizer.learning_rate must be a positive float; "
             f"received {rate!r}."
         )
+    warmup = config.optimizer.get("warmup_epochs")
+    if not isinstance(warmup, (int, float)) or not warmup >= 0:
+        raise ValueError(
+            "config.optimizer.warmup_epochs must not be negative; received "
+            f"{warmup!r}."
+        )
     _check_keys(
         "projector",
         config.projector,
         [p for p in inspect.signature(models.mlp).parameters][1:],
         required=["widths"],
     )
+    widths = config.projector.widths
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(
+            "config.projector.widths must be one or more ints, as (512, 128); "
+            f"received {widths!r}."
+        )
     dim = config.objective.get("dim")
-    if dim is not None and dim != config.projector.widths[-1]:
+    if dim is not None and dim != widths[-1]:
         raise ValueError(
             f"config.objective.dim={dim} must be the last of "
-            f"config.projector.widths={tuple(config.projector.widths)}."
+            f"config.projector.widths={tuple(widths)}."
         )
 
 
@@ -183,12 +216,15 @@ def _check_arguments(section, config, choices, own=(), required=()):
     label = "preset" if section == "views" else "name"
     name = config.get(label)
     _check_choice(f"{section}.{label}", name, choices)
-    parameters = inspect.signature(choices[name]).parameters.values()
-    allowed = [p.name for p in parameters if p.kind != p.VAR_KEYWORD]
-    allowed = [p for p in allowed if p not in (*own, "name")]
-    _check_keys(
-        section, config, [label, *own, *allowed], required=[label, *required]
-    )
+    taken = (*own, "name", *_FILLED_IN)
+    parameters = [
+        p
+        for p in inspect.signature(choices[name]).parameters.values()
+        if p.kind != p.VAR_KEYWORD and p.name not in taken
+    ]
+    allowed = [label, *own, *(p.name for p in parameters)]
+    needed = [p.name for p in parameters if p.default is p.empty]
+    _check_keys(section, config, allowed, [label, *required, *needed])
 
 
 def _check_choice(key, value, choices):
@@ -229,7 +265,8 @@ def load_recipe(path: str | os.PathLike) -> ConfigDict:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it defines no `get_config`, or sets an unknown key.
+        ValueError: if it is no Python, defines no `get_config`, or sets an
+            unknown key or a value of a wrong type.
 
     Example:
     ```python
@@ -240,15 +277,20 @@ def load_recipe(path: str | os.PathLike) -> ConfigDict:
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"recipe {str(path)!r} does not exist.")
-    get_config = runpy.run_path(os.fspath(path)).get("get_config")
-    if get_config is None:
-        raise ValueError(f"recipe {str(path)!r} defines no get_config().")
     try:
-        return get_config()
-    except AttributeError as error:
-        # ml_collections puts its guess on the last of several lines.
-        lines = str(error).splitlines()
+        get_config = runpy.run_path(os.fspath(path)).get("get_config")
+        if get_config is not None:
+            return get_config()
+    except (AttributeError, KeyError, SyntaxError, TypeError) as error:
+        # ml_collections wraps one error in another, whose text is its repr.
+        # It puts its guess on the last of several lines.
+        inner = error
+        while inner.args and isinstance(inner.args[0], Exception):
+            inner = inner.args[0]
+        text = inner.args[0] if isinstance(inner, KeyError) else inner
+        lines = str(text).splitlines()
         raise ValueError(
             f"recipe {str(path)!r}: {lines[0].split(' Other fields')[0]} "
             f"{lines[-1] if len(lines) > 1 else ''}".strip()
         ) from error
+    raise ValueError(f"recipe {str(path)!r} defines no get_config().")

@@ -1,5 +1,6 @@
 """A run from its settings to its results: `run(config, workdir)`."""
 
+import contextlib
 import json
 import logging
 import os
@@ -59,52 +60,61 @@ def run(
     """
     validate(config)
     folder = Workdir(workdir)
-    folder.claim(config, overwrite=overwrite)
-    if folder.summary.exists():
+    folder.check(config, overwrite)
+    if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
+    views = build.build_views(config)
+    model = build.build_model(config)
     train, reference, test = build.build_sources(config)
     if train.skipped:
         _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
-    views = build.build_views(config)
-    model = build.build_model(config)
     steps = len(train) // config.batch_size
     model.compile(
         optimizer=build.build_optimizer(config, steps, model),
         jit_compile=config.jit_compile,
     )
+    monitor = _monitor(config, reference, test)
+    images, drawn = _check_views(train, views, config.seed)
+
+    # Only now, so that settings that do not work leave no run behind.
+    folder.claim(config, overwrite)
+    picture = pictures.view_pairs(images, drawn)
+    pictures.write(folder.pictures, folder.events, "views", picture)
     done = 0
     if folder.checkpoint.exists():
         done = callbacks.restore(model, folder.checkpoint)
         _LOGGER.info("resuming at step %d", done)
     first_epoch = done // steps
-    _check_views(folder, train, views, config.seed)
-
     table = callbacks.MetricsCSV(folder.metrics, first_epoch)
+    progress = callbacks.Progress(
+        config.batch_size, config.epochs * steps, done
+    )
     watchers = [
         callbacks.StopOnNonFinite(folder.checkpoint),
         callbacks.Throughput(config.batch_size),
-        *_monitor(config, reference, test),
+        *monitor,
         table,
         keras.callbacks.TensorBoard(folder.events, write_graph=False),
-        callbacks.Progress(config.batch_size, config.epochs * steps, done),
+        progress,
         callbacks.AtomicCheckpoint(folder.checkpoint),
     ]
-    model.fit(
-        data.view_batches(
-            train,
-            views,
-            config.batch_size,
-            seed=config.seed,
-            start_step=done,
-        ),
-        steps_per_epoch=steps,
-        initial_epoch=first_epoch,
-        epochs=config.epochs,
-        callbacks=watchers,
-        shuffle=False,
-        verbose=0,
-    )
+    with contextlib.closing(progress):
+        model.fit(
+            data.view_batches(
+                train,
+                views,
+                config.batch_size,
+                seed=config.seed,
+                start_step=done,
+            ),
+            steps_per_epoch=steps,
+            initial_epoch=first_epoch,
+            epochs=config.epochs,
+            callbacks=watchers,
+            shuffle=False,
+            verbose=0,
+        )
     model.save(folder.model)
     _write_neighbours(folder, model, reference, test)
     summary = _summary(model, table.rows, train)
@@ -164,8 +174,11 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
     return Workdir(workdir).read_config()
 
 
-def _check_views(folder: Workdir, source, views, seed):
-    """Writes a picture of view pairs; stops if they do not vary.
+def _check_views(source, views, seed):
+    """Draws the views of a few images; stops if they do not vary.
+
+    Returns:
+        (images, views): the images, and their views in the first epoch.
 
     Raises:
         ValueError: if the views of an image do not differ from each other, or
@@ -199,8 +212,7 @@ def _check_views(folder: Workdir, source, views, seed):
                 f"config.views: the views of an image do not differ {what} in "
                 f"{count} images; widen the augmentation."
             )
-    picture = pictures.view_pairs(images.numpy(), first)
-    pictures.write(folder.pictures, folder.events, "views", picture)
+    return images.numpy(), first
 
 
 def _monitor(config, train, test):
@@ -209,6 +221,12 @@ def _monitor(config, train, test):
     labelled = test is not None and train.class_names and test.class_names
     if not section.every or not labelled:
         return []
+    neighbours = min(section.num_examples, len(train))
+    if section.k > neighbours:
+        raise ValueError(
+            f"config.monitor.k={section.k} is more than the {neighbours} "
+            "images that the monitor uses; see config.monitor.num_examples."
+        )
     parts = [
         data.eval_batches(
             source.subset(min(section.num_examples, len(source)), config.seed),

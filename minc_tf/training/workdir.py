@@ -37,6 +37,38 @@ class Workdir:
         self.pictures = self.path / "pictures"
         self.summary = self.path / "summary.json"
 
+    def check(self, config: ConfigDict, overwrite: bool = False) -> None:
+        """Checks that a run with these settings may have the folder.
+
+        Args:
+            config: the run's settings.
+            overwrite: bool, whether another run may be in it.
+
+        Raises:
+            ValueError: if the folder holds files that are no run's, or a run
+                of other settings and `overwrite` is false.
+        """
+        if not self.config.exists():
+            places = (self.path, *self.path.parents)
+            place = next(path for path in places if path.exists())
+            if not place.is_dir():
+                raise ValueError(
+                    f"workdir {str(self.path)!r} must be a folder; "
+                    f"{str(place)!r} is a file."
+                )
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise ValueError(
+                    f"workdir {str(self.path)!r} is not empty and holds no "
+                    "run; choose a new folder."
+                )
+        elif not overwrite and self.config.read_text() != to_json(config):
+            changed = _changed(json.loads(self.config.read_text()), config)
+            raise ValueError(
+                f"workdir {str(self.path)!r} holds a run of other settings "
+                f"({changed}); choose another folder, or pass --overwrite to "
+                "remove that run."
+            )
+
     def claim(self, config: ConfigDict, overwrite: bool = False) -> None:
         """Makes the folder that of a run with these settings.
 
@@ -46,29 +78,14 @@ class Workdir:
                 run writes are left alone).
 
         Raises:
-            ValueError: if the folder holds a run of other settings, or files
-                that are no run's, and `overwrite` is false.
+            ValueError: as `check`.
         """
-        text = to_json(config)
+        self.check(config, overwrite)
         if overwrite:
             self._clear()
-        elif self.config.exists():
-            if self.config.read_text() != text:
-                changed = _changed(json.loads(self.config.read_text()), config)
-                raise ValueError(
-                    f"workdir {str(self.path)!r} holds a run of other "
-                    f"settings ({changed}); choose another folder, or pass "
-                    "--overwrite to remove that run."
-                )
-            return
-        elif self.path.is_dir() and any(self.path.iterdir()):
-            raise ValueError(
-                f"workdir {str(self.path)!r} is not empty and holds no run; "
-                "choose a new folder."
-            )
         self.path.mkdir(parents=True, exist_ok=True)
         part = self.config.with_suffix(".tmp")
-        part.write_text(text)
+        part.write_text(to_json(config))
         os.replace(part, self.config)
 
     def read_config(self) -> ConfigDict:
@@ -85,8 +102,9 @@ class Workdir:
         return ConfigDict(json.loads(self.config.read_text()))
 
     def _clear(self):
-        files = (self.config, self.checkpoint, self.model, self.metrics)
-        for file in (*files, self.summary):
+        # Not the settings, which mark the folder as a run's.
+        files = (self.checkpoint, self.model, self.metrics, self.summary)
+        for file in files:
             file.unlink(missing_ok=True)
         for folder in (self.events, self.pictures):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,11 @@
-"""The spectral contrastive loss in the setting of `minc_cpu.py`."""
+"""The spectral contrastive loss in the setting of `minc_cpu.py`.
+
+    minc-pretrain --config recipes/cifar10/spectral_cpu.py \
+        --workdir runs/spectral_cpu
+
+The baseline of MINC: only the objective differs. What came out is in
+`benchmarks/results/`.
+"""
 
 import pathlib
 

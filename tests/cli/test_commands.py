@@ -1,0 +1,232 @@
+"""The commands as a user calls them: processes of their own."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from minc_tf import evaluation
+from minc_tf.training import load_recipe, read_config, run
+
+ROOT = pathlib.Path(__file__).parents[2]
+RECIPE = ROOT / "recipes" / "shapes" / "minc.py"
+
+#: A small run, as overrides and as settings.
+OVERRIDES = {
+    "epochs": 2,
+    "batch_size": 16,
+    "data.num_examples": 64,
+    "data.test_split": "train",
+    "encoder.filters": (4, 8),
+    "projector.widths": (16, 8),
+    "objective.dim": 8,
+    "monitor.every": 0,
+}
+
+#: `minc-pretrain` on a machine that dies while it writes its second
+#: checkpoint.
+DYING = """
+import os, signal
+from minc_tf.cli import pretrain
+from minc_tf.training import callbacks
+
+save = callbacks.AtomicCheckpoint.on_epoch_end
+
+
+def die(self, epoch, logs=None):
+    if epoch == 1:
+        part = self.path.removesuffix(".weights.h5") + ".tmp.weights.h5"
+        with open(part, "wb") as file:
+            file.write(b"half a checkpoint")
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(self, epoch, logs)
+
+
+callbacks.AtomicCheckpoint.on_epoch_end = die
+pretrain.run()
+"""
+
+
+def call(*arguments, cwd):
+    """Runs Python with the arguments and returns the finished process."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def arrays(workdir):
+    """Every array of a run's checkpoint."""
+    found = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            found[name] = item[()]
+
+    with h5py.File(workdir / "last.weights.h5") as file:
+        file.visititems(keep)
+    return found
+
+
+@pytest.mark.slow
+def test_killed_resumed_exported_evaluated(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    flags = [
+        f"--config={RECIPE}",
+        "--workdir=run",
+        *(f"--config.{key}={value}" for key, value in OVERRIDES.items()),
+    ]
+    killed = call("-c", DYING, *flags, cwd=here)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (here / "run" / "summary.json").exists()
+
+    resumed = call("-m", "minc_tf.cli.pretrain", *flags, cwd=here)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "Traceback" not in resumed.stderr
+    assert "next: minc-export --workdir run --name NAME" in resumed.stdout
+    # The bar starts at the second of two epochs.
+    assert "50%" in resumed.stdout
+    assert sorted(path.name for path in (here / "run").iterdir()) == [
+        "config.json",
+        "events",
+        "last.weights.h5",
+        "metrics.csv",
+        "model.keras",
+        "pictures",
+        "summary.json",
+    ]
+    assert [path.name for path in here.iterdir()] == ["run"]
+
+    config = load_recipe(RECIPE)
+    config.update_from_flattened_dict(OVERRIDES)
+    run(config, there)
+    assert (there / "config.json").read_text() == (
+        here / "run" / "config.json"
+    ).read_text()
+    one, other = arrays(here / "run"), arrays(there)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        np.testing.assert_array_equal(value, other[name], err_msg=name)
+
+    exported = call(
+        *("-m", "minc_tf.cli.export", "--workdir=run", "--name=tiny"), cwd=here
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert exported.stdout.split()[-1] == "savedmodels/tiny/1"
+    evaluated = call(
+        *("-m", "minc_tf.cli.evaluate", "--savedmodel=savedmodels/tiny"),
+        *("--workdir=run", "--k=5,20", "--json=numbers.json"),
+        cwd=here,
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    numbers = json.loads((here / "numbers.json").read_text())
+    assert {"knn_accuracy_k5", "knn_accuracy_k20", "linear_accuracy"} <= set(
+        numbers
+    )
+    assert all(np.isfinite(value) for value in numbers.values())
+    for key in ("knn_accuracy_k5", "linear_accuracy"):
+        assert 0 <= numbers[key] <= 1
+        assert f"{key}: {numbers[key]:.4g}" in evaluated.stdout
+
+
+def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
+    """Also arguments that the recipe does not mention, and None."""
+    taken = []
+
+    def record(config, workdir, *, overwrite):
+        taken.append((config, workdir, overwrite))
+        return {"loss": -1.5, "skipped_images": 2}
+
+    monkeypatch.setattr("minc_tf.training.run", record)
+    result = command(
+        "pretrain",
+        f"--config={RECIPE}",
+        f"--workdir={tmp_path}",
+        "--overwrite",
+        "--config.epochs=7",
+        "--config.encoder.filters=(4, 8)",
+        "--config.views.solarize_p=0.25",
+        "--config.objective.rate=adaptive",
+        "--config.objective.triangular=true",
+        "--config.data.skip_bad=true",
+        "--config.data.test_split=",
+        "--config.optimizer.learning_rate=1e-2",
+    )
+    assert result.code == 0
+    ((config, workdir, overwrite),) = taken
+    assert (workdir, overwrite) == (str(tmp_path), True)
+    assert config.epochs == 7
+    assert config.encoder.filters == (4, 8)
+    assert config.views.solarize_p == 0.25
+    assert config.objective.rate == "adaptive"
+    assert config.objective.triangular is True
+    assert config.data.skip_bad is True
+    assert not config.data.test_split
+    assert config.optimizer.learning_rate == 0.01
+    assert "loss: -1.5" in result.out
+    assert "skipped_images: 2" in result.out
+
+
+@pytest.mark.slow
+def test_demo_shows_the_whole_way(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    raw_pixels = evaluation.raw_pixels
+
+    def a_few_pixels(batches):
+        pixels, labels = raw_pixels(batches)
+        return pixels[:, ::48], labels
+
+    # The probe of 3,072 pixels would take most of the test's time.
+    monkeypatch.setattr(evaluation, "raw_pixels", a_few_pixels)
+    workdir, savedmodels = tmp_path / "run", tmp_path / "savedmodels"
+    result = command(
+        "demo",
+        f"--workdir={workdir}",
+        f"--savedmodels={savedmodels}",
+        "--name=tiny",
+        *(f"--config.{key}={value}" for key, value in OVERRIDES.items()),
+        "--config.epochs=1",
+        "--config.data.num_examples=256",
+        "--config.batch_size=64",
+    )
+    assert result.code == 0, result.err
+    table = {
+        line[:16].strip(): line[16:].split()
+        for line in result.out.splitlines()
+        if line[16:].strip()
+    }
+    assert table["accuracy, %"] == ["pixels", "untrained", "MINC"]
+    for row in ("kNN, k = 20", "kNN, k = 200", "linear probe"):
+        assert len(table[row]) == 3
+        assert all(0 <= float(number) <= 100 for number in table[row])
+    version = savedmodels / "tiny" / "1"
+    for path in (
+        version,
+        workdir / "metrics.csv",
+        workdir / "pictures",
+        workdir / "events",
+    ):
+        assert path.exists()
+        assert str(path) in result.out
+    assert (version / "saved_model.pb").exists()
+    assert read_config(workdir).epochs == 1
+
+
+def test_demo_spares_the_run_of_another(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "notes.txt").write_text("mine")
+    result = command("demo", f"--workdir={tmp_path}")
+    assert result.code == 2
+    assert "is not empty and holds no run" in result.err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,105 @@
+"""One clear line for what cannot work."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from minc_tf import TwoViewModel
+from minc_tf.objectives import MINC
+from models import tiny
+
+
+def make(**kwargs):
+    arguments = {
+        "encoder": tiny.encoder(),
+        "projector": tiny.linear(tiny.FEATURES, "projector"),
+        "objective": tiny.objective("minc"),
+        **kwargs,
+    }
+    return TwoViewModel(**arguments)
+
+
+@pytest.mark.parametrize(
+    "value, received", [("minc", "str"), (MINC, "type"), (None, "NoneType")]
+)
+def test_objective_of_another_type(value, received):
+    with pytest.raises(TypeError, match=f"objective must .*{received}"):
+        make(objective=value)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, "2", True])
+def test_micro_batches_out_of_range(value):
+    with pytest.raises(ValueError, match=f"micro_batches must .*{value!r}"):
+        make(micro_batches=value)
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, "0.9"])
+def test_target_momentum_out_of_range(value):
+    with pytest.raises(ValueError, match=f"target_momentum must .*{value!r}"):
+        make(target_momentum=value)
+
+
+def test_encoder_that_gives_feature_maps():
+    maps = keras.Sequential(
+        [keras.Input(tiny.SHAPE), keras.layers.Conv2D(4, 3)]
+    )
+    with pytest.raises(ValueError, match=r"\(None, 2, 2, 4\).*as_encoder"):
+        make(encoder=maps)
+
+
+def test_objective_of_another_dimension_than_the_projector():
+    with pytest.raises(ValueError, match=r"dim=7, .* 5 dimensions"):
+        make(objective=MINC(7))
+
+
+@pytest.mark.parametrize(
+    "argument", ["loss", "metrics", "weighted_metrics", "loss_weights"]
+)
+def test_a_loss_or_metrics_in_compile(argument):
+    with pytest.raises(ValueError, match=f"compile: {argument} cannot"):
+        make().compile(optimizer="sgd", **{argument: ["mse"]})
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_gradient_accumulation_of_the_optimizer(policy):
+    """Also inside the loss scaling that float16 wraps around it."""
+    optimizer = keras.optimizers.SGD(0.1, gradient_accumulation_steps=4)
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = make()
+        with pytest.raises(
+            ValueError, match=r"gradient_accumulation_steps=4.*micro_batches"
+        ):
+            model.compile(optimizer=optimizer)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_three_views_or_one():
+    model = tiny.build()
+    view = tiny.views()[0]
+    three = tf.data.Dataset.from_tensors((view, view, view))
+    with pytest.raises(ValueError, match=r"two tensors .*received 3 parts"):
+        model.fit(three, verbose=0)
+    with pytest.raises(ValueError, match=r"two tensors .*received 3 parts"):
+        model.fit(three.map(lambda *views: (views,)), verbose=0)
+    with pytest.raises(ValueError, match="two tensors"):
+        model.fit(view, verbose=0)
+    with pytest.raises(ValueError, match=r"two tensors .*received dict"):
+        model.evaluate(three.map(lambda a, b, c: {"a": a, "b": b}), verbose=0)
+
+
+def test_views_of_different_shapes():
+    model = tiny.build()
+    view1, view2 = tiny.views()
+    with pytest.raises(ValueError, match=r"4, 4, 3\) and \(.*, 4, 3, 3\)"):
+        model.fit(view1, view2[:, :, :3], verbose=0)
+    with pytest.raises(ValueError, match=r"\(8, 4, 4, 3\) and \(6, "):
+        model.train_step((tf.constant(view1), tf.constant(view2[:6])))
+
+
+def test_labels_given_as_the_second_view():
+    model = tiny.build()
+    with pytest.raises(ValueError, match="both views must have the same shape"):
+        model.fit(tiny.views()[0], np.zeros(tiny.BATCH), verbose=0)

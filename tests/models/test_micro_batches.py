@@ -1,0 +1,108 @@
+"""A batch in parts gives what the whole batch gives."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models import tiny
+from models.test_step import minc_gradients
+
+OBJECTIVES = ["minc", "minc_read_first", "spectral"]
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"norm": "frozen"},
+        {"predictor": True},
+        {"predictor": True, "target_momentum": 0.9},
+        {"target_momentum": 0.9},
+    ],
+    ids=["plain", "predictor", "predictor-target", "target"],
+)
+def test_parts_equal_the_whole_batch(name, kwargs):
+    whole = tiny.build(name, **kwargs)
+    logs = tiny.fit(whole, 2)
+    for count in (2, 4):
+        parts = tiny.build(name, micro_batches=count, **kwargs)
+        found = tiny.fit(parts, 2)
+        tiny.assert_close(tiny.snapshot(parts), tiny.snapshot(whole), 1e-6)
+        for key, value in logs.items():
+            np.testing.assert_allclose(found[key], value, rtol=1e-6, atol=1e-6)
+
+
+def test_both_passes_see_the_same_dropout():
+    """By hand: the parts in one tape, each with the mask it drew."""
+    count, batch = 2, tiny.BATCH
+    by_hand, model = (
+        tiny.build(dropout=0.5, micro_batches=count) for _ in range(2)
+    )
+    view1, view2 = tiny.views()
+    parts = [
+        np.concatenate(pair)
+        for pair in zip(np.split(view1, 2), np.split(view2, 2), strict=True)
+    ]
+    with tf.GradientTape() as tape:
+        z = [by_hand(images, training=True) for images in parts]
+        halves = [tf.split(part, 2) for part in z]
+        z1, z2 = (tf.concat(view, 0) for view in zip(*halves, strict=True))
+    loss, g1, g2, _ = minc_gradients(z1.numpy(), z2.numpy())
+    variables = by_hand.trainable_variables
+    gradients = tape.gradient(
+        [z1, z2], variables, [tf.constant(g1), tf.constant(g2)]
+    )
+    for variable, gradient in zip(variables, gradients, strict=True):
+        variable.assign_sub(tiny.RATE * gradient)
+
+    logs = tiny.fit(model)
+    assert len(z1) == batch
+    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-5)
+    found = [v.numpy() for v in model.trainable_variables]
+    tiny.assert_close(found, [v.numpy() for v in variables], 1e-5)
+    # The generator moved on as after one pass, and the next step draws anew.
+    states = [
+        np.array(each.encoder.layers[-1].seed_generator.state)
+        for each in (model, by_hand)
+    ]
+    np.testing.assert_array_equal(*states)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_moving_statistics_move_once_a_part(count):
+    model = tiny.build(norm="batch", micro_batches=count)
+    dense = model.encoder.get_layer("dense")
+    kernel = dense.kernel.numpy()
+    views = [v.reshape(tiny.BATCH, -1) / 127.5 - 1.0 for v in tiny.views()]
+    mean, variance = np.zeros(tiny.FEATURES), np.ones(tiny.FEATURES)
+    for pair in zip(*(np.split(v, count) for v in views), strict=True):
+        outputs = np.concatenate(pair) @ kernel
+        mean = 0.9 * mean + 0.1 * outputs.mean(axis=0)
+        variance = 0.9 * variance + 0.1 * outputs.var(axis=0)
+
+    tiny.fit(model)
+    norm = model.encoder.get_layer("norm")
+    np.testing.assert_allclose(norm.moving_mean, mean, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(norm.moving_variance, variance, rtol=1e-4)
+
+
+def test_parts_under_jit():
+    whole = tiny.build(norm="frozen")
+    compiled = tiny.build(
+        norm="frozen", micro_batches=2, compile={"jit_compile": True}
+    )
+    for model in (whole, compiled):
+        tiny.fit(model, 2)
+    tiny.assert_close(compiled.get_weights(), whole.get_weights(), 1e-5)
+
+
+def test_parts_that_do_not_divide_the_batch():
+    """Whether its size is known when the step is built, or later."""
+    model = tiny.build(micro_batches=4)
+    view1, view2 = (view[:6] for view in tiny.views())
+    message = "micro_batches=4 does not divide the batch"
+    with pytest.raises(ValueError, match=message + ".* batch of 6"):
+        model.fit(view1, view2, batch_size=6, verbose=0)
+    unknown = tf.data.Dataset.from_tensor_slices((view1, view2)).batch(6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        model.fit(unknown, verbose=0)

@@ -1,0 +1,130 @@
+"""A step of `TwoViewModel` against the same step by hand."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from minc_tf import MINCModel
+from minc_tf.models import mlp, small_resnet
+from minc_tf.objectives import MINC, SpectralContrastive
+from models import tiny
+
+
+def minc_gradients(z1, z2):
+    """First step of MINC in NumPy: loss, both gradients, Lambda."""
+    batch = len(z1)
+    moment = (z1.T @ z1 + z2.T @ z2) / (2 * batch)
+    held = np.tril(moment)
+    loss = -2 * np.sum(z1 * z2) / batch + np.sum(moment**2)
+    g1 = 2 / batch * (-z2 + z1 @ held.T)
+    g2 = 2 / batch * (-z1 + z2 @ held.T)
+    return loss, g1, g2, moment
+
+
+def test_a_step_equals_a_tape_over_the_formula():
+    """Both views in one pass of a residual network with batch statistics."""
+    keras.utils.set_random_seed(0)
+    encoder = small_resnet(image_shape=(8, 8, 3), filters=(4, 8))
+    projector = mlp(8, (8, 5))
+    model = MINCModel(encoder, projector)
+    model.compile(optimizer=keras.optimizers.SGD(0.5))
+    twin = keras.Sequential(
+        [keras.models.clone_model(part) for part in (encoder, projector)]
+    )
+    twin.build((None, 8, 8, 3))
+    weights = [*encoder.get_weights(), *projector.get_weights()]
+    twin.set_weights(weights)
+
+    view1, view2 = tiny.views(shape=(8, 8, 3))
+    batch = len(view1)
+    with tf.GradientTape() as tape:
+        z = twin(np.concatenate([view1, view2]), training=True)
+    z1, z2 = np.array(z, "float64")[:batch], np.array(z, "float64")[batch:]
+    loss, g1, g2, moment = minc_gradients(z1, z2)
+    upstream = tf.constant(np.concatenate([g1, g2]), "float32")
+    gradients = tape.gradient(z, twin.trainable_variables, upstream)
+    for variable, gradient in zip(
+        twin.trainable_variables, gradients, strict=True
+    ):
+        variable.assign_sub(0.5 * gradient)
+
+    logs = model.train_on_batch(view1, view2, return_dict=True)
+    np.testing.assert_allclose(logs["loss"], loss, rtol=1e-5)
+    np.testing.assert_allclose(logs["chi2_information"], -loss - 1, rtol=1e-5)
+    found = [*encoder.get_weights(), *projector.get_weights()]
+    tiny.assert_close(found, twin.get_weights(), 2e-5)
+    np.testing.assert_allclose(
+        model.objective.second_moment.numpy(), moment, rtol=1e-4, atol=1e-6
+    )
+    assert int(model.steps) == 1
+
+
+@pytest.mark.parametrize("regulariser", ["weights", "outputs"])
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_losses_of_the_layers_are_added_once(regulariser, micro_batches):
+    """To the gradient and the loss, not to the information."""
+    strength = 0.3
+    penalty = keras.regularizers.L2(strength)
+    where = {
+        "weights": {"kernel_regularizer": penalty},
+        "outputs": {"activity_regularizer": penalty},
+    }[regulariser]
+    plain = tiny.build(micro_batches=micro_batches)
+    penalised = tiny.build(micro_batches=micro_batches, **where)
+    kernel = plain.encoder.get_layer("dense").kernel
+    before = kernel.numpy()
+    images = np.concatenate(tiny.views()).reshape(2 * tiny.BATCH, -1)
+    images = images / 127.5 - 1.0
+    if regulariser == "weights":
+        penalty, gradient = np.sum(before**2), 2 * before
+    else:
+        # Keras divides by the batch, here of both views.
+        outputs = images @ before
+        penalty = np.sum(outputs**2) / len(images)
+        gradient = 2 * images.T @ outputs / len(images)
+
+    logs, logs_penalised = tiny.fit(plain), tiny.fit(penalised)
+    found = kernel.numpy() - penalised.encoder.get_layer("dense").kernel.numpy()
+    np.testing.assert_allclose(
+        found, tiny.RATE * strength * gradient, rtol=1e-4, atol=1e-5
+    )
+    np.testing.assert_allclose(
+        logs_penalised["loss"] - logs["loss"], strength * penalty, rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        logs_penalised["chi2_information"], logs["chi2_information"], rtol=1e-5
+    )
+    evaluated = penalised.evaluate(*tiny.views(), verbose=0, return_dict=True)
+    bare = penalised.objective(
+        *map(penalised.predict_on_batch, tiny.views()), training=False
+    )
+    np.testing.assert_allclose(
+        evaluated["chi2_information"], -bare - 1.0, rtol=1e-5
+    )
+    assert evaluated["loss"] > float(bare)
+
+
+def test_trainable_variables_of_frozen_parts_do_not_move():
+    model = tiny.build()
+    model.encoder.trainable = False
+    model.compile(optimizer=keras.optimizers.SGD(1.0))
+    before = model.encoder.get_weights()
+    projector = model.projector.get_weights()
+    tiny.fit(model)
+    tiny.assert_equal(model.encoder.get_weights(), before)
+    assert np.abs(model.projector.get_weights()[0] - projector[0]).max() > 1e-4
+
+
+def test_default_objective_has_the_dimension_of_the_projector():
+    model = MINCModel(tiny.encoder(), tiny.linear(tiny.FEATURES, "projector"))
+    assert isinstance(model.objective, MINC)
+    assert model.objective.dim == tiny.DIM
+    other = MINCModel(
+        tiny.encoder(),
+        tiny.linear(tiny.FEATURES, "projector"),
+        SpectralContrastive(),
+    )
+    assert isinstance(other.objective, SpectralContrastive)
+    with pytest.raises(ValueError, match=r"pass objective=MINC\(dim="):
+        MINCModel(tiny.encoder(), keras.layers.Dense(5))

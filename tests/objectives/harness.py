@@ -1,0 +1,193 @@
+"""The checks that every objective passes, whatever its formula."""
+
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+
+def embeddings(batch, dim, seed=0, scale=1.0):
+    """Two views that resemble each other, float32."""
+    rng = np.random.default_rng(seed)
+    z1 = rng.normal(size=(batch, dim), scale=scale)
+    z2 = 0.7 * z1 + rng.normal(size=(batch, dim), scale=0.5 * scale)
+    return z1.astype("float32"), z2.astype("float32")
+
+
+def loss_and_gradients(objective, z1, z2, **kwargs):
+    """Loss, d/dz1 and d/dz2 of one training step, as NumPy."""
+    z1, z2 = tf.convert_to_tensor(z1), tf.convert_to_tensor(z2)
+    kwargs = {"training": True, **kwargs}
+    with tf.GradientTape() as tape:
+        tape.watch((z1, z2))
+        loss = objective(z1, z2, **kwargs)
+    gradients = tape.gradient(loss, (z1, z2))
+    return loss.numpy(), *(g.numpy() for g in gradients)
+
+
+def assert_close(found, expected, tolerance=1e-5):
+    """Largest error, relative to the largest value expected."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    assert found.shape == expected.shape
+    error = np.max(np.abs(found - expected), initial=0.0)
+    assert error <= tolerance * max(np.max(np.abs(expected)), 1e-6), error
+
+
+def state(objective):
+    """The values of all variables of an objective, by name."""
+    return {v.path.split("/")[-1]: v.numpy() for v in objective.variables}
+
+
+def run_objective_test(cls, kwargs, *, dim=6, batch=8, symmetric=True):
+    """Checks an objective class: config, dtypes, shapes, jit, saving.
+
+    Args:
+        cls: subclass of `Objective`.
+        kwargs: dict, constructor arguments, not all of them defaults.
+        dim: int, the dimension of the embeddings that `kwargs` expect.
+        batch: int, pairs in a batch.
+        symmetric: bool, whether exchanging the views leaves the loss alone.
+    """
+    z1, z2 = embeddings(batch, dim)
+    _check_config(cls, kwargs, z1, z2)
+    _check_scalar_output(cls(**kwargs), z1, z2)
+    _check_half_precision(cls, kwargs, z1, z2)
+    _check_compiled(cls, kwargs, dim, batch)
+    _check_evaluation_changes_nothing(cls(**kwargs), z1, z2)
+    _check_shape_errors(cls, kwargs, z1, z2)
+    _check_functional_model(cls, kwargs, z1, z2)
+    if symmetric:
+        loss, g1, g2 = loss_and_gradients(cls(**kwargs), z1, z2)
+        swapped, h2, h1 = loss_and_gradients(cls(**kwargs), z2, z1)
+        np.testing.assert_allclose(loss, swapped, rtol=1e-5)
+        assert_close(g1, h1)
+        assert_close(g2, h2)
+
+
+def _check_config(cls, kwargs, z1, z2):
+    objective = cls(**kwargs, name="chosen")
+    config = objective.get_config()
+    arguments = set(inspect.signature(cls.__init__).parameters) - {"self"}
+    assert set(config) == arguments
+    assert {key: config[key] for key in kwargs} == kwargs
+    assert config["name"] == "chosen"
+    assert cls.from_config(config).get_config() == config
+
+    text = json.dumps(keras.saving.serialize_keras_object(objective))
+    again = keras.saving.deserialize_keras_object(json.loads(text))
+    assert type(again) is cls
+    assert again.get_config() == config
+    for _ in range(2):
+        first = again(z1, z2, training=True)
+        second = objective(z1, z2, training=True)
+        np.testing.assert_array_equal(first, second)
+
+
+def _check_scalar_output(objective, z1, z2):
+    loss = objective(z1, z2, training=True)
+    assert loss.shape == ()
+    assert loss.dtype == "float32"
+    for name, value in objective.metrics().items():
+        assert isinstance(name, str)
+        assert value.shape == ()
+        assert value.dtype == "float32"
+        assert np.isfinite(value)
+    dim = z1.shape[1]
+    symbolic = objective(keras.Input((dim,)), keras.Input((dim,)))
+    assert symbolic.shape == ()
+    assert symbolic.dtype == "float32"
+
+
+def _check_half_precision(cls, kwargs, z1, z2):
+    for dtype in ("float16", "bfloat16"):
+        half1, half2 = ops.cast(z1, dtype), ops.cast(z2, dtype)
+        loss, g1, g2 = loss_and_gradients(cls(**kwargs), half1, half2)
+        assert loss.dtype == np.float32
+        assert np.isfinite(loss)
+        assert np.all(np.isfinite(g1.astype("float32")))
+        assert np.all(np.isfinite(g2.astype("float32")))
+        # Only the rounding of the inputs counts, not that of the formula.
+        exact = cls(**kwargs)(
+            ops.cast(half1, "float32"),
+            ops.cast(half2, "float32"),
+            training=True,
+        )
+        np.testing.assert_allclose(loss, exact, rtol=1e-6)
+        for policy in ("mixed_" + dtype, "float32"):
+            keras.config.set_dtype_policy(policy)
+            try:
+                objective = cls(**kwargs)
+            finally:
+                keras.config.set_dtype_policy("float32")
+            again = objective(half1, half2, training=True)
+            np.testing.assert_array_equal(again, loss)
+            assert all(v.dtype == "float32" for v in objective.variables)
+
+
+def _check_compiled(cls, kwargs, dim, batch):
+    batches = [embeddings(batch, dim, seed) for seed in range(2)]
+
+    def outcome(wrap):
+        objective = cls(**kwargs)
+        objective.build((None, dim), (None, dim))
+
+        @wrap
+        def step(z1, z2):
+            with tf.GradientTape() as tape:
+                tape.watch((z1, z2))
+                loss = objective(z1, z2, training=True)
+            return loss, *tape.gradient(loss, (z1, z2))
+
+        results = [step(*map(tf.constant, pair)) for pair in batches]
+        return [*(x for result in results for x in result)], state(objective)
+
+    eager, eager_state = outcome(lambda function: function)
+    for jit in (False, True):
+        found, found_state = outcome(tf.function(jit_compile=jit))
+        for a, b in zip(found, eager, strict=True):
+            assert_close(a, b)
+        for name, value in eager_state.items():
+            assert_close(found_state[name], value)
+
+
+def _check_evaluation_changes_nothing(objective, z1, z2):
+    objective(z1, z2, training=True)
+    before = state(objective)
+    loss = objective(z2[::-1], z1, training=False)
+    np.testing.assert_array_equal(objective(z2[::-1], z1), loss)
+    for name, value in state(objective).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def _check_shape_errors(cls, kwargs, z1, z2):
+    batch, dim = z1.shape
+    with pytest.raises(ValueError, match=r"shape \(batch, dim\)"):
+        cls(**kwargs)(z1[:, None], z2[:, None])
+    with pytest.raises(ValueError, match=rf"\({batch}, {dim}\) and \(5, "):
+        cls(**kwargs)(z1, z2[:5])
+    with pytest.raises(ValueError, match="same shape"):
+        cls(**kwargs)(z1, np.concatenate([z2, z2], axis=1))
+    if cls.minimum_batch > 1:
+        few = cls.minimum_batch - 1
+        with pytest.raises(ValueError, match=f"{cls.minimum_batch} pairs"):
+            cls(**kwargs)(z1[:few], z2[:few])
+
+
+def _check_functional_model(cls, kwargs, z1, z2):
+    """Attached to a model, the loss is the model's, and is trained."""
+    dim = z1.shape[1]
+    inputs = [keras.Input((dim,)), keras.Input((dim,))]
+    tower = keras.layers.Dense(dim, use_bias=False, name="tower")
+    objective = cls(**kwargs)
+    outputs = objective.attach(*map(tower, inputs))
+    model = keras.Model(inputs, outputs)
+    tower.set_weights([np.eye(dim, dtype="float32")])
+    expected = cls(**kwargs)(z1, z2, training=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.01))
+    history = model.fit([z1, z2], batch_size=len(z1), verbose=0).history
+    np.testing.assert_allclose(history["loss"], [expected], rtol=1e-5)
+    assert np.abs(tower.get_weights()[0] - np.eye(dim)).max() > 1e-6

@@ -1,0 +1,398 @@
+"""MINC against its formulas, written out in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops
+
+from minc_tf.objectives import MINC
+from minc_tf.objectives.minc import clip_norm
+from objectives.harness import (
+    assert_close,
+    embeddings,
+    loss_and_gradients,
+    run_objective_test,
+    state,
+)
+
+
+class SlowMINC:
+    """The method in float64, sample by sample."""
+
+    def __init__(self, rate, floor=0.3, triangular=True, order="update_first"):
+        self.rate = rate
+        self.floor = floor
+        self.triangular = triangular
+        self.order = order
+        self.second_moment = None
+        self.last_rate = None
+
+    def step(self, z1, z2):
+        """Returns the loss and both gradients; updates the moment."""
+        z1, z2 = z1.astype("float64"), z2.astype("float64")
+        rows = [*z1, *z2]
+        moment = sum(np.outer(z, z) for z in rows) / len(rows)
+        found = moment if self.second_moment is None else self.second_moment
+        self.last_rate = self._gain(moment, rows)
+        updated = (1 - self.last_rate) * found + self.last_rate * moment
+        self.second_moment = updated
+        used = updated if self.order == "update_first" else found
+
+        batch = len(z1)
+        objective = 2 * sum(map(np.dot, z1, z2)) / batch
+        objective -= sum(z @ used @ z for z in rows) / len(rows)
+        held = used.copy()
+        if self.triangular:
+            for i in range(len(held)):
+                held[i, i + 1 :] = 0.0
+        g1, g2 = (
+            np.stack([2 / batch * (-b + held @ a) for a, b in pair])
+            for pair in (zip(z1, z2, strict=True), zip(z2, z1, strict=True))
+        )
+        return -objective, g1, g2
+
+    def _gain(self, moment, rows):
+        if self.rate != "adaptive":
+            return self.rate
+        if self.second_moment is None:
+            return 1.0
+        innovation = np.linalg.norm(moment - self.second_moment) ** 2
+        fourth = sum(np.linalg.norm(z) ** 4 for z in rows) / len(rows)
+        variance = fourth - np.linalg.norm(moment) ** 2
+        ratio = variance / (len(rows) / 2) / innovation
+        return min(max(1 - ratio, self.floor), 1.0)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"dim": 6},
+        {
+            "dim": 6,
+            "rate": 0.1,
+            "floor": 0.05,
+            "triangular": False,
+            "order": "read_first",
+            "mu": 2.0,
+        },
+    ],
+)
+def test_passes_the_checks_of_every_objective(kwargs):
+    run_objective_test(MINC, kwargs)
+
+
+@pytest.mark.parametrize("order", ["update_first", "read_first"])
+@pytest.mark.parametrize("triangular", [True, False])
+@pytest.mark.parametrize("dim", [1, 16, 130])
+@pytest.mark.parametrize("batch", [2, 7, 64])
+def test_value_and_gradients_equal_the_formulas(batch, dim, triangular, order):
+    objective = MINC(dim, rate=0.25, triangular=triangular, order=order)
+    slow = SlowMINC(0.25, triangular=triangular, order=order)
+    for seed in range(3):
+        pair = embeddings(batch, dim, seed)
+        loss, g1, g2 = loss_and_gradients(objective, *pair)
+        expected, h1, h2 = slow.step(*pair)
+        np.testing.assert_allclose(loss, expected, rtol=1e-5, atol=1e-5)
+        assert_close(g1, h1)
+        assert_close(g2, h2)
+        assert_close(objective.second_moment.numpy(), slow.second_moment)
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.1, "adaptive"])
+@pytest.mark.parametrize("floor", [0.3, 0.0])
+def test_second_moment_follows_the_recurrence(rate, floor):
+    objective, slow = MINC(4, rate=rate, floor=floor), SlowMINC(rate, floor)
+    # Two draws of one distribution, a jump, a return, and one point for all
+    # pairs: the batch has no sampling variance then, and the rate is 1.
+    batches = [embeddings(16, 4, seed) for seed in range(3)]
+    batches += [embeddings(16, 4, 3, scale=3.0), embeddings(16, 4, 4)]
+    batches += [(np.tile(batches[0][0][:1], (16, 1)),) * 2]
+    rates = []
+    for pair in batches:
+        objective(*pair, training=True)
+        slow.step(*pair)
+        rates.append(slow.last_rate)
+        assert_close(objective.second_moment.numpy(), slow.second_moment)
+        found = objective.metrics()["rate"]
+        np.testing.assert_allclose(found, slow.last_rate, rtol=1e-4, atol=1e-5)
+    if rate == "adaptive":
+        # From the floor, or near zero without one, to 1.
+        assert rates[0] == 1.0 and rates[-1] > 0.9999
+        assert min(rates) == floor or 0.0 < min(rates) < 0.05
+        assert any(floor + 0.1 < r < 0.99 for r in rates)
+
+
+def test_evaluation_before_training_uses_the_moment_of_its_batch():
+    """There is nothing else to compare with; nothing is kept."""
+    objective, pair = MINC(3), embeddings(5, 3)
+    loss = objective(*pair, training=False)
+    np.testing.assert_allclose(loss, SlowMINC(1.0).step(*pair)[0], rtol=1e-5)
+    assert not np.any(state(objective)["second_moment"])
+
+
+@pytest.mark.parametrize("triangular", [True, False])
+def test_sample_weights_count_like_repeated_rows(triangular):
+    counts = np.array([1, 3, 0, 2])
+    rows = np.repeat(np.arange(4), counts)
+    kwargs = {"dim": 3, "rate": 0.4, "triangular": triangular}
+    weighted, repeated = MINC(**kwargs), MINC(**kwargs)
+    for seed in range(2):
+        z1, z2 = embeddings(4, 3, seed)
+        # Only the ratios of the weights matter.
+        weights = 0.7 * counts.astype("float32")
+        loss, *found = loss_and_gradients(
+            weighted, z1, z2, sample_weight=weights
+        )
+        expected, *per_row = loss_and_gradients(repeated, z1[rows], z2[rows])
+        np.testing.assert_allclose(loss, expected, rtol=1e-5)
+        for gradient, each in zip(found, per_row, strict=True):
+            summed = np.zeros_like(gradient)
+            np.add.at(summed, rows, each)
+            assert_close(gradient, summed)
+        assert_close(
+            weighted.second_moment.numpy(), repeated.second_moment.numpy()
+        )
+
+
+def test_adaptive_rate_counts_weighted_pairs_as_kish_does():
+    weights = np.array([1.0, 3.0, 0.5, 2.0], "float32")
+    objective = MINC(3, floor=0.0)
+    first = embeddings(4, 3, 0)
+    objective(*first, training=True)
+    previous = objective.second_moment.numpy()
+    z1, z2 = embeddings(4, 3, 1, scale=2.0)
+    objective(z1, z2, training=True, sample_weight=weights)
+
+    share = weights / weights.sum()
+    moment = (z1.T * share @ z1 + z2.T * share @ z2) / 2
+    fourth = sum(share @ np.sum(z**2, axis=1) ** 2 for z in (z1, z2)) / 2
+    pairs = weights.sum() ** 2 / np.sum(weights**2)
+    variance = (fourth - np.sum(moment**2)) / pairs
+    gain = 1 - variance / np.sum((moment - previous) ** 2)
+    assert 0.05 < gain < 0.95
+    np.testing.assert_allclose(objective.metrics()["rate"], gain, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (8,), (4, 3)])
+def test_sample_weight_of_another_shape(shape):
+    z1, z2 = embeddings(4, 3)
+    with pytest.raises(ValueError, match=r"sample_weight .*\(4,\)"):
+        MINC(3)(z1, z2, sample_weight=np.ones(shape, "float32"))
+
+
+def test_clip_norm_and_its_gradient():
+    mu = 2.0
+    z = np.array(
+        [
+            [0.0, 0.0, 0.0],  # zero
+            [0.5, -0.3, 0.1],  # inside
+            [3.0, -1.0, 2.0],  # outside
+            [1e20, 1e20, -1e20],  # squares overflow
+            [1e-20, 0.0, 1e-20],  # squares underflow
+        ]
+    )
+    upstream = np.random.default_rng(0).normal(size=z.shape)
+    norm = np.linalg.norm(z, axis=1, keepdims=True)
+    unit = z / np.where(norm > 0, norm, 1.0)
+    outside = norm >= np.sqrt(mu)
+    along = np.sum(unit * upstream, axis=1, keepdims=True) * unit
+    value = np.where(outside, np.sqrt(mu) * unit, z)
+    gradient = np.where(
+        outside,
+        np.sqrt(mu) / np.where(norm > 0, norm, 1.0) * (upstream - along),
+        upstream,
+    )
+
+    inputs = tf.constant(z, "float32")
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        clipped = clip_norm(inputs, mu)
+    found = tape.gradient(clipped, inputs, tf.constant(upstream, "float32"))
+    for row in range(len(z)):
+        assert_close(clipped[row], value[row])
+        np.testing.assert_allclose(
+            found[row], gradient[row], rtol=1e-4, atol=1e-24
+        )
+
+
+def test_mu_clips_before_everything_else():
+    mu = 1.5
+    z1, z2 = embeddings(16, 5)
+
+    def clip(z):
+        norm = np.linalg.norm(z, axis=1, keepdims=True)
+        return np.where(norm < np.sqrt(mu), z, np.sqrt(mu) * z / norm)
+
+    def through_the_clip(z, g):
+        norm = np.linalg.norm(z, axis=1, keepdims=True)
+        along = np.sum(z * g, axis=1, keepdims=True) * z / norm**2
+        return np.where(norm < np.sqrt(mu), g, np.sqrt(mu) / norm * (g - along))
+
+    assert 0 < np.sum(np.linalg.norm(z1, axis=1) < np.sqrt(mu)) < 16
+    objective, slow = MINC(5, mu=mu), SlowMINC("adaptive")
+    loss, g1, g2 = loss_and_gradients(objective, z1, z2)
+    expected, h1, h2 = slow.step(clip(z1), clip(z2))
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    assert_close(g1, through_the_clip(z1, h1))
+    assert_close(g2, through_the_clip(z2, h2))
+    assert_close(objective.second_moment.numpy(), slow.second_moment)
+
+
+@pytest.mark.parametrize("order", ["update_first", "read_first"])
+@pytest.mark.parametrize("rate", [0.5, "adaptive"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_batch_that_is_not_finite_shows_and_is_not_kept(bad, rate, order):
+    objective = MINC(3, rate=rate, order=order)
+    spared = MINC(3, rate=rate, order=order)
+    z1, z2 = embeddings(4, 3, 9)
+    z1[2, 1] = bad
+    # First of all batches, between two batches, then again.
+    for seed in range(3):
+        loss = objective(z1, z2, training=True)
+        assert not np.isfinite(loss)
+        np.testing.assert_array_equal(objective.metrics()["rate"], 0.0)
+        pair = embeddings(4, 3, seed)
+        loss = objective(*pair, training=True)
+        np.testing.assert_array_equal(loss, spared(*pair, training=True))
+        np.testing.assert_array_equal(
+            objective.second_moment.numpy(), spared.second_moment.numpy()
+        )
+
+
+@pytest.mark.parametrize("mu", [None, 10.0])
+@pytest.mark.parametrize("scale", [1e-12, 1e4, 1e12])
+def test_extreme_sizes_leave_the_second_moment_finite(scale, mu):
+    """At 1e12 the adaptive rate overflows although the moment does not."""
+    objective = MINC(8, mu=mu)
+    for seed in range(3):
+        pair = embeddings(16, 8, seed, scale=scale)
+        loss, g1, g2 = loss_and_gradients(objective, *pair)
+        assert np.all(np.isfinite(objective.second_moment.numpy()))
+        if scale <= 1e4 or mu is not None:
+            assert np.isfinite(loss)
+            assert np.all(np.isfinite(g1)) and np.all(np.isfinite(g2))
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_second_moment_is_float32_inside_a_mixed_precision_model(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        inputs = [keras.Input((4,)), keras.Input((4,))]
+        tower = keras.layers.Dense(3, use_bias=False)
+        objective = MINC(3, rate=1.0)
+        model = keras.Model(inputs, objective.attach(*map(tower, inputs)))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    z1, z2 = model(embeddings(64, 4), training=True)
+    assert z1.dtype == policy.removeprefix("mixed_")
+    assert objective.second_moment.dtype == "float32"
+    z1, z2 = (np.array(ops.cast(z, "float64")) for z in (z1, z2))
+    # Rounding to 8 or 11 bits anywhere after the tower would be seen here.
+    assert_close(
+        objective.second_moment.numpy(), (z1.T @ z1 + z2.T @ z2) / 128, 1e-6
+    )
+
+
+def covariance(eigenvalues, seed=0):
+    rng = np.random.default_rng(seed)
+    dim = len(eigenvalues)
+    axes = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    return (axes * eigenvalues @ axes.T).astype("float32")
+
+
+def test_rotation_orders_the_coordinates_as_eigh_does():
+    eigenvalues = np.array([0.3, 1.0, 0.05, 0.6, 0.8])
+    moment = covariance(eigenvalues)
+    objective = MINC(5, triangular=False)
+    objective.build((None, 5))
+    objective.second_moment.assign(moment)
+    rotation = objective.rotation().numpy()
+
+    np.testing.assert_allclose(rotation.T @ rotation, np.eye(5), atol=1e-6)
+    descending = np.sort(eigenvalues)[::-1]
+    np.testing.assert_allclose(
+        rotation.T @ moment @ rotation, np.diag(descending), atol=1e-6
+    )
+    np.testing.assert_allclose(objective.eigenvalues(), descending, atol=1e-6)
+    reference = np.linalg.eigh(moment.astype("float64"))[1][:, ::-1]
+    peak = np.argmax(np.abs(reference), axis=0)
+    reference = reference * np.sign(reference[peak, np.arange(5)])
+    np.testing.assert_allclose(rotation, reference, atol=1e-5)
+
+
+def test_eigenvalues_are_the_diagonal_in_the_triangular_form():
+    moment = covariance(np.array([0.9, 0.5, 0.1]))
+    objective = MINC(3)
+    objective.build((None, 3))
+    objective.second_moment.assign(moment)
+    np.testing.assert_array_equal(objective.eigenvalues(), np.diag(moment))
+
+
+def test_metrics():
+    objective, slow = MINC(4, rate=0.3), SlowMINC(0.3)
+    for seed in range(2):
+        loss = objective(*embeddings(8, 4, seed), training=True)
+        slow.step(*embeddings(8, 4, seed))
+    spectrum = np.linalg.eigvalsh(slow.second_moment)
+    expected = {
+        "chi2_information": -float(loss) - 1.0,
+        "effective_rank": spectrum.sum() ** 2 / np.sum(spectrum**2),
+        "rate": 0.3,
+        "second_moment_trace": spectrum.sum(),
+    }
+    metrics = objective.metrics()
+    assert set(metrics) == set(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(metrics[name], value, rtol=1e-5)
+    other = objective.metrics(ops.convert_to_tensor(-3.0))
+    np.testing.assert_allclose(other["chi2_information"], 2.0)
+    assert objective.metrics == [], "Keras reads a layer's metrics as a list"
+
+
+@pytest.mark.parametrize("call", ["metrics", "eigenvalues", "rotation"])
+def test_nothing_to_report_before_the_first_batch(call):
+    with pytest.raises(ValueError, match="call the objective on a pair"):
+        getattr(MINC(3), call)()
+
+
+@pytest.mark.parametrize(
+    "argument, value",
+    [
+        ("dim", 0),
+        ("dim", 2.5),
+        ("dim", True),
+        ("dim", None),
+        ("rate", 0.0),
+        ("rate", 1.5),
+        ("rate", "fast"),
+        ("rate", None),
+        ("rate", True),
+        ("rate", float("nan")),
+        ("floor", -0.1),
+        ("floor", 1.1),
+        ("floor", None),
+        ("triangular", 1),
+        ("order", "last"),
+        ("mu", 0.0),
+        ("mu", -2.0),
+        ("mu", "10"),
+        ("mu", float("inf")),
+    ],
+)
+def test_arguments_out_of_range(argument, value):
+    kwargs = {"dim": 4, argument: value}
+    with pytest.raises(ValueError, match=f"{argument} must .*{value!r}"):
+        MINC(**kwargs)
+
+
+def test_embeddings_of_another_dimension():
+    z1, z2 = embeddings(4, 5)
+    with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
+        MINC(3)(z1, z2)
+    objective = MINC(3)
+    objective.build((None, 3))
+    with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
+        objective(z1, z2)
+    with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
+        MINC(3).attach(keras.Input((5,)), keras.Input((5,)))

@@ -1,0 +1,111 @@
+"""The spectral loss against a double loop over a batch."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from minc_tf.objectives import SpectralContrastive
+from objectives.harness import (
+    assert_close,
+    embeddings,
+    loss_and_gradients,
+    run_objective_test,
+)
+
+
+def slow_loss(z1, z2, mu):
+    def clip(z):
+        norm = np.sqrt(np.sum(z**2))
+        inside = mu is None or norm < np.sqrt(mu)
+        return z if inside else np.sqrt(mu) * z / norm
+
+    z1, z2 = np.stack([*map(clip, z1)]), np.stack([*map(clip, z2)])
+    batch = len(z1)
+    positive = negative = 0.0
+    for i in range(batch):
+        positive += np.dot(z1[i], z2[i])
+        for j in range(batch):
+            if i != j:
+                negative += np.dot(z1[i], z2[j]) ** 2
+    loss = -2.0 / batch * positive + negative / (batch * (batch - 1))
+    return loss if mu is None else loss / mu
+
+
+def finite_differences(function, z, step=1e-5):
+    gradient = np.zeros_like(z)
+    for index in np.ndindex(*z.shape):
+        up, down = z.copy(), z.copy()
+        up[index] += step
+        down[index] -= step
+        gradient[index] = (function(up) - function(down)) / (2 * step)
+    return gradient
+
+
+@pytest.mark.parametrize("mu", [None, 1.0, 10.0])
+def test_passes_the_checks_of_every_objective(mu):
+    run_objective_test(SpectralContrastive, {"mu": mu})
+
+
+@pytest.mark.parametrize("mu", [None, 0.5, 3.0])
+@pytest.mark.parametrize("batch, dim", [(2, 1), (5, 3), (7, 4)])
+def test_value_and_gradient_equal_the_double_loop(batch, dim, mu):
+    z1, z2 = embeddings(batch, dim)
+    loss, g1, g2 = loss_and_gradients(SpectralContrastive(mu=mu), z1, z2)
+    z1, z2 = z1.astype("float64"), z2.astype("float64")
+    np.testing.assert_allclose(loss, slow_loss(z1, z2, mu), rtol=1e-5)
+    assert_close(g1, finite_differences(lambda z: slow_loss(z, z2, mu), z1))
+    assert_close(g2, finite_differences(lambda z: slow_loss(z1, z, mu), z2))
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_value_of_a_large_batch(scale):
+    z1, z2 = embeddings(64, 16, scale=scale)
+    expected = slow_loss(z1.astype("float64"), z2.astype("float64"), None)
+    loss, g1, g2 = loss_and_gradients(SpectralContrastive(mu=None), z1, z2)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+    assert np.all(np.isfinite(g1)) and np.all(np.isfinite(g2))
+
+
+def test_information_does_not_depend_on_the_scaling_by_mu():
+    """With mu the loss is divided by mu; the information is not."""
+    z1, z2 = embeddings(16, 4, scale=0.1)
+    free, clipped = SpectralContrastive(mu=None), SpectralContrastive(mu=50.0)
+    expected = -slow_loss(z1, z2, None) - 1.0
+    for objective in (free, clipped):
+        objective(z1, z2, training=True)
+        metrics = objective.metrics()
+        assert set(metrics) == {"chi2_information"}
+        np.testing.assert_allclose(
+            metrics["chi2_information"], expected, rtol=1e-5
+        )
+
+
+def test_one_pair_of_unknown_number_has_no_negatives():
+    """The batch that is left over in `fit` must not poison the weights."""
+    objective = SpectralContrastive(mu=None)
+    objective.build((None, 3))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 3))] * 2)
+    def step(z1, z2):
+        with tf.GradientTape() as tape:
+            tape.watch(z1)
+            loss = objective(z1, z2)
+        return loss, tape.gradient(loss, z1)
+
+    z1, z2 = embeddings(1, 3)
+    loss, gradient = step(z1, z2)
+    np.testing.assert_allclose(loss, -2.0 * np.sum(z1 * z2), rtol=1e-5)
+    np.testing.assert_allclose(gradient, -2.0 * z2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("mu", [0.0, -1.0, float("nan"), float("inf"), "1"])
+def test_mu_out_of_range(mu):
+    with pytest.raises(ValueError, match=f"mu must be .*{mu!r}"):
+        SpectralContrastive(mu=mu)
+
+
+def test_sample_weight_is_refused():
+    z = keras.ops.ones((4, 2))
+    with pytest.raises(ValueError, match="sample_weight is not supported"):
+        SpectralContrastive()(z, z, sample_weight=keras.ops.ones((4,)))

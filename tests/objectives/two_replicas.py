@@ -1,0 +1,91 @@
+"""A program: steps of objectives on one device and on two replicas.
+
+Run in a process of its own, because the number of (logical) devices cannot
+change once TensorFlow has started.
+
+    python two_replicas.py input.json output.npz
+"""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import minc_tf  # noqa: F401, so that saved classes are found
+
+BATCH, DIM, STEPS, REPLICAS = 12, 5, 3, 2
+
+
+def batches():
+    """(STEPS, 2, BATCH, DIM): two views a step, the scale growing."""
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(STEPS, BATCH, DIM))
+    second = first + 0.5 * rng.normal(size=first.shape)
+    growth = np.arange(1, STEPS + 1)[:, None, None, None]
+    views = growth * np.stack([first, second], axis=1)
+    return views.astype("float32")
+
+
+def run(config, strategy, parts):
+    """Losses, gradients (STEPS, 2, BATCH, DIM) and final state."""
+    with strategy.scope():
+        objective = keras.saving.deserialize_keras_object(config)
+        objective.build((None, DIM), (None, DIM))
+
+    @tf.function
+    def step(z1, z2):
+        with tf.GradientTape() as tape:
+            tape.watch((z1, z2))
+            loss = objective(z1, z2, training=True)
+            # Keras sums gradients over replicas.
+            scaled = loss / parts
+        return loss, *tape.gradient(scaled, (z1, z2))
+
+    losses, gradients = [], []
+    for views in batches():
+        halves = np.split(views, parts, axis=1)
+        values = [
+            strategy.experimental_distribute_values_from_function(
+                lambda context, halves=halves, view=view: tf.constant(
+                    halves[context.replica_id_in_sync_group][view]
+                )
+            )
+            for view in (0, 1)
+        ]
+        loss, *each = (
+            strategy.experimental_local_results(result)
+            for result in strategy.run(step, args=values)
+        )
+        losses.append(np.mean(loss))
+        gradients.append([np.concatenate(view) for view in each])
+    results = {"loss": losses, "gradient": gradients}
+    for variable in objective.variables:
+        copies = strategy.experimental_local_results(variable.value)
+        results[variable.name] = np.stack(copies)
+    return results
+
+
+def main(source, destination):
+    """Reads serialised objectives, writes what both set-ups gave."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * REPLICAS
+    )
+    strategies = {
+        "one": (tf.distribute.get_strategy(), 1),
+        "two": (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), REPLICAS),
+    }
+    with open(source) as file:
+        configs = json.load(file)
+    arrays = {}
+    for index, config in enumerate(configs):
+        for label, strategy in strategies.items():
+            for key, value in run(config, *strategy).items():
+                arrays[f"{index}/{label}/{key}"] = value
+    np.savez(destination, **arrays)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,114 @@
+"""A run small enough for a test, finished and interrupted."""
+
+import json
+import os
+import types
+
+import h5py
+import numpy as np
+import pytest
+
+from minc_tf.training import callbacks, default_config, run
+
+
+def tiny_config(**changes):
+    """Settings of a run of three epochs of four steps.
+
+    Args:
+        **changes: settings by name; a dict changes keys of a section.
+    """
+    config = default_config()
+    config.batch_size = 16
+    config.epochs = 3
+    config.data.num_examples = 64
+    config.data.test_split = None
+    # No jitter: compiling it takes most of the time of so small a run.
+    config.views = {
+        "preset": "simclr",
+        "size": 32,
+        "blur": False,
+        "jitter_p": 0.0,
+        "grey_p": 0.0,
+    }
+    config.encoder = {"name": "small_resnet", "filters": (4, 8)}
+    config.projector = {"widths": (16, 8)}
+    config.objective = {"name": "minc", "dim": 8, "mu": 10.0}
+    config.monitor.k = 5
+    config.monitor.num_examples = 48
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            for name, item in value.items():
+                config[key][name] = item
+        else:
+            config[key] = value
+    return config
+
+
+def monitored_config():
+    """The same with the kNN monitor."""
+    return tiny_config(data={"test_split": "test"})
+
+
+def checkpoint_arrays(workdir):
+    """Every array of a run's checkpoint, by path in the file."""
+    arrays = {}
+
+    def keep(name, item):
+        if isinstance(item, h5py.Dataset):
+            arrays[name] = item[()]
+
+    with h5py.File(workdir / "last.weights.h5") as file:
+        file.visititems(keep)
+    return arrays
+
+
+def assert_same_checkpoint(one, other):
+    """Weights, statistics, optimizer and generators are bit-equal."""
+    first, second = checkpoint_arrays(one), checkpoint_arrays(other)
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def stop_at(patch, step):
+    """Makes every run fail at a step."""
+    move = callbacks.Progress.on_train_batch_end
+
+    def stop(self, batch, logs=None):
+        move(self, batch, logs)
+        if callbacks.step_of(self.model) == step:
+            raise RuntimeError("power cut")
+
+    patch.setattr(callbacks.Progress, "on_train_batch_end", stop)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A finished run: its folder, summary, and what lies beside it."""
+    root = tmp_path_factory.mktemp("finished")
+    elsewhere = root / "elsewhere"
+    elsewhere.mkdir()
+    before = os.getcwd()
+    os.chdir(elsewhere)
+    try:
+        summary = run(monitored_config(), root / "run")
+    finally:
+        os.chdir(before)
+    return types.SimpleNamespace(
+        folder=root / "run",
+        summary=summary,
+        beside=sorted(p.relative_to(root).parts[0] for p in root.rglob("*")),
+        elsewhere=list(elsewhere.iterdir()),
+    )
+
+
+@pytest.fixture(scope="session")
+def interrupted(tmp_path_factory):
+    """The folder of the same run, stopped in the middle of epoch 2."""
+    folder = tmp_path_factory.mktemp("interrupted") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, step=6)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(monitored_config(), folder)
+    assert json.loads((folder / "config.json").read_text())["epochs"] == 3
+    return folder

@@ -1,0 +1,186 @@
+"""Settings: what is refused, and in which words."""
+
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from minc_tf.training import default_config, load_recipe, validate
+from minc_tf.training.config import to_json
+
+from .conftest import tiny_config
+
+
+def refused(config, *parts):
+    """The message of the refusal, which must hold all the parts."""
+    with pytest.raises(ValueError) as caught:
+        validate(config)
+    message = str(caught.value)
+    for part in parts:
+        assert part in message
+    assert "\n" not in message
+
+
+def test_defaults_and_tiny_settings_are_valid():
+    validate(default_config())
+    validate(tiny_config())
+    # As they come back from config.json: tuples are lists there.
+    validate(ConfigDict(json.loads(to_json(tiny_config()))))
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "near"),
+    [
+        ("", "batchsize", "batch_size"),
+        ("", "objectve", "objective"),
+        ("data", "num_example", "num_examples"),
+        ("monitor", "evry", "every"),
+        ("views", "bluer", "blur"),
+        ("views", "solarise_p", "solarize_p"),
+        ("encoder", "filter", "filters"),
+        ("projector", "width", "widths"),
+        ("objective", "triangle", "triangular"),
+        ("optimizer", "weight_dekay", "weight_decay"),
+        ("optimizer", "warmup", "warmup_epochs"),
+    ],
+)
+def test_unknown_key_names_the_nearest(section, key, near):
+    config = tiny_config().unlock()
+    (config[section] if section else config)[key] = 1
+    prefix = f"config.{section}." if section else "config."
+    refused(
+        config, f"{prefix}{key} is not a setting; did you mean {prefix}{near}?"
+    )
+
+
+def test_unknown_key_far_from_all_lists_them():
+    config = tiny_config()
+    config.projector.qqq = 1
+    refused(config, "config.projector.qqq is not a setting; Valid are widths,")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "near"),
+    [
+        ("objective", "name", "mink", "minc"),
+        ("objective", "name", "spektral", "spectral"),
+        ("optimizer", "name", "adam", "adamw"),
+        ("views", "preset", "simclear", "simclr"),
+    ],
+)
+def test_unknown_choice_names_the_nearest(section, key, value, near):
+    config = tiny_config()
+    config[section][key] = value
+    refused(
+        config,
+        f"config.{section}.{key} must be one of",
+        f"received {value!r}; did you mean {near!r}?",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {"objective": {"dim": 16}},
+            ["config.objective.dim=16", "config.projector.widths=(16, 8)"],
+        ),
+        (
+            {"micro_batches": 3},
+            ["config.micro_batches=3 must divide config.batch_size=16"],
+        ),
+        ({"batch_size": 0}, ["config.batch_size", "received 0"]),
+        ({"epochs": -1}, ["config.epochs", "received -1"]),
+        ({"seed": -1}, ["config.seed", "received -1"]),
+        ({"precision": "float8"}, ["config.precision", "'float8'"]),
+        (
+            {"optimizer": {"learning_rate": -0.1}},
+            ["config.optimizer.learning_rate", "received -0.1"],
+        ),
+        (
+            {"optimizer": {"learning_rate": float("nan")}},
+            ["config.optimizer.learning_rate", "received nan"],
+        ),
+        (
+            {"optimizer": {"warmup_epochs": -1}},
+            ["config.optimizer.warmup_epochs", "received -1"],
+        ),
+        ({"projector": {"widths": ()}}, ["config.projector.widths", "()"]),
+    ],
+)
+def test_value_without_meaning(changes, parts):
+    refused(tiny_config(**changes), *parts)
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "missing"),
+    [
+        ("objective", {"name": "minc"}, "objective.dim"),
+        ("views", {"preset": "simclr"}, "views.size"),
+        ("optimizer", {"name": "sgd"}, "optimizer.learning_rate"),
+        ("projector", {}, "projector.widths"),
+    ],
+)
+def test_missing_key_is_named(section, value, missing):
+    config = tiny_config()
+    config[section] = value
+    refused(config, f"config.{missing} is missing")
+
+
+def test_sections_with_arguments_can_be_extended():
+    config = default_config()
+    config.objective.triangular = False
+    config.views.hue = 0.0
+    validate(config)
+    with pytest.raises(AttributeError, match="batch_size"):
+        config.batchsize = 3
+    with pytest.raises(AttributeError, match="num_examples"):
+        config.data.num_example = 3
+
+
+def recipe(tmp_path, body):
+    """A recipe file whose `get_config` has a line of its own."""
+    path = tmp_path / "recipe.py"
+    path.write_text(
+        "from minc_tf.training import default_config\n\n\n"
+        "def get_config():\n    config = default_config()\n"
+        f"    {body}\n    return config\n"
+    )
+    return path
+
+
+def test_recipe_is_loaded(tmp_path):
+    config = load_recipe(recipe(tmp_path, "config.epochs = 3"))
+    assert config.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("body", "parts"),
+    [
+        ("config.batchsize = 3", ['"batchsize"', 'Did you mean "batch_size"']),
+        ("config.batch_size = 'a'", ["'batch_size'", "<class 'int'>"]),
+        ("config.epochs =", ["invalid syntax", "line 6"]),
+    ],
+)
+def test_recipe_with_a_mistake(tmp_path, body, parts):
+    path = recipe(tmp_path, body)
+    with pytest.raises(ValueError) as caught:
+        load_recipe(path)
+    message = str(caught.value)
+    assert message.startswith(f"recipe {str(path)!r}: ")
+    for part in parts:
+        assert part in message
+    assert "\n" not in message
+    assert len(message) < 300 + len(str(path))
+
+
+def test_recipe_without_get_config(tmp_path):
+    path = tmp_path / "recipe.py"
+    path.write_text("epochs = 3\n")
+    with pytest.raises(ValueError, match=r"defines no get_config\(\)"):
+        load_recipe(path)
+
+
+def test_missing_recipe(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nope\.py' does not exist"):
+        load_recipe(tmp_path / "nope.py")
