@@ -2,8 +2,9 @@
 
 from minc_tf.models.encoders import as_encoder, build_encoder
 from minc_tf.models.heads import mlp
+from minc_tf.models.minc_model import MINCModel
 from minc_tf.models.resnet import resnet, small_resnet
-from minc_tf.models.two_view import MINCModel, TwoViewModel
+from minc_tf.models.two_view import TwoViewModel
 
 __all__ = [
     "MINCModel",

@@ -145,6 +145,11 @@ def _cached_gradients(model, view1, view2, variables):
         extra += losses
         new = tape.gradient(propagated, online, unconnected_gradients="zero")
         gradients = [a + b for a, b in zip(gradients, new, strict=True)]
+    # No weight may move before the last part was propagated through it. The
+    # outputs of this pass are not needed, and where TensorFlow prunes them it
+    # loses the order of a weight's update and of its use in the gradient.
+    with tf.control_dependencies(gradients):
+        gradients = [tf.identity(gradient) for gradient in gradients]
     by_variable = dict(
         zip(map(id, (*online, *own)), (*gradients, *own_gradients), strict=True)
     )
