@@ -1,7 +1,6 @@
 """The spectral contrastive loss in the setting of `minc_cpu.py`.
 
-    minc-pretrain --config recipes/cifar10/spectral_cpu.py \
-        --workdir runs/spectral_cpu
+    minc-pretrain --config recipes/cifar10/spectral_cpu.py --workdir runs/sp
 
 The baseline of MINC: only the objective differs. What came out is in
 `benchmarks/results/`.
