@@ -119,11 +119,11 @@ def _render_block(rng):
     pixel = np.arange(IMAGE_SIZE, dtype=np.float32) + 0.5 - IMAGE_SIZE / 2
     x, y = pixel[None, None, :], pixel[None, :, None]
 
-    radius = draw(7.5, 11.0, 1, 1)
+    radius = draw(7.25, 11.0, 1, 1)
     room = 16.5 - radius
     dx = x - room * draw(-1, 1, 1, 1)
     dy = y - room * draw(-1, 1, 1, 1)
-    angle = draw(-0.45, 0.45, 1, 1)
+    angle = draw(-0.5, 0.5, 1, 1)
     cos, sin = np.cos(angle), np.sin(angle)
     stretch = np.exp(draw(-0.15, 0.15, 1, 1))
     mirror = np.where(rng.random((n, 1, 1)) < 0.5, -1, 1)

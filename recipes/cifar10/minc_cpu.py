@@ -13,7 +13,7 @@ from minc_tf.training import default_config
 def get_config():
     """The settings of the run."""
     config = default_config()
-    config.batch_size = 256
+    config.batch_size = 128
     config.epochs = 20
     config.data.name = "cifar10"
     config.views = {

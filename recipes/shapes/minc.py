@@ -12,15 +12,15 @@ from minc_tf.training import default_config
 def get_config():
     """The settings of the run."""
     config = default_config()
-    config.batch_size = 256
-    config.epochs = 28
+    config.batch_size = 64
+    config.epochs = 20
     config.data.name = "shapes"
     config.views = {
         "preset": "simclr",
         "size": 32,
         "strength": 0.5,
         "blur": False,
-        "area": (0.3, 1.0),
+        "area": (0.5, 1.0),
         "hue": 0.0,
     }
     config.encoder = {"name": "small_resnet", "filters": (32, 64, 128)}
@@ -30,14 +30,15 @@ def get_config():
         "dim": 128,
         "triangular": False,
         "mu": 10.0,
+        # Steps this large, and this few, want no lag: docs/minc.md.
+        "rate": 1.0,
     }
     config.optimizer = {
         "name": "adamw",
-        "learning_rate": 2e-3,
+        "learning_rate": 8e-3,
         "scale_with_batch": False,
         "warmup_epochs": 1,
         "weight_decay": 0.05,
     }
     config.monitor.every = 2
-    config.monitor.k = 200
     return config
