@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import Objective
-from minc_tf.objectives.base import PACKAGE, is_number
+from minc_tf.objectives.base import PACKAGE
+from minc_tf.objectives.checks import is_number
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -1,11 +1,10 @@
 """What every objective has in common: checks, dtype, metrics, `attach`."""
 
-import numbers
-
 import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
+from minc_tf.objectives.norms import direction_moments, spread
 
 PACKAGE = "minc_tf"
 
@@ -40,18 +39,25 @@ class Objective(keras.layers.Layer):
 
     #: Smallest batch for which the objective is defined.
     minimum_batch = 1
+    #: Whether a batch is a sum over pairs, each of which can have a weight.
+    takes_sample_weight = False
 
     def __init__(self, *, name: str | None = None):
         """See the class."""
         super().__init__(name=name, dtype="float32")
-        self._last_loss = None
+        self._last_loss = self._last_std = None
 
     def build(self, z1_shape, z2_shape=None):
         """Creates the state; called with the shapes of the first batch."""
-        self._last_loss = self.add_weight(
-            name="last_loss",
-            shape=(),
-            initializer="zeros",
+        self._last_loss = self._add_state("last_loss")
+        self._last_std = self._add_state("last_std")
+
+    def _add_state(self, name, shape=(), initializer="zeros"):
+        """A float32 variable that no gradient and no policy touches."""
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer=initializer,
             dtype="float32",
             trainable=False,
             autocast=False,
@@ -68,7 +74,8 @@ class Objective(keras.layers.Layer):
                 true.
             sample_weight: optional float tensor (B,), the weights of the
                 pairs; only their ratios matter. Objectives that compare the
-                images of a batch with each other refuse it.
+                images of a batch with each other, or take statistics over
+                it, refuse it.
 
         Returns:
             Scalar float32 tensor.
@@ -78,15 +85,17 @@ class Objective(keras.layers.Layer):
                 weights, or B is too small.
         """
         self._check_pair(z1, z2)
-        _check_sample_weight(type(self).__name__, sample_weight, z1)
+        self._check_sample_weight(sample_weight, z1)
+        z1, z2 = ops.cast(z1, "float32"), ops.cast(z2, "float32")
         loss = self.compute(
-            ops.cast(z1, "float32"),
-            ops.cast(z2, "float32"),
-            training=bool(training),
-            sample_weight=sample_weight,
+            z1, z2, training=bool(training), sample_weight=sample_weight
         )
         if training:
-            self._last_loss.assign(replicas.mean(ops.stop_gradient(loss)))
+            seen = loss, *direction_moments(z2)
+            seen = [ops.stop_gradient(value) for value in seen]
+            loss_of_all, *moments = replicas.mean(tuple(seen))
+            self._last_loss.assign(loss_of_all)
+            self._last_std.assign(spread(*moments))
         return loss
 
     def compute(self, z1, z2, training, sample_weight):
@@ -104,7 +113,9 @@ class Objective(keras.layers.Layer):
         """The named scalars of the objective: `objective.metrics()`.
 
         `metrics()` describes the last training step, `metrics(loss)` the step
-        that gave `loss`. Values are scalar float32 tensors.
+        that gave `loss`. Values are scalar float32 tensors. Every objective
+        has `embedding_std`, the spread of the second embeddings' directions
+        in the last training step: near 0 they have collapsed to a point.
         """
         return NamedScalars(self._named_scalars)
 
@@ -116,7 +127,10 @@ class Objective(keras.layers.Layer):
                     "the objective on a pair of embeddings first."
                 )
             loss = ops.convert_to_tensor(self._last_loss)
-        return self.scalars(ops.stop_gradient(loss))
+        return {
+            **self.scalars(ops.stop_gradient(loss)),
+            "embedding_std": ops.convert_to_tensor(self._last_std),
+        }
 
     def attach(self, z1, z2, weight: float = 1.0):
         """Adds the objective to a model of your own, as an endpoint layer.
@@ -178,30 +192,30 @@ class Objective(keras.layers.Layer):
                 f"{type(self).__name__}: z1 and z2 must have the same shape; "
                 f"received {shape1} and {shape2}."
             )
-        batch = shape1[0]
+        batch = shape1[0] and shape1[0] * replicas.count()
         if batch is not None and batch < self.minimum_batch:
             raise ValueError(
                 f"{type(self).__name__}: needs a batch of at least "
                 f"{self.minimum_batch} pairs; received {batch}."
             )
 
-
-def is_number(value) -> bool:
-    """Whether a constructor's argument is a real number, no bool."""
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)
-
-
-def _check_sample_weight(caller, sample_weight, z):
-    if sample_weight is None:
-        return
-    shape, batch = tuple(sample_weight.shape), z.shape[0]
-    if len(shape) != 1 or (
-        shape[0] is not None and batch is not None and shape[0] != batch
-    ):
-        raise ValueError(
-            f"{caller}: sample_weight must have one weight a pair, shape "
-            f"({batch},); received {shape}."
-        )
+    def _check_sample_weight(self, sample_weight, z):
+        if sample_weight is None:
+            return
+        caller = type(self).__name__
+        if not self.takes_sample_weight:
+            raise ValueError(
+                f"{caller}: sample_weight is not supported, because the loss "
+                "is no sum over the pairs of a batch."
+            )
+        shape, batch = tuple(sample_weight.shape), z.shape[0]
+        if len(shape) != 1 or (
+            shape[0] is not None and batch is not None and shape[0] != batch
+        ):
+            raise ValueError(
+                f"{caller}: sample_weight must have one weight a pair, shape "
+                f"({batch},); received {shape}."
+            )
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -4,49 +4,15 @@ The formulas are functions of embeddings `z1`, `z2` of shape (B, d) and of the
 second moment Lambda of shape (d, d); the class holds Lambda and updates it.
 """
 
-import math
-
 import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective, is_number
+from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.checks import check_mu, is_number
+from minc_tf.objectives.norms import clip_norm
 
 _TINY = 1e-30
-
-
-def clip_norm(z, mu):
-    """Bounds the norm of each embedding by `sqrt(mu)`.
-
-    Args:
-        z: float tensor (B, d).
-        mu: float, the squared bound, or None for no bound.
-
-    Returns:
-        Tensor (B, d): `z` where its norm is below `sqrt(mu)`, else
-        `sqrt(mu) z / ||z||`. The comparison carries no gradient.
-
-    Source: HaoChen et al. 2021, arXiv 2106.04156, the authors' code.
-    """
-    if mu is None:
-        return z
-    # Divided by the largest entry first: squares of 1e20 overflow float32.
-    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
-    unit = z / ops.maximum(largest, _TINY)
-    squared = ops.sum(ops.square(unit), axis=-1, keepdims=True)
-    # sqrt'(0) is infinite; a zero row must give a zero gradient, not NaN.
-    norm = ops.sqrt(ops.where(squared > 0, squared, 1.0))
-    inside = norm * largest < mu**0.5
-    return ops.where(inside, z, mu**0.5 * unit / norm)
-
-
-def check_mu(caller, mu):
-    """Raises a ValueError unless `mu` is a bound for `clip_norm`."""
-    if mu is not None and not (is_number(mu) and 0.0 < mu < math.inf):
-        raise ValueError(
-            f"{caller}: mu must be positive and finite, or None; received "
-            f"{mu!r}."
-        )
 
 
 def second_moment(z1, z2, weights=None):
@@ -201,6 +167,8 @@ class MINC(Objective):
     and the Sanger form; the adaptive rate is this project's (docs/minc.md).
     """
 
+    takes_sample_weight = True
+
     def __init__(
         self,
         dim: int,
@@ -232,19 +200,11 @@ class MINC(Objective):
                 f"dim={z1_shape[-1]}."
             )
         super().build(z1_shape, z2_shape)
-        state = {"dtype": "float32", "trainable": False, "autocast": False}
-        self.second_moment = self.add_weight(
-            name="second_moment",
-            shape=(self.dim, self.dim),
-            initializer="zeros",
-            **state,
+        self.second_moment = self._add_state(
+            "second_moment", shape=(self.dim, self.dim)
         )
-        self._initialized = self.add_weight(
-            name="initialized", shape=(), initializer="zeros", **state
-        )
-        self._last_rate = self.add_weight(
-            name="last_rate", shape=(), initializer="ones", **state
-        )
+        self._initialized = self._add_state("initialized")
+        self._last_rate = self._add_state("last_rate", initializer="ones")
 
     def compute(self, z1, z2, training, sample_weight):
         """Updates Lambda if training; returns `-J` with MINC's gradient."""

@@ -1,4 +1,4 @@
-"""Averages over the global batch when several replicas train.
+"""The global batch, when several replicas train: averages, and all rows.
 
 The only part of `objectives` that knows TensorFlow. On other backends a batch
 is already global (JAX arrays are sharded, not replicated), so nothing is
@@ -6,6 +6,7 @@ exchanged.
 """
 
 import keras
+from keras import ops
 
 
 def _context():
@@ -44,3 +45,36 @@ def mean(tensors):
     import tensorflow as tf
 
     return context.all_reduce(tf.distribute.ReduceOp.MEAN, tensors)
+
+
+def index():
+    """Number of this replica among those that train in step: 0, 1, ..."""
+    context = _context()
+    return 0 if context is None else context.replica_id_in_sync_group
+
+
+def gather(tensor):
+    """Rows of all replicas, in the order of the replicas.
+
+    Args:
+        tensor: tensor (b, ...), the rows of this replica. Local batches must
+            be of equal size.
+
+    Returns:
+        Tensor (count() * b, ...). Differentiable: what another replica does
+        with a row reaches its gradient here.
+    """
+    context = _context()
+    return tensor if context is None else context.all_gather(tensor, axis=0)
+
+
+def own_rows(local):
+    """Where this replica's rows are in a gathered tensor.
+
+    Args:
+        local: int or scalar tensor, rows of this replica.
+
+    Returns:
+        int32 tensor (local,).
+    """
+    return ops.arange(local, dtype="int32") + index() * local

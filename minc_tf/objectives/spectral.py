@@ -5,17 +5,14 @@ from keras import ops
 
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import PACKAGE, Objective
-from minc_tf.objectives.minc import check_mu, clip_norm
+from minc_tf.objectives.checks import check_mu
+from minc_tf.objectives.norms import clip_norm
 
 
 def spectral_contrastive_loss(z1, z2):
     """Spectral contrastive loss of a batch of pairs.
 
     `-(2/B) sum_i z1_i.z2_i + 1/(B (B-1)) sum_{i != j} (z1_i.z2_j)^2`
-
-    The sum over all pairs is the inner product of the two views' second
-    moments, `sum_ij (z1_i.z2_j)^2 = <z1^T z1, z2^T z2>`, so no (B, B) matrix
-    is formed, and the negatives of all replicas cost two (d, d) sums.
 
     Args:
         z1: float tensor (B, d).
@@ -26,7 +23,30 @@ def spectral_contrastive_loss(z1, z2):
 
     Source: HaoChen et al. 2021, arXiv 2106.04156, eq. (6).
     """
-    positives = ops.sum(z1 * z2, axis=-1)
+    local, dim = z1.shape
+    # Two (d, d) products cost more than one (B, B) product where B is small,
+    # and lose digits: the squared positives outweigh all else.
+    small = local is not None and local * replicas.count() <= 2 * dim
+    negatives = _by_pairs(z1, z2) if small else _by_moments(z1, z2)
+    return negatives - 2.0 * ops.mean(ops.sum(z1 * z2, axis=-1))
+
+
+def _by_pairs(z1, z2):
+    """Mean squared product of different pairs: O(B^2 d), B known."""
+    local = z1.shape[0]
+    batch = local * replicas.count()
+    products = ops.matmul(z1, ops.transpose(replicas.gather(z2)))
+    own = ops.one_hot(replicas.own_rows(local), batch, dtype=z1.dtype)
+    return ops.sum(ops.square(products * (1.0 - own))) / (local * (batch - 1))
+
+
+def _by_moments(z1, z2):
+    """The same in O(B d^2), for any B.
+
+    The sum over all pairs is the inner product of the two views' second
+    moments, `sum_ij (z1_i.z2_j)^2 = <z1^T z1, z2^T z2>`, so no (B, B) matrix
+    is formed, and the negatives of all replicas cost two (d, d) sums.
+    """
     local = ops.cast(ops.shape(z1)[0], z1.dtype)
     batch = local * replicas.count()
     # Divided by B before squares of B terms are summed: large norms fit.
@@ -34,13 +54,12 @@ def spectral_contrastive_loss(z1, z2):
         (
             ops.matmul(ops.transpose(z1), z1 / local),
             ops.matmul(ops.transpose(z2), z2 / local),
-            ops.mean(ops.square(positives)) / batch,
+            ops.mean(ops.square(ops.sum(z1 * z2, axis=-1))) / batch,
         )
     )
     # A single pair has no negatives; 0 / 0 would poison the weights.
     ratio = ops.where(batch > 1.0, batch / ops.maximum(batch - 1.0, 1.0), 0.0)
-    negatives = (ops.sum(moment1 * moment2) - squares) * ratio
-    return negatives - 2.0 * ops.mean(positives)
+    return (ops.sum(moment1 * moment2) - squares) * ratio
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -84,11 +103,6 @@ class SpectralContrastive(Objective):
 
     def compute(self, z1, z2, training, sample_weight):
         """Returns the loss of the clipped embeddings, divided by `mu`."""
-        if sample_weight is not None:
-            raise ValueError(
-                "SpectralContrastive: sample_weight is not supported, because "
-                "the images of a batch are compared with each other."
-            )
         z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
         loss = spectral_contrastive_loss(z1, z2)
         return loss if self.mu is None else loss / self.mu

@@ -29,12 +29,56 @@ def loss_and_gradients(objective, z1, z2, **kwargs):
     return loss.numpy(), *(g.numpy() for g in gradients)
 
 
-def assert_close(found, expected, tolerance=1e-5):
-    """Largest error, relative to the largest value expected."""
+def assert_close(found, expected, tolerance=1e-5, floor=1e-6):
+    """Largest error, relative to the largest value expected, or to a floor."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert found.shape == expected.shape
     error = np.max(np.abs(found - expected), initial=0.0)
-    assert error <= tolerance * max(np.max(np.abs(expected)), 1e-6), error
+    assert error <= tolerance * max(np.max(np.abs(expected)), floor), error
+
+
+def finite_differences(function, z, directions, step=1e-5):
+    """Derivatives of a float64 function of z along each direction."""
+    return np.array(
+        [
+            (function(z + step * v) - function(z - step * v)) / (2.0 * step)
+            for v in directions
+        ]
+    )
+
+
+def directions_of(batch, dim, limit=120):
+    """Every coordinate of a small array, random directions of a large one."""
+    if batch * dim <= limit:
+        return np.eye(batch * dim).reshape(-1, batch, dim)
+    drawn = np.random.default_rng(0).normal(size=(24, batch, dim))
+    return drawn / np.linalg.norm(drawn, axis=(1, 2), keepdims=True)
+
+
+#: Batches and dimensions at which formulas are compared with references.
+SIZES = [(batch, dim) for batch in (2, 7, 64) for dim in (1, 16, 130)]
+
+
+def run_reference_test(objective, slow, batch, dim):
+    """Value and gradient of a first step equal those of a slow reference.
+
+    Args:
+        objective: an objective that has seen no batch.
+        slow: function of two float64 NumPy arrays (batch, dim), the loss.
+        batch: int.
+        dim: int.
+    """
+    z1, z2 = embeddings(batch, dim)
+    loss, g1, g2 = loss_and_gradients(objective, z1, z2)
+    z1, z2 = z1.astype("float64"), z2.astype("float64")
+    np.testing.assert_allclose(loss, slow(z1, z2), rtol=1e-5, atol=1e-6)
+    directions = directions_of(batch, dim)
+    for gradient, expected in (
+        (g1, finite_differences(lambda z: slow(z, z2), z1, directions)),
+        (g2, finite_differences(lambda z: slow(z1, z), z2, directions)),
+    ):
+        found = np.einsum("bd,nbd->n", gradient.astype("float64"), directions)
+        assert_close(found, expected, floor=1.0 / batch)
 
 
 def state(objective):
@@ -59,6 +103,8 @@ def run_objective_test(cls, kwargs, *, dim=6, batch=8, symmetric=True):
     _check_compiled(cls, kwargs, dim, batch)
     _check_evaluation_changes_nothing(cls(**kwargs), z1, z2)
     _check_shape_errors(cls, kwargs, z1, z2)
+    _check_extremes(cls, kwargs, batch, dim)
+    _check_sample_weight(cls, kwargs, z1, z2)
     _check_functional_model(cls, kwargs, z1, z2)
     if symmetric:
         loss, g1, g2 = loss_and_gradients(cls(**kwargs), z1, z2)
@@ -91,6 +137,7 @@ def _check_scalar_output(objective, z1, z2):
     loss = objective(z1, z2, training=True)
     assert loss.shape == ()
     assert loss.dtype == "float32"
+    assert 0.0 < objective.metrics()["embedding_std"] <= 1.0
     for name, value in objective.metrics().items():
         assert isinstance(name, str)
         assert value.shape == ()
@@ -175,6 +222,42 @@ def _check_shape_errors(cls, kwargs, z1, z2):
         few = cls.minimum_batch - 1
         with pytest.raises(ValueError, match=f"{cls.minimum_batch} pairs"):
             cls(**kwargs)(z1[:few], z2[:few])
+
+
+def _check_extremes(cls, kwargs, batch, dim):
+    """Two pairs, zeros and large values: finite, in every dtype."""
+    fewest = max(cls.minimum_batch, 2)
+    cases = [
+        embeddings(fewest, dim),
+        embeddings(batch, dim, scale=1e4),
+        embeddings(batch, dim, scale=0.0),
+        embeddings(batch, dim, scale=1e-12),
+        (np.ones((batch, dim), "float32"),) * 2,
+    ]
+    for case in cases:
+        for dtype in ("float32", "bfloat16", "float16"):
+            pair = (ops.cast(z, dtype) for z in case)
+            loss, *gradients = loss_and_gradients(cls(**kwargs), *pair)
+            assert np.isfinite(loss)
+            for gradient in gradients:
+                assert not np.any(np.isnan(gradient.astype("float32")))
+                # A gradient can be too large for float16, no formula is.
+                if dtype != "float16":
+                    assert np.all(np.isfinite(gradient.astype("float32")))
+
+
+def _check_sample_weight(cls, kwargs, z1, z2):
+    batch = len(z1)
+    if not cls.takes_sample_weight:
+        with pytest.raises(ValueError, match="sample_weight is not supported"):
+            cls(**kwargs)(z1, z2, sample_weight=ops.ones((batch,)))
+        return
+    plain = cls(**kwargs)(z1, z2, training=True)
+    weights = 3.0 * ops.ones((batch,))
+    weighted = cls(**kwargs)(z1, z2, training=True, sample_weight=weights)
+    np.testing.assert_allclose(weighted, plain, rtol=1e-5)
+    with pytest.raises(ValueError, match=r"shape \(\d+,\); received \(5,\)"):
+        cls(**kwargs)(z1, z2, sample_weight=ops.ones((5,)))
 
 
 def _check_functional_model(cls, kwargs, z1, z2):

@@ -1,0 +1,82 @@
+"""Norms of embeddings, and their gradients, against float64 NumPy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from minc_tf.objectives.norms import clip_norm, embedding_std, unit_norm
+from objectives.harness import assert_close
+
+ROWS = np.array(
+    [
+        [0.0, 0.0, 0.0],  # zero
+        [0.5, -0.3, 0.1],  # inside a bound of sqrt(2)
+        [3.0, -1.0, 2.0],  # outside
+        [1e20, 1e20, -1e20],  # squares overflow
+        [1e-20, 0.0, 1e-20],  # squares underflow
+    ]
+)
+UPSTREAM = np.random.default_rng(0).normal(size=ROWS.shape)
+
+
+def value_and_gradient(function):
+    inputs = tf.constant(ROWS, "float32")
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = function(inputs)
+    upstream = tf.constant(UPSTREAM, "float32")
+    return outputs, tape.gradient(outputs, inputs, upstream)
+
+
+def assert_rows_close(found, expected):
+    for row in range(len(ROWS)):
+        np.testing.assert_allclose(
+            found[row], expected[row], rtol=1e-4, atol=1e-24
+        )
+
+
+def scaled(norm):
+    """`norm * z / ||z||` and its gradient; zero rows are left alone."""
+    length = np.linalg.norm(ROWS, axis=1, keepdims=True)
+    length = np.where(length > 0, length, 1.0)
+    unit = ROWS / length
+    along = np.sum(unit * UPSTREAM, axis=1, keepdims=True) * unit
+    return norm * unit, norm / length * (UPSTREAM - along)
+
+
+def test_clip_norm():
+    mu = 2.0
+    outside = np.linalg.norm(ROWS, axis=1, keepdims=True) >= np.sqrt(mu)
+    value, gradient = scaled(np.sqrt(mu))
+    found, found_gradient = value_and_gradient(lambda z: clip_norm(z, mu))
+    assert_rows_close(found, np.where(outside, value, ROWS))
+    assert_rows_close(found_gradient, np.where(outside, gradient, UPSTREAM))
+    assert clip_norm(ROWS, None) is ROWS
+
+
+def test_unit_norm():
+    value, gradient = scaled(1.0)
+    found, found_gradient = value_and_gradient(unit_norm)
+    assert_rows_close(found, value)
+    # A zero row has no direction; its gradient passes unchanged.
+    assert_rows_close(found_gradient, gradient)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_embedding_std(scale):
+    rng = np.random.default_rng(0)
+    centre = np.array([1.0, 0.0, -2.0, 0.0, 0.5])
+    z = scale * (rng.normal(size=(64, 5)) + centre)
+    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
+    expected = np.sqrt(np.sum(np.var(unit, axis=0)))
+    assert_close(embedding_std(z.astype("float32")), expected)
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0])
+def test_embedding_std_of_collapsed_embeddings(value):
+    assert embedding_std(np.full((64, 130), value, "float32")) < 1e-3
+
+
+def test_embedding_std_of_uniform_directions():
+    z = np.random.default_rng(0).normal(size=(4096, 8)).astype("float32")
+    np.testing.assert_allclose(embedding_std(z), 1.0, atol=1e-3)
