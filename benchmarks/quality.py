@@ -10,12 +10,10 @@ command, machine, date and commit. A run that is finished is not repeated.
 import json
 import os
 import pathlib
-import platform
-import shlex
-import sys
 
 from absl import flags
 from ml_collections import config_flags
+from record import origin
 
 from minc_tf import data, evaluation, export, training
 from minc_tf.cli import app
@@ -47,16 +45,15 @@ def main(_) -> None:
         output: evaluation.evaluate_savedmodel(path, *batches, output=output)
         for output in ("features", "embedding")
     }
-    command = shlex.join(["python", *sys.argv])
+    made = origin()
     recorded = json.loads(settings.to_json(config))
     if config.data.data_dir:  # where the data lie says nothing to others
-        command = command.replace(config.data.data_dir, "DIR")
+        made["command"] = made["command"].replace(config.data.data_dir, "DIR")
         recorded["data"]["data_dir"] = "DIR"
     record = {
         "results": results,
         "run": {key: run[key] for key in run if key != "skipped"},
-        "command": command,
-        "machine": f"{_processor()}, {os.cpu_count()} cores",
+        **made,
         "config": recorded,
     }
     file = pathlib.Path(_RESULTS.value) / f"{_NAME.value}.json"
@@ -64,16 +61,6 @@ def main(_) -> None:
     file.write_text(json.dumps(record, indent=2) + "\n")
     print(json.dumps(results, indent=2))
     print(f"recorded in {file}")
-
-
-def _processor() -> str:
-    """The processor's name, as the system tells it."""
-    info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ Datasets or SciPy are imported when they are first used.
 import importlib
 
 from minc_tf import models, objectives, optimizers
-from minc_tf.models import MINCModel, TwoViewModel
+from minc_tf.models import MINCModel, TwoViewModel, build, methods
 
 _LAZY = (
     "augment",
@@ -22,6 +22,8 @@ _LAZY = (
 __all__ = [
     "MINCModel",
     "TwoViewModel",
+    "build",
+    "methods",
     "models",
     "objectives",
     "optimizers",

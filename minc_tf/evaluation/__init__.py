@@ -1,5 +1,6 @@
 """Evaluation of frozen features: kNN, linear probe and ridge classifier."""
 
+from minc_tf.evaluation.collapse import CollapseMonitor
 from minc_tf.evaluation.evaluate import (
     evaluate_features,
     evaluate_savedmodel,
@@ -17,6 +18,7 @@ from minc_tf.evaluation.monitor import KNNMonitor
 from minc_tf.evaluation.ridge import ridge_accuracy
 
 __all__ = [
+    "CollapseMonitor",
     "KNNMonitor",
     "LinearProbe",
     "SavedEncoder",

@@ -2,15 +2,29 @@
 
 from minc_tf.models.encoders import as_encoder, build_encoder
 from minc_tf.models.heads import mlp
+from minc_tf.models.methods import (
+    METHODS,
+    Method,
+    build,
+    find_method,
+    methods,
+)
 from minc_tf.models.minc_model import MINCModel
+from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.two_view import TwoViewModel
 
 __all__ = [
+    "METHODS",
+    "CosineMomentum",
     "MINCModel",
+    "Method",
     "TwoViewModel",
     "as_encoder",
+    "build",
     "build_encoder",
+    "find_method",
+    "methods",
     "mlp",
     "resnet",
     "small_resnet",

@@ -4,7 +4,6 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.norms import direction_moments, spread
 
 PACKAGE = "minc_tf"
 
@@ -45,12 +44,11 @@ class Objective(keras.layers.Layer):
     def __init__(self, *, name: str | None = None):
         """See the class."""
         super().__init__(name=name, dtype="float32")
-        self._last_loss = self._last_std = None
+        self._last_loss = None
 
     def build(self, z1_shape, z2_shape=None):
         """Creates the state; called with the shapes of the first batch."""
         self._last_loss = self._add_state("last_loss")
-        self._last_std = self._add_state("last_std")
 
     def _add_state(self, name, shape=(), initializer="zeros"):
         """A float32 variable that no gradient and no policy touches."""
@@ -91,11 +89,7 @@ class Objective(keras.layers.Layer):
             z1, z2, training=bool(training), sample_weight=sample_weight
         )
         if training:
-            seen = loss, *direction_moments(z2)
-            seen = [ops.stop_gradient(value) for value in seen]
-            loss_of_all, *moments = replicas.mean(tuple(seen))
-            self._last_loss.assign(loss_of_all)
-            self._last_std.assign(spread(*moments))
+            self._last_loss.assign(replicas.mean(ops.stop_gradient(loss)))
         return loss
 
     def compute(self, z1, z2, training, sample_weight):
@@ -113,9 +107,7 @@ class Objective(keras.layers.Layer):
         """The named scalars of the objective: `objective.metrics()`.
 
         `metrics()` describes the last training step, `metrics(loss)` the step
-        that gave `loss`. Values are scalar float32 tensors. Every objective
-        has `embedding_std`, the spread of the second embeddings' directions
-        in the last training step: near 0 they have collapsed to a point.
+        that gave `loss`. Values are scalar float32 tensors.
         """
         return NamedScalars(self._named_scalars)
 
@@ -127,10 +119,7 @@ class Objective(keras.layers.Layer):
                     "the objective on a pair of embeddings first."
                 )
             loss = ops.convert_to_tensor(self._last_loss)
-        return {
-            **self.scalars(ops.stop_gradient(loss)),
-            "embedding_std": ops.convert_to_tensor(self._last_std),
-        }
+        return self.scalars(ops.stop_gradient(loss))
 
     def attach(self, z1, z2, weight: float = 1.0):
         """Adds the objective to a model of your own, as an endpoint layer.

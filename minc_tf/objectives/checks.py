@@ -29,6 +29,15 @@ def check_not_negative(caller: str, **arguments) -> None:
             )
 
 
+def check_bool(caller: str, **arguments) -> None:
+    """Raises a ValueError unless each argument is True or False."""
+    for name, value in arguments.items():
+        if not isinstance(value, bool):
+            raise ValueError(
+                f"{caller}: {name} must be True or False; received {value!r}."
+            )
+
+
 def check_choice(caller: str, choices, **argument) -> None:
     """Raises a ValueError unless the argument is one of `choices`."""
     ((name, value),) = argument.items()

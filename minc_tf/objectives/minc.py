@@ -9,7 +9,13 @@ from keras import ops
 
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import PACKAGE, Objective
-from minc_tf.objectives.checks import check_mu, is_number
+from minc_tf.objectives.batch import normalise_weights
+from minc_tf.objectives.checks import (
+    check_bool,
+    check_choice,
+    check_mu,
+    is_number,
+)
 from minc_tf.objectives.norms import clip_norm
 
 _TINY = 1e-30
@@ -209,7 +215,9 @@ class MINC(Objective):
     def compute(self, z1, z2, training, sample_weight):
         """Updates Lambda if training; returns `-J` with MINC's gradient."""
         z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
-        weights = _normalise(sample_weight)
+        weights = normalise_weights(sample_weight)
+        if weights is not None:
+            weights = weights[:, None]
         held1, held2 = ops.stop_gradient(z1), ops.stop_gradient(z2)
 
         moment = second_moment(held1, held2, weights)
@@ -222,7 +230,7 @@ class MINC(Objective):
         )
         used = found
         if training:
-            pairs = _effective_batch(z1, weights) * replicas.count()
+            pairs = _effective_batch(z1, weights)
             updated = self._update(found, moment, fourth, pairs)
             if self.order == "update_first":
                 used = updated
@@ -339,19 +347,12 @@ class MINC(Objective):
             )
 
 
-def _normalise(sample_weight):
-    """Weights (B,) as a column that sums to one, or None."""
-    if sample_weight is None:
-        return None
-    weights = ops.cast(sample_weight, "float32")[:, None]
-    return weights / ops.sum(weights)
-
-
 def _effective_batch(z, weights):
-    """Number of pairs, or Kish's effective number of weighted pairs."""
+    """Number of pairs, or Kish's effective number, of the global batch."""
     if weights is None:
-        return ops.cast(ops.shape(z)[0], "float32")
-    return 1.0 / ops.sum(ops.square(weights))
+        return ops.cast(ops.shape(z)[0] * replicas.count(), "float32")
+    squares = replicas.mean(ops.sum(ops.square(weights)))
+    return replicas.count() / ops.maximum(squares, _TINY)
 
 
 def _check_arguments(dim, rate, floor, triangular, order, mu):
@@ -364,13 +365,6 @@ def _check_arguments(dim, rate, floor, triangular, order, mu):
         )
     if not (is_number(floor) and 0.0 <= floor <= 1.0):
         raise ValueError(f"MINC: floor must be in [0, 1]; received {floor!r}.")
-    if not isinstance(triangular, bool):
-        raise ValueError(
-            f"MINC: triangular must be True or False; received {triangular!r}."
-        )
-    if order not in ("update_first", "read_first"):
-        raise ValueError(
-            'MINC: order must be "update_first" or "read_first"; received '
-            f"{order!r}."
-        )
+    check_bool("MINC", triangular=triangular)
+    check_choice("MINC", ("update_first", "read_first"), order=order)
     check_mu("MINC", mu)

@@ -40,37 +40,6 @@ def unit_norm(z):
     return unit / _norm(unit)
 
 
-def embedding_std(z):
-    """Spread of the directions of embeddings: 0 where all are the same.
-
-    Args:
-        z: float tensor (B, d).
-
-    Returns:
-        Scalar tensor in [0, 1], the root of the total variance of the
-        embeddings scaled to norm one, `sqrt(mean ||u||^2 - ||mean u||^2)`.
-        Below 0.1 or so the embeddings have collapsed; uniform directions
-        give 1.
-
-    Source: after Chen & He 2021, arXiv 2011.10566, figure 2, whose quantity
-    is this one divided by `sqrt(d)`, up to the order of mean and root.
-    """
-    return spread(*direction_moments(z))
-
-
-def direction_moments(z):
-    """Mean squared norm and mean of `unit_norm(z)`: scalar, (d,)."""
-    unit = unit_norm(z)
-    squared = ops.mean(ops.sum(ops.square(unit), axis=-1))
-    return squared, ops.mean(unit, axis=0)
-
-
-def spread(squared, mean):
-    """`embedding_std` from the moments of `direction_moments`."""
-    variance = squared - ops.sum(ops.square(mean))
-    return ops.sqrt(ops.maximum(variance, 0.0))
-
-
 def _largest_and_unit(z):
     """The largest entry of each row, and the row divided by it."""
     # Divided before it is squared: squares of 1e20 overflow float32.

@@ -7,7 +7,8 @@ from minc_tf.training.callbacks import (
     StopOnNonFinite,
     Throughput,
 )
-from minc_tf.training.config import default_config, load_recipe, validate
+from minc_tf.training.config import default_config, validate
+from minc_tf.training.recipes import load_recipe, set_widths, use_method
 from minc_tf.training.run import load_run, read_config, run
 
 __all__ = [
@@ -21,5 +22,7 @@ __all__ = [
     "load_run",
     "read_config",
     "run",
+    "set_widths",
+    "use_method",
     "validate",
 ]

@@ -123,6 +123,9 @@ def build_views(config: ConfigDict):
 def build_model(config: ConfigDict) -> models.TwoViewModel:
     """The model of a run, built, with weights drawn from its seed.
 
+    A target network follows with constant momentum until
+    `target_momentum` has told how many steps there will be.
+
     Args:
         config: the run's settings.
 
@@ -160,9 +163,37 @@ def _assemble(config):
         if config.objective.name == "minc"
         else models.TwoViewModel
     )
+    predictor = None
+    if config.predictor:
+        predictor = models.mlp(
+            projector.output_shape[-1],
+            name="predictor",
+            **settings.arguments(config.predictor),
+        )
     return cls(
-        encoder, projector, objective, micro_batches=config.micro_batches
+        encoder,
+        projector,
+        objective,
+        predictor=predictor,
+        target_momentum=config.target.momentum,
+        micro_batches=config.micro_batches,
     )
+
+
+def target_momentum(config: ConfigDict, steps_per_epoch: int):
+    """The momentum of a run's target network, for `TwoViewModel`.
+
+    Args:
+        config: the run's settings.
+        steps_per_epoch: int.
+
+    Returns:
+        A schedule, a float, or None for no target network.
+    """
+    momentum = config.target.momentum
+    if momentum is None or config.target.schedule == "constant":
+        return momentum
+    return models.CosineMomentum(momentum, config.epochs * steps_per_epoch)
 
 
 def build_optimizer(
@@ -191,12 +222,23 @@ def build_optimizer(
             int(section.warmup_epochs * steps_per_epoch), steps // 2
         ),
     )
-    own = ("learning_rate", "scale_with_batch", "warmup_epochs")
-    optimizer = settings.OPTIMIZERS[section.name](
-        learning_rate=rate, **settings.arguments(section, *own)
-    )
-    if section.name != "lars":  # LARS excludes by rank itself
-        optimizer.exclude_from_weight_decay(
-            var_list=[v for v in model.trainable_variables if v.ndim <= 1]
+    given = settings.arguments(section, *settings.OPTIMIZER_SETTINGS)
+
+    def make(rate, name):
+        optimizer = settings.OPTIMIZERS[section.name](
+            learning_rate=rate, name=name, **given
         )
-    return optimizer
+        if section.name != "lars":  # LARS excludes by rank itself
+            optimizer.exclude_from_weight_decay(
+                var_list=[v for v in model.trainable_variables if v.ndim <= 1]
+            )
+        return optimizer
+
+    scheduled = make(rate, section.name)
+    if section.get("predictor_rate", "scheduled") == "scheduled":
+        return scheduled
+    constant = make(section.learning_rate * scale, "predictor")
+    by_path = {v.path: constant for v in model.predictor.trainable_variables}
+    return keras.optimizers.MultiOptimizer(
+        keras.optimizers.OptimizerMap(scheduled, by_path)
+    )

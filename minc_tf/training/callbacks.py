@@ -52,7 +52,7 @@ class StopOnNonFinite(keras.callbacks.Callback):
         saved = "none was written"
         if self.checkpoint and os.path.exists(self.checkpoint):
             saved = str(self.checkpoint)
-        rate = float(self.model.optimizer.learning_rate)
+        rate = learning_rate_of(self.model)
         raise FloatingPointError(
             f"{what} at step {step_of(self.model)} with learning rate "
             f"{rate:.3g}; last good checkpoint: {saved}. Lower the learning "
@@ -125,6 +125,15 @@ def step_of(model: keras.Model) -> int:
     return int(keras.ops.convert_to_numpy(model.steps))
 
 
+def learning_rate_of(model: keras.Model) -> float:
+    """The learning rate of the next step, of all but the predictor."""
+    optimizer = model.optimizer
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    # The default one of several optimizers is the last.
+    optimizer = getattr(optimizer, "optimizers", [optimizer])[-1]
+    return float(optimizer.learning_rate)
+
+
 class Throughput(keras.callbacks.Callback):
     """Adds the time of an epoch and its rate to the logs.
 
@@ -190,7 +199,7 @@ class MetricsCSV(keras.callbacks.Callback):
         row = {
             "epoch": epoch + 1,
             "step": step_of(self.model),
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": learning_rate_of(self.model),
         }
         row |= {k: float(np.asarray(v)) for k, v in (logs or {}).items()}
         self.rows.append(row)

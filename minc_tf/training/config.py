@@ -4,8 +4,6 @@ import dataclasses
 import difflib
 import inspect
 import json
-import os
-import runpy
 
 import keras
 from ml_collections import ConfigDict, config_dict
@@ -15,6 +13,14 @@ from minc_tf import models, objectives, optimizers
 OBJECTIVES = {
     "minc": objectives.MINC,
     "spectral": objectives.SpectralContrastive,
+    "nt_xent": objectives.NTXent,
+    "negative_cosine": objectives.NegativeCosine,
+    "vicreg": objectives.VICReg,
+    "vicreg_exp": objectives.VICRegExp,
+    "vicreg_ctr": objectives.VICRegCtr,
+    "fmicl": objectives.FMICL,
+    "mio": objectives.MIO,
+    "barlow_twins": objectives.BarlowTwins,
 }
 
 OPTIMIZERS = {
@@ -32,7 +38,22 @@ _ENCODERS = {
 _FILLED_IN = ("image_shape", "depth")
 
 #: Sections that take the arguments of what they name.
-_EXTENSIBLE = ("views", "encoder", "projector", "objective", "optimizer")
+_EXTENSIBLE = (
+    "views",
+    "encoder",
+    "projector",
+    "predictor",
+    "objective",
+    "optimizer",
+)
+
+#: Settings of the optimizer's section that are not its class's arguments.
+OPTIMIZER_SETTINGS = (
+    "learning_rate",
+    "scale_with_batch",
+    "warmup_epochs",
+    "predictor_rate",
+)
 
 
 def default_config() -> ConfigDict:
@@ -51,11 +72,17 @@ def default_config() -> ConfigDict:
           of the preset (`minc_tf.augment.presets`), and fields of
           `minc_tf.augment.ViewConfig` to set in all its views;
         - `encoder`: `name` and arguments of `minc_tf.models.build_encoder`;
-        - `projector`: arguments of `minc_tf.models.mlp`;
-        - `objective`: `name` ("minc", "spectral") and arguments of its class;
+        - `projector`, `predictor`: arguments of `minc_tf.models.mlp`; with an
+          empty `predictor` there is none;
+        - `target`: `momentum` of the target network (None: no such network)
+          and its `schedule`, "cosine" (to 1 at the end) or "constant";
+        - `objective`: `name` ("minc", "spectral", "nt_xent",
+          "negative_cosine", "vicreg", "vicreg_exp", "vicreg_ctr", "fmicl",
+          "mio", "barlow_twins") and arguments of its class;
         - `optimizer`: `name` ("adamw", "sgd", "lars"), `learning_rate`,
           `scale_with_batch` (multiply the rate by batch_size / 256),
-          `warmup_epochs`, and arguments of the optimizer's class;
+          `warmup_epochs`, `predictor_rate` ("scheduled", or "constant" for
+          the peak rate throughout) and arguments of the optimizer's class;
         - `monitor`: kNN during training: `every` epochs (0: never), `k`, and
           `num_examples` of each split that it uses.
 
@@ -92,12 +119,18 @@ def default_config() -> ConfigDict:
             "views": {"preset": "simclr", "size": 32},
             "encoder": {"name": "small_resnet"},
             "projector": {"widths": (512, 128)},
+            "predictor": {},
+            "target": {
+                "momentum": config_dict.placeholder(float),
+                "schedule": "cosine",
+            },
             "objective": {"name": "minc", "dim": 128},
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 1e-3,
                 "scale_with_batch": False,
                 "warmup_epochs": 1,
+                "predictor_rate": "scheduled",
             },
             "monitor": {"every": 1, "k": 20, "num_examples": 2000},
         }
@@ -127,7 +160,7 @@ def validate(config: ConfigDict) -> None:
     """
     default = default_config()
     _check_keys("", config, list(default), required=list(default))
-    for section in ("data", "monitor"):
+    for section in ("data", "monitor", "target"):
         names = list(default[section])
         _check_keys(section, config[section], names, required=names)
     for key in ("batch_size", "epochs", "micro_batches"):
@@ -152,8 +185,8 @@ def validate(config: ConfigDict) -> None:
     if config.encoder.get("name") in _ENCODERS:
         _check_arguments("encoder", config.encoder, _ENCODERS)
     _check_arguments("objective", config.objective, OBJECTIVES)
-    own = ("learning_rate", "scale_with_batch", "warmup_epochs")
-    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own)
+    own = OPTIMIZER_SETTINGS
+    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own[:3])
     rate = config.optimizer.get("learning_rate")
     if not isinstance(rate, (int, float)) or not rate > 0:
         raise ValueError(
@@ -166,17 +199,33 @@ def validate(config: ConfigDict) -> None:
             "config.optimizer.warmup_epochs must not be negative; received "
             f"{warmup!r}."
         )
-    _check_keys(
-        "projector",
-        config.projector,
-        [p for p in inspect.signature(models.mlp).parameters][1:],
-        required=["widths"],
-    )
-    widths = config.projector.widths
-    if not isinstance(widths, (tuple, list)) or not widths:
+    _check_heads(config)
+
+
+def _check_heads(config):
+    """Projector, predictor, target, and what they must have in common."""
+    widths = _check_head("projector", config.projector)
+    if config.predictor:
+        outputs = _check_head("predictor", config.predictor)
+        if outputs[-1] != widths[-1]:
+            raise ValueError(
+                f"config.predictor.widths={tuple(outputs)} must end in the "
+                f"embedding's dimension, as config.projector.widths="
+                f"{tuple(widths)} does."
+            )
+    elif config.optimizer.get("predictor_rate", "scheduled") != "scheduled":
         raise ValueError(
-            "config.projector.widths must be one or more ints, as (512, 128); "
-            f"received {widths!r}."
+            "config.optimizer.predictor_rate="
+            f"{config.optimizer.predictor_rate!r} needs config.predictor; "
+            "received none."
+        )
+    schedules = ("cosine", "constant")
+    _check_choice("target.schedule", config.target.schedule, schedules)
+    momentum = config.target.momentum
+    if momentum is not None and not 0.0 <= momentum <= 1.0:
+        raise ValueError(
+            "config.target.momentum must be in [0, 1], or None for no target "
+            f"network; received {momentum!r}."
         )
     dim = config.objective.get("dim")
     if dim is not None and dim != widths[-1]:
@@ -184,6 +233,19 @@ def validate(config: ConfigDict) -> None:
             f"config.objective.dim={dim} must be the last of "
             f"config.projector.widths={tuple(widths)}."
         )
+
+
+def _check_head(section, config):
+    """The arguments of `mlp`; returns the widths."""
+    names = [p for p in inspect.signature(models.mlp).parameters][1:]
+    _check_keys(section, config, names, required=["widths"])
+    widths = config.widths
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(
+            f"config.{section}.widths must be one or more ints, as (512, "
+            f"128); received {widths!r}."
+        )
+    return widths
 
 
 def view_presets() -> dict:
@@ -252,45 +314,3 @@ def _check_keys(section, config, allowed, required):
                 f"{prefix}{key} is missing; valid keys are "
                 f"{', '.join(allowed)}."
             )
-
-
-def load_recipe(path: str | os.PathLike) -> ConfigDict:
-    """Runs a recipe file and returns its settings.
-
-    Args:
-        path: path of a Python file that defines `get_config()`.
-
-    Returns:
-        The `ConfigDict` that its `get_config()` returns.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is no Python, defines no `get_config`, or sets an
-            unknown key or a value of a wrong type.
-
-    Example:
-    ```python
-    import minc_tf
-
-    config = minc_tf.training.load_recipe("recipes/shapes/minc.py")
-    ```
-    """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"recipe {str(path)!r} does not exist.")
-    try:
-        get_config = runpy.run_path(os.fspath(path)).get("get_config")
-        if get_config is not None:
-            return get_config()
-    except (AttributeError, KeyError, SyntaxError, TypeError) as error:
-        # ml_collections wraps one error in another, whose text is its repr.
-        # It puts its guess on the last of several lines.
-        inner = error
-        while inner.args and isinstance(inner.args[0], Exception):
-            inner = inner.args[0]
-        text = inner.args[0] if isinstance(inner, KeyError) else inner
-        lines = str(text).splitlines()
-        raise ValueError(
-            f"recipe {str(path)!r}: {lines[0].split(' Other fields')[0]} "
-            f"{lines[-1] if len(lines) > 1 else ''}".strip()
-        ) from error
-    raise ValueError(f"recipe {str(path)!r} defines no get_config().")

@@ -70,6 +70,7 @@ def run(
     if train.skipped:
         _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
     steps = len(train) // config.batch_size
+    model.target_momentum = build.target_momentum(config, steps)
     model.compile(
         optimizer=build.build_optimizer(config, steps, model),
         jit_compile=config.jit_compile,

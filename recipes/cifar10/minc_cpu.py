@@ -7,30 +7,21 @@
 where there is no network.
 """
 
-from minc_tf.training import default_config
+import pathlib
+
+from minc_tf.training import load_recipe, set_widths, use_method
 
 
 def get_config():
     """The settings of the run."""
-    config = default_config()
+    config = load_recipe(pathlib.Path(__file__).with_name("_base.py"))
+    use_method(config, "minc", triangular=False)
+    set_widths(config, (512, 128))
     config.batch_size = 128
     config.epochs = 20
-    config.data.name = "cifar10"
-    config.views = {
-        "preset": "simclr",
-        "size": 32,
-        "strength": 0.5,
-        "blur": False,
-        "area": (0.2, 1.0),
-    }
+    config.jit_compile = False
+    config.precision = "float32"
     config.encoder = {"name": "small_resnet", "filters": (32, 64, 128, 256)}
-    config.projector = {"widths": (512, 128)}
-    config.objective = {
-        "name": "minc",
-        "dim": 128,
-        "triangular": False,
-        "mu": 10.0,
-    }
     config.optimizer = {
         "name": "adamw",
         "learning_rate": 2e-3,
@@ -38,6 +29,5 @@ def get_config():
         "warmup_epochs": 1,
         "weight_decay": 0.05,
     }
-    config.monitor.every = 5
-    config.monitor.num_examples = 5000
+    config.monitor = {"every": 5, "k": 20, "num_examples": 5000}
     return config

@@ -137,7 +137,6 @@ def _check_scalar_output(objective, z1, z2):
     loss = objective(z1, z2, training=True)
     assert loss.shape == ()
     assert loss.dtype == "float32"
-    assert 0.0 < objective.metrics()["embedding_std"] <= 1.0
     for name, value in objective.metrics().items():
         assert isinstance(name, str)
         assert value.shape == ()

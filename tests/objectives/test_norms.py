@@ -1,11 +1,9 @@
 """Norms of embeddings, and their gradients, against float64 NumPy."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from minc_tf.objectives.norms import clip_norm, embedding_std, unit_norm
-from objectives.harness import assert_close
+from minc_tf.objectives.norms import clip_norm, unit_norm
 
 ROWS = np.array(
     [
@@ -60,23 +58,3 @@ def test_unit_norm():
     assert_rows_close(found, value)
     # A zero row has no direction; its gradient passes unchanged.
     assert_rows_close(found_gradient, gradient)
-
-
-@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-def test_embedding_std(scale):
-    rng = np.random.default_rng(0)
-    centre = np.array([1.0, 0.0, -2.0, 0.0, 0.5])
-    z = scale * (rng.normal(size=(64, 5)) + centre)
-    unit = z / np.linalg.norm(z, axis=1, keepdims=True)
-    expected = np.sqrt(np.sum(np.var(unit, axis=0)))
-    assert_close(embedding_std(z.astype("float32")), expected)
-
-
-@pytest.mark.parametrize("value", [0.0, 3.0])
-def test_embedding_std_of_collapsed_embeddings(value):
-    assert embedding_std(np.full((64, 130), value, "float32")) < 1e-3
-
-
-def test_embedding_std_of_uniform_directions():
-    z = np.random.default_rng(0).normal(size=(4096, 8)).astype("float32")
-    np.testing.assert_allclose(embedding_std(z), 1.0, atol=1e-3)

@@ -9,7 +9,8 @@ import keras
 import numpy as np
 import pytest
 
-from minc_tf.objectives import MINC, SpectralContrastive
+from minc_tf.models import METHODS
+from minc_tf.objectives import FMICL, MINC, MIO, NTXent, SpectralContrastive
 from objectives.harness import assert_close
 
 OBJECTIVES = [
@@ -17,7 +18,13 @@ OBJECTIVES = [
     MINC(5, rate=0.3, triangular=False, order="read_first", mu=4.0),
     SpectralContrastive(mu=None),
     SpectralContrastive(mu=4.0),
+    NTXent(temperature=0.1),
+    MIO(negative_temperature=0.1, mse_weight=3.0),
+    FMICL(divergence="tsallis", order=3.0, alpha=2.0, sigma=0.8),
+    *(row.objective(**row.objective_arguments(5)) for row in METHODS.values()),
 ]
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

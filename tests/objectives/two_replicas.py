@@ -35,24 +35,29 @@ def run(config, strategy, parts):
         objective.build((None, DIM), (None, DIM))
 
     @tf.function
-    def step(z1, z2):
+    def step(z1, z2, weights):
+        kwargs = {}
+        if objective.takes_sample_weight:
+            kwargs["sample_weight"] = weights
         with tf.GradientTape() as tape:
             tape.watch((z1, z2))
-            loss = objective(z1, z2, training=True)
+            loss = objective(z1, z2, training=True, **kwargs)
             # Keras sums gradients over replicas.
             scaled = loss / parts
         return loss, *tape.gradient(scaled, (z1, z2))
 
     losses, gradients = [], []
     for views in batches():
-        halves = np.split(views, parts, axis=1)
+        # Unequal totals on the two replicas.
+        weights = np.linspace(0.5, 2.0, BATCH, dtype="float32")
+        halves = [np.split(part, parts) for part in (*views, weights)]
         values = [
             strategy.experimental_distribute_values_from_function(
-                lambda context, halves=halves, view=view: tf.constant(
-                    halves[context.replica_id_in_sync_group][view]
+                lambda context, half=half: tf.constant(
+                    half[context.replica_id_in_sync_group]
                 )
             )
-            for view in (0, 1)
+            for half in halves
         ]
         loss, *each = (
             strategy.experimental_local_results(result)

@@ -1,0 +1,181 @@
+"""Every method in the demo's setting: shapes, one network, one schedule.
+
+    python benchmarks/methods.py --workdir runs/methods
+
+Trains each method from the same weights on the same views, at most two minutes
+each on two free cores, and writes `benchmarks/results/methods.json`, `.md` and
+`.png`: kNN accuracy of the frozen features before and after, the spread of the
+embeddings, seconds. The last row is SimSiam without its stop-gradient, which
+collapses. A method whose result is in the workdir is not trained again.
+
+Choices (learning rates, settings of objectives) were made on `--seed=1`, whose
+images are others; the published table is `--seed=0`. Needs matplotlib
+(`pip install minc_tf[plots]`).
+"""
+
+import json
+import pathlib
+import time
+
+from absl import flags
+from record import ROOT, origin
+
+import minc_tf
+from minc_tf import data, evaluation, training
+from minc_tf.cli import app
+from minc_tf.training import build
+
+RECIPE = ROOT / "recipes/shapes/minc.py"
+EPOCHS, WIDTHS, HIDDEN = 12, (512, 128), (256,)
+COLLAPSED = "simsiam_without_stop_gradient"
+
+#: What differs from a method's own arguments, and from the recipe's rate.
+SETTINGS = {
+    "minc": {"triangular": False, "floor": 1.0},
+    "minc_target": {"triangular": False, "floor": 1.0},
+    "spectral": {"mu": 10.0},
+}
+RATES = {}
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the parts.")
+_METHODS = flags.DEFINE_list("methods", None, "Names; all by default.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of images, views and weights.")
+_EPOCHS = flags.DEFINE_integer("epochs", EPOCHS, "Epochs of 10,000 images.")
+_RATE = flags.DEFINE_float("rate", None, "Learning rate; for choosing it.")
+_RESULTS = flags.DEFINE_string(
+    "results", str(ROOT / "benchmarks/results"), "Folder of the table."
+)
+flags.mark_flag_as_required("workdir")
+
+
+class WithoutStopGradient(minc_tf.TwoViewModel):
+    """A model whose targets carry a gradient too."""
+
+    def embed_target(self, images, embeddings, training):
+        """The embeddings themselves."""
+        return embeddings
+
+
+def main(_) -> None:
+    """Trains what has no result yet, and writes the table."""
+    names = _METHODS.value or [*minc_tf.methods(), COLLAPSED]
+    folder = pathlib.Path(_WORKDIR.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for name in names:
+        part = folder / f"{name}.json"
+        if not part.exists():
+            part.write_text(json.dumps(measure(name), indent=2))
+        rows[name] = json.loads(part.read_text())
+        print(f"{name:30s} {rows[name]}", flush=True)
+    results = pathlib.Path(_RESULTS.value)
+    results.mkdir(parents=True, exist_ok=True)
+    record = {**origin(), "epochs": _EPOCHS.value, "rows": rows}
+    (results / "methods.json").write_text(json.dumps(record, indent=2) + "\n")
+    (results / "methods.md").write_text(table(rows))
+    write_chart(results / "methods.png", rows)
+
+
+def measure(name: str) -> dict:
+    """Trains one method; returns its row."""
+    config = training.load_recipe(RECIPE)
+    config.seed, config.epochs = _SEED.value, _EPOCHS.value
+    method = "simsiam" if name == COLLAPSED else name
+    training.use_method(config, method, **SETTINGS.get(method, {}))
+    training.set_widths(config, WIDTHS, HIDDEN)
+    rate = _RATE.value or RATES.get(method)
+    if rate:
+        config.optimizer.learning_rate = rate
+    training.validate(config)
+    model = build.build_model(config)
+    if name == COLLAPSED:
+        model = WithoutStopGradient(
+            model.encoder, model.projector, model.objective, model.predictor
+        )
+    train, _, _ = build.build_sources(config)
+    steps = len(train) // config.batch_size
+    model.target_momentum = build.target_momentum(config, steps)
+    model.compile(build.build_optimizer(config, steps, model))
+    batches = [
+        data.eval_batches(source, 256)
+        for source in build.build_evaluation_sources(config)
+    ]
+    before = accuracy(model.encoder, batches)
+    monitor = evaluation.CollapseMonitor(
+        data.eval_batches(train.subset(1024, seed=0), 256)
+    )
+    start = time.perf_counter()
+    history = model.fit(
+        data.view_batches(
+            train,
+            build.build_views(config),
+            config.batch_size,
+            seed=config.seed,
+        ),
+        steps_per_epoch=steps,
+        epochs=config.epochs,
+        callbacks=[monitor],
+        shuffle=False,
+        verbose=0,
+    ).history
+    return {
+        "seconds": round(time.perf_counter() - start, 1),
+        "knn_untrained": before,
+        "knn": accuracy(model.encoder, batches),
+        "embedding_std": round(history["embedding_std"][-1], 4),
+        "embedding_rank": round(history["embedding_rank"][-1], 2),
+        "collapsed": monitor.reason,
+        "loss": history["loss"][-1],
+        "learning_rate": config.optimizer.learning_rate,
+        "objective": config.objective.to_dict(),
+    }
+
+
+def accuracy(encoder, batches) -> float:
+    """KNN accuracy (k = 20) of an encoder's features, in %."""
+    train, test = (evaluation.extract(encoder, part) for part in batches)
+    return round(100 * evaluation.knn_accuracy(*train, *test, k=20), 2)
+
+
+def table(rows: dict) -> str:
+    """The rows as a table in Markdown, best first."""
+    lines = [
+        "| method | kNN | gain | spread | rank | seconds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in sorted(rows.items(), key=lambda item: -item[1]["knn"]):
+        gain = row["knn"] - row["knn_untrained"]
+        lines.append(
+            f"| `{name}` | {row['knn']:.1f} | {gain:+.1f} | "
+            f"{row['embedding_std']:.2f} | {row['embedding_rank']:.1f} | "
+            f"{row['seconds']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write_chart(path, rows: dict) -> None:
+    """A bar a method, and a line where the untrained encoder is."""
+    from matplotlib.figure import Figure
+
+    ordered = sorted(rows, key=lambda name: rows[name]["knn"])
+    figure = Figure(figsize=(7, 0.27 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
+    colors = ["#b0b0b0" if n == COLLAPSED else "#4878a8" for n in ordered]
+    axes.barh(ordered, [rows[n]["knn"] for n in ordered], color=colors)
+    untrained = next(iter(rows.values()))["knn_untrained"]
+    axes.axvline(untrained, color="black", linestyle="--", linewidth=1)
+    axes.annotate(
+        "untrained",
+        (untrained, -0.9),
+        textcoords="offset points",
+        xytext=(3, 0),
+        fontsize=8,
+    )
+    axes.set_xlabel("kNN accuracy of the features on shapes, in %")
+    axes.set_xlim(0, 100)
+    axes.margins(y=0.01)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    app.launch(main)

@@ -1,0 +1,78 @@
+"""Whether embeddings still tell images apart."""
+
+from keras import ops
+
+
+def embedding_std(embeddings):
+    """Spread of the directions of embeddings: 0 where all are the same.
+
+    Args:
+        embeddings: float array or tensor (N, d).
+
+    Returns:
+        Scalar float32 tensor in [0, 1]: the root of the total variance of the
+        embeddings u scaled to norm one, `sqrt(mean ||u - mean u||^2)`. Uniform
+        directions give 1.
+
+    Raises:
+        ValueError: if the shape is not (N, d).
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    z = keras.random.normal((256, 16), seed=0)
+    print(float(minc_tf.diagnostics.embedding_std(z)))  # 1.0
+    ```
+
+    Source: after Chen & He 2021, arXiv 2011.10566, figure 2, whose quantity
+    is this one divided by `sqrt(d)`, up to the order of mean and root.
+    """
+    centred = _centred_directions(embeddings)
+    return ops.sqrt(ops.mean(ops.sum(ops.square(centred), axis=-1)))
+
+
+def effective_rank(embeddings):
+    """Number of directions in which embeddings vary.
+
+    `tr(C)^2 / ||C||_F^2`, C the covariance of the embeddings scaled to norm
+    one: the number of equal eigenvalues of the same spread.
+
+    Args:
+        embeddings: float array or tensor (N, d).
+
+    Returns:
+        Scalar float32 tensor from 1 to min(N - 1, d), or 0 where the
+        embeddings do not vary at all.
+
+    Raises:
+        ValueError: if the shape is not (N, d).
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    z = keras.random.normal((256, 16), seed=0)
+    print(float(minc_tf.diagnostics.effective_rank(z)))  # 15.1
+    ```
+    """
+    centred = _centred_directions(embeddings)
+    total = ops.sum(ops.square(centred))
+    smaller = centred.shape[0] < centred.shape[1]
+    left, right = (centred, ops.transpose(centred))
+    product = ops.matmul(left, right) if smaller else ops.matmul(right, left)
+    squares = ops.sum(ops.square(product))
+    return ops.square(total) / ops.where(squares > 0.0, squares, 1.0)
+
+
+def _centred_directions(embeddings):
+    """Embeddings of norm one, minus their mean; zeros stay zeros."""
+    z = ops.cast(ops.convert_to_tensor(embeddings), "float32")
+    if len(z.shape) != 2:
+        raise ValueError(
+            f"embeddings must have shape (N, d); received {tuple(z.shape)}."
+        )
+    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
+    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
+    unit = z / ops.maximum(norm, 1e-30)
+    return unit - ops.mean(unit, axis=0, keepdims=True)

@@ -1,0 +1,82 @@
+"""Whether the embeddings collapse while a model trains."""
+
+import logging
+
+import keras
+import tensorflow as tf
+
+from minc_tf import diagnostics
+from minc_tf.evaluation.features import (
+    check_finite,
+    encoder_function,
+    extract,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+#: Below these the embeddings no longer tell images apart.
+_SMALLEST_STD, _SMALLEST_RANK = 0.1, 2.0
+
+
+class CollapseMonitor(keras.callbacks.Callback):
+    """Measures and reports the collapse of embeddings at the end of epochs.
+
+    Puts `embedding_std` and `embedding_rank` into the logs of the epoch
+    (`minc_tf.diagnostics.embedding_std`, `effective_rank`, of the projector's
+    outputs at inference), and logs one warning when the embeddings of all
+    images point the same way (spread below 0.1) or lie on a line (rank below
+    2). A model that starts to learn passes such a state within its first
+    epochs; one that stays there has collapsed.
+
+    Args:
+        batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3), pixel
+            values 0..255, and `label` (unused). A few hundred different
+            images are enough.
+
+    Attributes:
+        reason: string, what was wrong at the last epoch; empty if nothing was.
+
+    Example:
+    ```python
+    source = minc_tf.data.load("shapes", num_examples=512)
+    monitor = minc_tf.evaluation.CollapseMonitor(source.examples(256))
+    model.fit(views, callbacks=[monitor])
+    assert not monitor.reason
+    ```
+    """
+
+    def __init__(self, batches: tf.data.Dataset):
+        super().__init__()
+        self.batches = batches
+        self.reason = ""
+        self._embed = None
+
+    def set_model(self, model):
+        """Take the model, images -> embeddings, that is measured."""
+        super().set_model(model)
+        self._embed = encoder_function(model)
+
+    def on_train_begin(self, logs=None):
+        """Check the data set before an epoch is spent."""
+        check_finite(self.batches)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Measure, add to the logs, and warn where it is new."""
+        embeddings, _ = extract(self._embed, self.batches)
+        std = float(diagnostics.embedding_std(embeddings))
+        rank = float(diagnostics.effective_rank(embeddings))
+        if logs is not None:
+            logs.update(embedding_std=std, embedding_rank=rank)
+        before, self.reason = self.reason, ""
+        if std < _SMALLEST_STD:
+            self.reason = (
+                "the embeddings of all images point the same way (spread "
+                f"{std:.3f} of 1)"
+            )
+        elif rank < _SMALLEST_RANK:
+            self.reason = (
+                f"the embeddings lie on a line (effective rank {rank:.2f} of "
+                f"{embeddings.shape[1]} dimensions)"
+            )
+        if self.reason and not before:
+            _LOGGER.warning("epoch %d: %s", epoch + 1, self.reason)

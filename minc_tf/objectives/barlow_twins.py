@@ -1,0 +1,112 @@
+"""Barlow Twins: the correlation of two views is to be the identity."""
+
+import keras
+from keras import ops
+
+from minc_tf.objectives import replicas
+from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.batch import centre
+from minc_tf.objectives.checks import check_not_negative
+
+#: Added to a variance before its root is taken, as in batch normalisation.
+_EPSILON = 1e-5
+
+
+def standardise(z):
+    """Scales each dimension to mean 0 and variance 1 over the global batch.
+
+    Args:
+        z: float tensor (B, d).
+
+    Returns:
+        Tensor (B, d), `(z - mean) / sqrt(variance + 1e-5)` with the biased
+        variance: batch normalisation without scale and offset.
+    """
+    centred = centre(z)
+    variance = replicas.mean(ops.mean(ops.square(centred), axis=0))
+    return centred / ops.sqrt(variance + _EPSILON)
+
+
+def cross_correlation(z1, z2):
+    """Correlation of the dimensions of two views over the global batch.
+
+    Args:
+        z1: float tensor (B, d).
+        z2: float tensor (B, d).
+
+    Returns:
+        Tensor (d, d), `z1_hat^T z2_hat / B`, a hat for `standardise`.
+    """
+    local = ops.cast(ops.shape(z1)[0], z1.dtype)
+    first, second = standardise(z1), standardise(z2)
+    return replicas.mean(ops.matmul(ops.transpose(first), second / local))
+
+
+def distance_to_identity(matrix, redundancy_weight):
+    """Squared distance to the identity, off the diagonal with a weight.
+
+    Args:
+        matrix: float tensor (d, d).
+        redundancy_weight: float.
+
+    Returns:
+        Scalar tensor, `sum_i (matrix_ii - 1)^2 + redundancy_weight
+        sum_{i != j} matrix_ij^2`.
+    """
+    identity = ops.eye(ops.shape(matrix)[0], dtype=matrix.dtype)
+    weights = identity + redundancy_weight * (1.0 - identity)
+    return ops.sum(weights * ops.square(matrix - identity))
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class BarlowTwins(Objective):
+    """Barlow Twins: each dimension equal in both views, and unlike the others.
+
+    `sum_i (C_ii - 1)^2 + redundancy_weight sum_{i != j} C_ij^2`, with C the
+    correlation of the two views' dimensions over the global batch.
+
+    Args:
+        redundancy_weight: float, weight of the squares off the diagonal, not
+            negative.
+        name: string, the layer's name.
+
+    Raises:
+        ValueError: for a weight out of range, or a batch of one pair. (Where
+            the batch size is only known at run time, the correlations of such
+            a batch are zero.)
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    objective = minc_tf.objectives.BarlowTwins()
+    z = keras.random.normal((32, 16), seed=0)
+    print(float(objective(z, z)))
+    ```
+
+    Source: Zbontar et al. 2021, "Barlow Twins: Self-supervised learning via
+    redundancy reduction", arXiv 2103.03230, eq. (1), and the authors' code,
+    facebookresearch/barlowtwins.
+    """
+
+    minimum_batch = 2
+
+    def __init__(
+        self, *, redundancy_weight: float = 0.0051, name: str | None = None
+    ):
+        """See the class."""
+        super().__init__(name=name)
+        check_not_negative("BarlowTwins", redundancy_weight=redundancy_weight)
+        self.redundancy_weight = redundancy_weight
+
+    def compute(self, z1, z2, training, sample_weight):
+        """Returns the distance of the correlation to the identity."""
+        correlation = cross_correlation(z1, z2)
+        return distance_to_identity(correlation, self.redundancy_weight)
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "redundancy_weight": self.redundancy_weight,
+        }

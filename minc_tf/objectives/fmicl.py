@@ -1,0 +1,275 @@
+"""f-MICL: a contrastive loss for every f-divergence (arXiv 2402.10150)."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import keras
+from keras import ops
+
+from minc_tf.objectives import replicas
+from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.checks import check_choice, check_positive, is_number
+from minc_tf.objectives.norms import unit_norm
+
+#: Below it `exp(1 / sigma^2)` comes too near to what float32 can hold.
+SMALLEST_SIGMA = 1.0 / math.sqrt(math.log(1e30))
+
+
+@dataclasses.dataclass(frozen=True)
+class Divergence:
+    """A generator f of an f-divergence, as functions of `log u`.
+
+    The kernel's logarithm is known exactly, while the kernel itself can
+    underflow: then `log u` and powers of `u` would be lost.
+
+    Args:
+        f: function of a tensor `log u`, `f(u)`; the others derive from it.
+        derivative: the same for `f'(u)`.
+        conjugate: the same for `f*(f'(u)) = u f'(u) - f(u)`, with f* the
+            convex conjugate.
+    """
+
+    f: Callable
+    derivative: Callable
+    conjugate: Callable
+
+
+def tsallis(order: float) -> Divergence:
+    """Tsallis's generator, `u^a / (a - 1)`.
+
+    Args:
+        order: float, `a > 1`.
+
+    Returns:
+        A `Divergence`.
+    """
+    return Divergence(
+        f=lambda log_u: ops.exp(order * log_u) / (order - 1.0),
+        derivative=lambda log_u: (
+            order / (order - 1.0) * ops.exp((order - 1.0) * log_u)
+        ),
+        conjugate=lambda log_u: ops.exp(order * log_u),
+    )
+
+
+# log(1 + u) is softplus(log u), 1 / (1 + u) is sigmoid(-log u).
+DIVERGENCES = {
+    # u log u
+    "kl": Divergence(
+        f=lambda log_u: ops.exp(log_u) * log_u,
+        derivative=lambda log_u: log_u + 1.0,
+        conjugate=ops.exp,
+    ),
+    # Jensen-Shannon: u log u - (u + 1) log((1 + u) / 2)
+    "js": Divergence(
+        f=lambda log_u: (
+            ops.exp(log_u) * log_u
+            - (ops.exp(log_u) + 1.0) * (ops.softplus(log_u) - math.log(2.0))
+        ),
+        derivative=lambda log_u: math.log(2.0) + log_u - ops.softplus(log_u),
+        conjugate=lambda log_u: ops.softplus(log_u) - math.log(2.0),
+    ),
+    # Chi-square: (u - 1)^2
+    "pearson": Divergence(
+        f=lambda log_u: ops.square(ops.expm1(log_u)),
+        derivative=lambda log_u: 2.0 * ops.expm1(log_u),
+        conjugate=lambda log_u: ops.expm1(2.0 * log_u),
+    ),
+    # Squared Hellinger: (sqrt(u) - 1)^2
+    "hellinger": Divergence(
+        f=lambda log_u: ops.square(ops.expm1(log_u / 2.0)),
+        derivative=lambda log_u: -ops.expm1(-log_u / 2.0),
+        conjugate=lambda log_u: ops.expm1(log_u / 2.0),
+    ),
+    "tsallis": tsallis(2.0),
+    # Vincze-Le Cam: (u - 1)^2 / (u + 1)
+    "vlc": Divergence(
+        f=lambda log_u: ops.square(ops.expm1(log_u)) * ops.sigmoid(-log_u),
+        derivative=lambda log_u: 1.0 - 4.0 * ops.square(ops.sigmoid(-log_u)),
+        conjugate=lambda log_u: (
+            3.0 + 4.0 * ops.sigmoid(-log_u) * (ops.sigmoid(-log_u) - 2.0)
+        ),
+    ),
+}
+
+
+def default_alpha(sigma: float) -> float:
+    """The weight of the repulsion with which `alpha u` is a density ratio.
+
+    Were `u` free for each pair of views, the loss would be least at
+    `u = r / alpha`, whatever f, with `r = p(x, x') / (p(x) p(x'))`. The mean
+    of r over independent pairs is one, so alpha is one over their mean of u;
+    embeddings spread over the sphere are nearly orthogonal, and have
+    `u = exp(-1 / sigma^2)`. In contrastive losses with a softmax the
+    denominator does this: with KL and alpha one over the batch's own mean of
+    u, the gradient is that of `-mean_i log u_ii + log mean_{i != j} u_ij`.
+
+    Args:
+        sigma: float, the width of the kernel.
+
+    Returns:
+        float, `exp(1 / sigma^2)`.
+    """
+    return math.exp(1.0 / sigma**2)
+
+
+def fmicl_loss(z1, z2, divergence: Divergence, alpha: float, sigma: float):
+    """f-MICL of a batch of pairs, with a Gaussian kernel.
+
+    `-mean_i f'(u_ii) + alpha mean_{i != j} f*(f'(u_ij))`,
+    `u_ij = exp(-||z1_i - z2_j||^2 / (2 sigma^2))`
+
+    Args:
+        z1: float tensor (B, d), of norm one (or zero).
+        z2: the same for the second views.
+        divergence: `Divergence`, one of `DIVERGENCES` or a `tsallis`.
+        alpha: float, weight of the repulsion.
+        sigma: float, width of the kernel.
+
+    Returns:
+        Scalar tensor. A single pair has no negatives.
+
+    Source: Lu et al. 2023, arXiv 2402.10150.
+    """
+    local = ops.shape(z1)[0]
+    batch = local * replicas.count()
+    scale = -0.5 / sigma**2
+    # Positives are near: `|a|^2 + |b|^2 - 2 a.b` would cancel.
+    distances = ops.sum(ops.square(z1 - z2), axis=-1)
+    attraction = ops.mean(divergence.derivative(scale * distances))
+    distances = _squared_distances(z1, replicas.gather(z2))
+    repulsion = divergence.conjugate(scale * distances)
+    own = ops.one_hot(replicas.own_rows(local), batch, dtype=z1.dtype)
+    # In float, because B^2 can exceed int32.
+    others = ops.maximum(ops.cast(batch, z1.dtype) - 1.0, 1.0)
+    pairs = ops.cast(local, z1.dtype) * others
+    return alpha * ops.sum(repulsion * (1.0 - own)) / pairs - attraction
+
+
+def _squared_distances(z1, z2):
+    """Squared distances (b, B) of each row of z1 to each row of z2."""
+    # Not 2 - 2 cos: rows of zeros have no norm. Rounding can make a distance
+    # slightly negative; no function of log u minds, and a clamp would take
+    # the gradient from such pairs.
+    norms1 = ops.sum(ops.square(z1), axis=-1)
+    norms2 = ops.sum(ops.square(z2), axis=-1)
+    products = ops.matmul(z1, ops.transpose(z2))
+    return norms1[:, None] + norms2[None, :] - 2.0 * products
+
+
+@keras.saving.register_keras_serializable(package=PACKAGE)
+class FMICL(Objective):
+    """f-mutual information in contrastive learning.
+
+    InfoNCE bounds a mutual information of Kullback and Leibler; here any
+    f-divergence takes its place, and the similarity of two embeddings (scaled
+    to norm one) is `f'` of a Gaussian kernel. `sigma^2` is what SimCLR calls
+    the temperature: the kernel is `exp((cos - 1) / sigma^2)`.
+
+    `"pearson"`, and `"tsallis"` of order 2 with the same gradient, is the
+    spectral contrastive loss with the kernel in place of the inner product.
+    The values that the paper gives to `alpha` and `sigma` could not be read:
+    the defaults are this project's.
+
+    Args:
+        divergence: `"kl"`, `"js"` (Jensen-Shannon), `"pearson"`
+            (chi-square), `"hellinger"` (squared), `"tsallis"` or `"vlc"`
+            (Vincze-Le Cam).
+        alpha: float, weight of the repulsion, or None for `exp(1 / sigma^2)`
+            (55 at the default `sigma`), with which `alpha` times the kernel
+            estimates the density ratio of the views; see
+            `default_alpha`.
+        sigma: float, width of the kernel, 0.12032 or more.
+        order: float, Tsallis's `a > 1`, 2 where it is None. The other
+            divergences have none.
+        name: string, the layer's name.
+
+    Attributes:
+        resolved_alpha: float, the weight of the repulsion in use.
+
+    Raises:
+        ValueError: for an argument out of range, or a batch of one pair.
+            (Where the batch size is only known at run time, such a batch has
+            no negatives.)
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    objective = minc_tf.objectives.FMICL(divergence="js", sigma=0.5)
+    z = keras.random.normal((32, 16), seed=0)
+    print(float(objective(z, z)))
+    ```
+
+    Source: Lu, Zhang, Sun, Guo, Yu 2023, "f-MICL: Understanding and
+    generalizing InfoNCE-based contrastive learning", arXiv 2402.10150.
+    """
+
+    minimum_batch = 2
+
+    def __init__(
+        self,
+        *,
+        divergence: str = "kl",
+        alpha: float | None = None,
+        sigma: float = 0.5,
+        order: float | None = None,
+        name: str | None = None,
+    ):
+        """See the class."""
+        super().__init__(name=name)
+        _check_arguments(divergence, alpha, sigma, order)
+        self.divergence = divergence
+        self.alpha = alpha
+        self.sigma = sigma
+        self.order = order
+        self.resolved_alpha = default_alpha(sigma) if alpha is None else alpha
+
+    def compute(self, z1, z2, training, sample_weight):
+        """Returns the loss of the embeddings scaled to norm one."""
+        divergence = DIVERGENCES[self.divergence]
+        if self.order is not None:
+            divergence = tsallis(self.order)
+        return fmicl_loss(
+            unit_norm(z1),
+            unit_norm(z2),
+            divergence,
+            self.resolved_alpha,
+            self.sigma,
+        )
+
+    def get_config(self) -> dict:
+        """Returns the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "divergence": self.divergence,
+            "alpha": self.alpha,
+            "sigma": self.sigma,
+            "order": self.order,
+        }
+
+
+def _check_arguments(divergence, alpha, sigma, order):
+    check_choice("FMICL", tuple(DIVERGENCES), divergence=divergence)
+    if alpha is not None:
+        check_positive("FMICL", alpha=alpha)
+    check_positive("FMICL", sigma=sigma)
+    # Squared distances reach 4, so Hellinger's f' reaches exp(1 / sigma^2).
+    if sigma < SMALLEST_SIGMA:
+        raise ValueError(
+            f"FMICL: sigma must be at least {SMALLEST_SIGMA:.5f}, so that "
+            f"exp(1 / sigma^2) fits in float32; received {sigma!r}."
+        )
+    if order is None:
+        return
+    if divergence != "tsallis":
+        raise ValueError(
+            'FMICL: order is an argument of divergence="tsallis"; must be '
+            f"None for {divergence!r}; received {order!r}."
+        )
+    if not (is_number(order) and 1.0 < order < math.inf):
+        raise ValueError(
+            "FMICL: order must be above 1 and finite, or None; received "
+            f"{order!r}."
+        )

@@ -1,0 +1,105 @@
+"""Recipes: files of settings, and what a method sets in them."""
+
+import os
+import runpy
+
+from ml_collections import ConfigDict
+
+from minc_tf import models
+from minc_tf.training.config import OBJECTIVES
+
+
+def load_recipe(path: str | os.PathLike) -> ConfigDict:
+    """Runs a recipe file and returns its settings.
+
+    Args:
+        path: path of a Python file that defines `get_config()`.
+
+    Returns:
+        The `ConfigDict` that its `get_config()` returns.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no Python, defines no `get_config`, or sets an
+            unknown key or a value of a wrong type.
+
+    Example:
+    ```python
+    import minc_tf
+
+    config = minc_tf.training.load_recipe("recipes/shapes/minc.py")
+    ```
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"recipe {str(path)!r} does not exist.")
+    try:
+        get_config = runpy.run_path(os.fspath(path)).get("get_config")
+        if get_config is not None:
+            return get_config()
+    except (AttributeError, KeyError, SyntaxError, TypeError) as error:
+        # ml_collections wraps one error in another, whose text is its repr.
+        # It puts its guess on the last of several lines.
+        inner = error
+        while inner.args and isinstance(inner.args[0], Exception):
+            inner = inner.args[0]
+        text = inner.args[0] if isinstance(inner, KeyError) else inner
+        lines = str(text).splitlines()
+        raise ValueError(
+            f"recipe {str(path)!r}: {lines[0].split(' Other fields')[0]} "
+            f"{lines[-1] if len(lines) > 1 else ''}".strip()
+        ) from error
+    raise ValueError(f"recipe {str(path)!r} defines no get_config().")
+
+
+def use_method(config: ConfigDict, method: str, **objective) -> None:
+    """Sets what makes a method: objective, heads and target network.
+
+    The rest of the settings stays, so that recipes of several methods differ
+    only where the methods do.
+
+    Args:
+        config: the settings, changed in place.
+        method: string, one of `minc_tf.methods()`.
+        **objective: arguments of the objective, if other than the method's.
+
+    Raises:
+        ValueError: for an unknown method.
+
+    Example:
+    ```python
+    import minc_tf
+
+    config = minc_tf.training.default_config()
+    minc_tf.training.use_method(config, "simclr", temperature=0.2)
+    ```
+    """
+    row = models.find_method(method)
+    names = {cls: name for name, cls in OBJECTIVES.items()}
+    dim = row.projector["widths"][-1]
+    config.objective = {
+        "name": names[row.objective],
+        **row.objective_arguments(dim, **objective),
+    }
+    config.projector = dict(row.projector)
+    config.predictor = dict(row.predictor or {})
+    config.target.momentum = row.target_momentum
+    rate = "constant" if row.constant_predictor_rate else "scheduled"
+    config.optimizer.predictor_rate = rate
+
+
+def set_widths(config: ConfigDict, projector, predictor=None) -> None:
+    """Sets the widths of the heads, and what depends on them.
+
+    Args:
+        config: the settings of a method, changed in place.
+        projector: dimensions of the projector's layers.
+        predictor: dimensions of the predictor's hidden layers, if it has any.
+    """
+    config.projector.widths = tuple(projector)
+    if config.predictor:
+        hidden = (
+            config.predictor.widths[:-1] if predictor is None else predictor
+        )
+        config.predictor.widths = (*hidden, projector[-1])
+    if "dim" in config.objective:
+        config.objective.dim = projector[-1]

@@ -1,0 +1,21 @@
+"""SimCLR with squared cosines on CIFAR-10, ResNet-18; for one GPU.
+
+    minc-pretrain --config recipes/cifar10/simclr_sq.py --workdir runs/a
+
+`simclr.py` with the square of every cosine (Garrido et al. 2023, arXiv
+2206.02574).
+
+No result with this encoder is known to us. Not run in full by the project: it
+needs a GPU.
+"""
+
+import pathlib
+
+from minc_tf.training import load_recipe
+
+
+def get_config():
+    """The settings of the run."""
+    config = load_recipe(pathlib.Path(__file__).with_name("simclr.py"))
+    config.objective.similarity = "square"
+    return config
