@@ -8,9 +8,9 @@ each on two free cores, and writes `benchmarks/results/methods.json`, `.md` and
 embeddings, seconds. The last row is SimSiam without its stop-gradient, which
 collapses. A method whose result is in the workdir is not trained again.
 
-Choices (learning rates, settings of objectives) were made on `--seed=1`, whose
-images are others; the published table is `--seed=0`. Needs matplotlib
-(`pip install minc_tf[plots]`).
+Choices (optimizers, settings of objectives) were made on `--seed=1`, whose
+images, training and test, are others; the published table is `--seed=0`. Needs
+matplotlib (`pip install minc_tf[plots]`).
 """
 
 import json
@@ -26,22 +26,39 @@ from minc_tf.cli import app
 from minc_tf.training import build
 
 RECIPE = ROOT / "recipes/shapes/minc.py"
-EPOCHS, WIDTHS, HIDDEN = 12, (512, 128), (256,)
+EPOCHS, WIDTHS, HIDDEN = 8, (512, 128), (256,)
 COLLAPSED = "simsiam_without_stop_gradient"
 
-#: What differs from a method's own arguments, and from the recipe's rate.
-SETTINGS = {
-    "minc": {"triangular": False, "floor": 1.0},
-    "minc_target": {"triangular": False, "floor": 1.0},
-    "spectral": {"mu": 10.0},
+_SGD = {
+    "name": "sgd",
+    "scale_with_batch": False,
+    "warmup_epochs": 1,
+    "momentum": 0.9,
 }
-RATES = {}
+_BYOL = {
+    "optimizer": {**_SGD, "learning_rate": 0.1, "weight_decay": 5e-3},
+    "target": {"momentum": 0.9},
+}
+_MINC = {"objective": {"triangular": False, "floor": 1.0}}
+
+#: What differs from the method's own settings and the recipe's optimizer.
+SETTINGS = {
+    "minc": _MINC,
+    "minc_target": {**_MINC, "target": {"momentum": 0.9}},
+    "spectral": {"objective": {"mu": 10.0}},
+    "byol": _BYOL,
+    "linear_byol": _BYOL,
+    "simsiam": {
+        "optimizer": {**_SGD, "learning_rate": 0.3, "weight_decay": 1e-3}
+    },
+    "vicreg_exp": {"objective": {"covariance_weight": 5.0}},
+    "vicreg_ctr": {"objective": {"covariance_weight": 5.0, "temperature": 0.5}},
+}
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the parts.")
 _METHODS = flags.DEFINE_list("methods", None, "Names; all by default.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of images, views and weights.")
 _EPOCHS = flags.DEFINE_integer("epochs", EPOCHS, "Epochs of 10,000 images.")
-_RATE = flags.DEFINE_float("rate", None, "Learning rate; for choosing it.")
 _RESULTS = flags.DEFINE_string(
     "results", str(ROOT / "benchmarks/results"), "Folder of the table."
 )
@@ -81,11 +98,13 @@ def measure(name: str) -> dict:
     config = training.load_recipe(RECIPE)
     config.seed, config.epochs = _SEED.value, _EPOCHS.value
     method = "simsiam" if name == COLLAPSED else name
-    training.use_method(config, method, **SETTINGS.get(method, {}))
+    changes = SETTINGS.get(method, {})
+    training.use_method(config, method, **changes.get("objective", {}))
     training.set_widths(config, WIDTHS, HIDDEN)
-    rate = _RATE.value or RATES.get(method)
-    if rate:
-        config.optimizer.learning_rate = rate
+    if "optimizer" in changes:
+        rate = config.optimizer.predictor_rate
+        config.optimizer = {**changes["optimizer"], "predictor_rate": rate}
+    config.target.update(changes.get("target", {}))
     training.validate(config)
     model = build.build_model(config)
     if name == COLLAPSED:
@@ -126,8 +145,9 @@ def measure(name: str) -> dict:
         "embedding_rank": round(history["embedding_rank"][-1], 2),
         "collapsed": monitor.reason,
         "loss": history["loss"][-1],
-        "learning_rate": config.optimizer.learning_rate,
         "objective": config.objective.to_dict(),
+        "optimizer": config.optimizer.to_dict(),
+        "target": config.target.to_dict(),
     }
 
 

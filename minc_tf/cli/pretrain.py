@@ -25,6 +25,8 @@ def main(_) -> None:
     for key in shown:
         if key in summary:
             print(f"{key:>20}: {summary[key]:.4g}")
+    if summary.get("collapse"):
+        print(f"{'collapsed':>20}: {summary['collapse']}")
     if summary["skipped_images"]:
         print(f"{'skipped_images':>20}: {summary['skipped_images']}")
     print(

@@ -62,7 +62,10 @@ def effective_rank(embeddings):
     left, right = (centred, ops.transpose(centred))
     product = ops.matmul(left, right) if smaller else ops.matmul(right, left)
     squares = ops.sum(ops.square(product))
-    return ops.square(total) / ops.where(squares > 0.0, squares, 1.0)
+    # Directions are rounded: a spread below 1e-6 is none.
+    same = total <= 1e-12 * centred.shape[0]
+    rank = ops.square(total) / ops.where(same, 1.0, squares)
+    return ops.where(same, 0.0, rank)
 
 
 def _centred_directions(embeddings):
@@ -75,4 +78,6 @@ def _centred_directions(embeddings):
     z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
     norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
     unit = z / ops.maximum(norm, 1e-30)
-    return unit - ops.mean(unit, axis=0, keepdims=True)
+    centred = unit - ops.mean(unit, axis=0, keepdims=True)
+    # Of thousands of equal rows the first mean is off by more than they vary.
+    return centred - ops.mean(centred, axis=0, keepdims=True)

@@ -15,7 +15,7 @@ from minc_tf.evaluation.features import (
 _LOGGER = logging.getLogger(__name__)
 
 #: Below these the embeddings no longer tell images apart.
-_SMALLEST_STD, _SMALLEST_RANK = 0.1, 2.0
+_SMALLEST_STD, _SMALLEST_RANK = 0.1, 1.05
 
 
 class CollapseMonitor(keras.callbacks.Callback):
@@ -25,8 +25,8 @@ class CollapseMonitor(keras.callbacks.Callback):
     (`minc_tf.diagnostics.embedding_std`, `effective_rank`, of the projector's
     outputs at inference), and logs one warning when the embeddings of all
     images point the same way (spread below 0.1) or lie on a line (rank below
-    2). A model that starts to learn passes such a state within its first
-    epochs; one that stays there has collapsed.
+    1.05). A network can pass such a state in its first epochs; one that stays
+    there has collapsed.
 
     Args:
         batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3), pixel
@@ -62,12 +62,23 @@ class CollapseMonitor(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Measure, add to the logs, and warn where it is new."""
+        before = self.reason
+        measured = self.measure()
+        if logs is not None:
+            logs.update(measured)
+        if self.reason and not before:
+            _LOGGER.warning("epoch %d: %s", epoch + 1, self.reason)
+
+    def measure(self) -> dict:
+        """Measure the model as it is now, and set `reason`.
+
+        Returns:
+            dict of floats, `embedding_std` and `embedding_rank`.
+        """
         embeddings, _ = extract(self._embed, self.batches)
         std = float(diagnostics.embedding_std(embeddings))
         rank = float(diagnostics.effective_rank(embeddings))
-        if logs is not None:
-            logs.update(embedding_std=std, embedding_rank=rank)
-        before, self.reason = self.reason, ""
+        self.reason = ""
         if std < _SMALLEST_STD:
             self.reason = (
                 "the embeddings of all images point the same way (spread "
@@ -78,5 +89,4 @@ class CollapseMonitor(keras.callbacks.Callback):
                 f"the embeddings lie on a line (effective rank {rank:.2f} of "
                 f"{embeddings.shape[1]} dimensions)"
             )
-        if self.reason and not before:
-            _LOGGER.warning("epoch %d: %s", epoch + 1, self.reason)
+        return {"embedding_std": std, "embedding_rank": rank}

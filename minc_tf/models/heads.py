@@ -33,7 +33,8 @@ def mlp(
             a step.
         synchronized: bool, batch statistics over all replicas where there are
             several (TensorFlow only).
-        name: string, the model's name.
+        name: string, the model's name, with which the names of its layers
+            begin.
 
     Returns:
         A functional model (B, input_dim) -> float32 (B, widths[-1]).
@@ -70,26 +71,29 @@ def mlp(
                 synchronized=(
                     synchronized and keras.backend.backend() == "tensorflow"
                 ),
-                name=f"norm{index}",
+                name=f"{name}_norm{index}",
             )(x)
         return layers.LayerNormalization(
-            center=affine, scale=affine, name=f"norm{index}"
+            center=affine, scale=affine, name=f"{name}_norm{index}"
         )(x)
 
+    # Paths of weights, by which Keras assigns optimizers, name layers alone.
     inputs = keras.Input((input_dim,), name="features")
     x = inputs
     for index, width in enumerate(widths[:-1], start=1):
-        x = layers.Dense(width, use_bias=norm is None, name=f"dense{index}")(x)
+        x = layers.Dense(
+            width, use_bias=norm is None, name=f"{name}_dense{index}"
+        )(x)
         if norm is not None:
             x = normalise(x, index, affine=True)
-        x = layers.ReLU(name=f"relu{index}")(x)
+        x = layers.ReLU(name=f"{name}_relu{index}")(x)
     last = len(widths)
     # float32: what follows is statistics.
     x = layers.Dense(
         widths[-1],
         use_bias=final_bias,
         dtype="float32",
-        name=f"dense{last}",
+        name=f"{name}_dense{last}",
     )(x)
     if final_norm:
         x = normalise(x, last, affine=False)

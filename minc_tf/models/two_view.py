@@ -181,14 +181,15 @@ class TwoViewModel(keras.Model):
         super().compile(optimizer=optimizer, **kwargs)
         # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        if inner.gradient_accumulation_steps:
-            raise ValueError(
-                "TwoViewModel.compile: the optimizer has "
-                "gradient_accumulation_steps="
-                f"{inner.gradient_accumulation_steps}, which would "
-                "compute statistics over parts of a batch; pass "
-                "micro_batches to the model instead."
-            )
+        for part in getattr(inner, "optimizers", [inner]):
+            if part.gradient_accumulation_steps:
+                raise ValueError(
+                    "TwoViewModel.compile: the optimizer has "
+                    "gradient_accumulation_steps="
+                    f"{part.gradient_accumulation_steps}, which would "
+                    "compute statistics over parts of a batch; pass "
+                    "micro_batches to the model instead."
+                )
 
     def compile_from_config(self, config):
         """Compiles a loaded model and creates the optimizer's variables."""

@@ -66,7 +66,8 @@ def default_config() -> ConfigDict:
         - `seed`, `batch_size`, `epochs`, `micro_batches`, `precision`
           ("float32", "mixed_bfloat16", "mixed_float16"), `jit_compile`;
         - `data`: `name`, `data_dir`, `split`, `test_split`, `image_size`,
-          `skip_bad`, `num_examples` (see `minc_tf.data.load`); with
+          `skip_bad`, `num_examples`, `classes` (a tuple of names, or the path
+          of a file with one a line; see `minc_tf.data.load`); with
           `test_split` None there is no kNN monitor;
         - `views`: `preset` ("simclr", "byol"), `size` in pixels, the arguments
           of the preset (`minc_tf.augment.presets`), and fields of
@@ -115,6 +116,7 @@ def default_config() -> ConfigDict:
                 "image_size": config_dict.placeholder(int),
                 "skip_bad": False,
                 "num_examples": config_dict.placeholder(int),
+                "classes": config_dict.placeholder(object),
             },
             "views": {"preset": "simclr", "size": 32},
             "encoder": {"name": "small_resnet"},
@@ -205,6 +207,9 @@ def validate(config: ConfigDict) -> None:
 def _check_heads(config):
     """Projector, predictor, target, and what they must have in common."""
     widths = _check_head("projector", config.projector)
+    rate = config.optimizer.get("predictor_rate", "scheduled")
+    rates = ("scheduled", "constant")
+    _check_choice("optimizer.predictor_rate", rate, rates)
     if config.predictor:
         outputs = _check_head("predictor", config.predictor)
         if outputs[-1] != widths[-1]:
@@ -213,11 +218,10 @@ def _check_heads(config):
                 f"embedding's dimension, as config.projector.widths="
                 f"{tuple(widths)} does."
             )
-    elif config.optimizer.get("predictor_rate", "scheduled") != "scheduled":
+    elif rate != "scheduled":
         raise ValueError(
-            "config.optimizer.predictor_rate="
-            f"{config.optimizer.predictor_rate!r} needs config.predictor; "
-            "received none."
+            f"config.optimizer.predictor_rate={rate!r} needs "
+            "config.predictor; received none."
         )
     schedules = ("cosine", "constant")
     _check_choice("target.schedule", config.target.schedule, schedules)

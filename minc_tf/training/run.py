@@ -41,7 +41,8 @@ def run(
     Returns:
         dict, the contents of `summary.json`: loss and metrics of the last
         epoch, `steps`, `seconds` of training, `images_per_second` (median
-        over epochs), `skipped` images, versions.
+        over epochs), `collapse` (empty, or what is wrong with the
+        embeddings), `skipped` images, versions.
 
     Raises:
         ValueError: for settings, data or a folder that do not fit.
@@ -75,6 +76,11 @@ def run(
         optimizer=build.build_optimizer(config, steps, model),
         jit_compile=config.jit_compile,
     )
+    collapse = evaluation.CollapseMonitor(
+        data.eval_batches(
+            reference.subset(min(512, len(reference)), config.seed), 256
+        )
+    )
     monitor = _monitor(config, reference, test)
     images, drawn = _check_views(train, views, config.seed)
 
@@ -94,6 +100,7 @@ def run(
     watchers = [
         callbacks.StopOnNonFinite(folder.checkpoint),
         callbacks.Throughput(config.batch_size),
+        collapse,
         *monitor,
         table,
         keras.callbacks.TensorBoard(folder.events, write_graph=False),
@@ -118,7 +125,13 @@ def run(
         )
     model.save(folder.model)
     _write_neighbours(folder, model, reference, test)
-    summary = _summary(model, table.rows, train)
+    # Also where the run had only its end left to do.
+    collapse.set_model(model)
+    collapse.measure()
+    summary = {
+        **_summary(model, table.rows, train),
+        "collapse": collapse.reason,
+    }
     part = folder.summary.with_suffix(".tmp")
     part.write_text(json.dumps(summary, indent=2) + "\n")
     os.replace(part, folder.summary)

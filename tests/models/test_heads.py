@@ -60,7 +60,7 @@ def test_output_is_float32_under_mixed_precision():
         model = mlp(3, (7, 2))
     finally:
         keras.config.set_dtype_policy("float32")
-    assert model.get_layer("dense1").compute_dtype == "bfloat16"
+    assert model.get_layer("projector_dense1").compute_dtype == "bfloat16"
     assert model.output.dtype == "float32"
 
 

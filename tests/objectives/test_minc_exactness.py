@@ -10,6 +10,11 @@ import tensorflow as tf
 
 from minc_tf.diagnostics import AugmentationGraph
 from minc_tf.objectives import MINC, SpectralContrastive
+from objectives.harness import (
+    assert_close,
+    directions_of,
+    finite_differences,
+)
 
 DIM = 6
 STEPS = 6000
@@ -65,6 +70,51 @@ def train_full_batch(graph, objective, seed=0):
     # Large for a table, not for a state: each view of a pair pulls its row
     # with twice the state's probability, 4 * 3 / 60 a step.
     return trainer.train(first, second, weight, 3.0, seed)
+
+
+def population_gradient(graph, table):
+    """The gradient of `graph.objective`, in float64.
+
+    `4 P phi - 4 D phi (phi^T D phi)` with the joint P and its marginal D.
+    """
+    marginal = graph.marginal[:, None]
+    second_moment = table.T @ (marginal * table)
+    return 4.0 * (graph.joint @ table - marginal * table @ second_moment)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_full_batch_has_the_gradient_of_the_spectral_objective(seed):
+    """No double sum over states: their second moment says it all."""
+    graph = AugmentationGraph.random(seed=seed)
+    first, second, weight = graph.pairs()
+    objective = MINC(DIM, triangular=False, rate=1.0)
+    rng = np.random.default_rng(seed)
+    for scale in (0.3, 1.0, 2.0):
+        # Float32 values, so that both sides see the same table.
+        table = scale * rng.standard_normal((graph.num_states, DIM))
+        table = table.astype("float32")
+        variable = tf.Variable(table)
+        with tf.GradientTape() as tape:
+            loss = objective(
+                tf.gather(variable, first),
+                tf.gather(variable, second),
+                training=True,
+                sample_weight=tf.constant(weight),
+            )
+        found = tf.convert_to_tensor(tape.gradient(loss, variable)).numpy()
+        table = table.astype("float64")
+        expected = -population_gradient(graph, table)
+        assert_close(found, expected)
+        np.testing.assert_allclose(loss, -graph.objective(table), rtol=1e-5)
+
+        # And the closed form itself, along random directions.
+        directions = directions_of(graph.num_states, DIM)
+        np.testing.assert_allclose(
+            finite_differences(graph.objective, table, directions),
+            -np.einsum("sd,nsd->n", expected, directions),
+            rtol=1e-6,
+            atol=1e-8,
+        )
 
 
 @pytest.mark.parametrize("rate", [1.0, "adaptive"])

@@ -1,7 +1,9 @@
 """From settings to views, models and optimizers."""
 
 import keras
+import numpy as np
 import pytest
+import tensorflow as tf
 
 import minc_tf
 from minc_tf.training import build
@@ -85,6 +87,149 @@ def test_biases_and_norms_do_not_decay(model):
     assert {v.ndim > 1 for v in decayed} == {True}
     kept = len(model.trainable_variables) - len(decayed)
     assert kept == sum(v.ndim <= 1 for v in model.trainable_variables)
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        # 1 - (1 - start) (cos(pi step / 12) + 1) / 2: 3 epochs of 4 steps.
+        (
+            {"momentum": 0.9},
+            [0.9, 0.914645, 0.95, 0.985355, 1.0, 1.0],
+        ),
+        ({"momentum": 0.9, "schedule": "constant"}, 0.9),
+        ({"momentum": None}, None),
+        ({"momentum": None, "schedule": "constant"}, None),
+    ],
+)
+def test_target_momentum(target, expected):
+    momentum = build.target_momentum(tiny_config(target=target), 4)
+    if isinstance(expected, list):
+        momentum = [float(momentum(k)) for k in (0, 3, 6, 9, 12, 99)]
+        expected = pytest.approx(expected, abs=1e-6)
+    assert momentum == expected
+
+
+def test_target_exists_where_it_has_a_momentum():
+    model = build.build_model(tiny_config())
+    assert model.target_encoder is None
+    model = build.build_model(tiny_config(target={"momentum": 0.9}))
+    for part in ("encoder", "projector"):
+        online, copy = getattr(model, part), getattr(model, f"target_{part}")
+        assert copy is not online
+        for a, b in zip(copy.weights, online.weights, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def simsiam_config(**optimizer):
+    """SimSiam on the tiny encoder, with 4 steps of warm-up."""
+    config = tiny_config()
+    config.objective = {"name": "negative_cosine"}
+    config.predictor = {"widths": (6, 8)}
+    config.optimizer = {
+        "learning_rate": 0.5,
+        "scale_with_batch": False,
+        "warmup_epochs": 1,
+        "predictor_rate": "constant",
+        **optimizer,
+    }
+    return config
+
+
+def simsiam_gradients(model, view1, view2):
+    """The gradient of SimSiam's loss, written out."""
+    with tf.GradientTape() as tape:
+        images = tf.concat([view1, view2], axis=0)
+        features = model.encoder(images, training=True)
+        z = model.projector(features, training=True)
+        q = model.predictor(z, training=True)
+        z1, z2 = tf.split(tf.stop_gradient(z), 2)
+        others = tf.concat([z2, z1], axis=0)
+        cosines = keras.losses.cosine_similarity(q, others)
+        loss = tf.reduce_mean(cosines)
+    return [np.array(g) for g in tape.gradient(loss, model.trainable_variables)]
+
+
+def test_predictor_keeps_the_peak_rate_while_the_rest_follows_the_schedule():
+    config = simsiam_config(name="sgd", momentum=0.0)
+    model = build.build_model(config)
+    optimizer = build.build_optimizer(config, 4, model)
+    assert type(optimizer) is keras.optimizers.MultiOptimizer
+    model.compile(optimizer)
+    own = {id(v) for v in model.predictor.trainable_variables}
+    rng = np.random.default_rng(0)
+    # Warm-up: k / 4 of the peak at step k.
+    for rest in (0.0, 0.125, 0.25):
+        views = rng.uniform(0, 255, (2, 16, 32, 32, 3)).astype("float32")
+        before = [v.numpy() for v in model.trainable_variables]
+        gradients = simsiam_gradients(model, *views)
+        model.fit(*views, batch_size=16, verbose=0)
+        for variable, old, gradient in zip(
+            model.trainable_variables, before, gradients, strict=True
+        ):
+            rate = 0.5 if id(variable) in own else rest
+            moved = variable.numpy() - old
+            np.testing.assert_allclose(
+                moved,
+                -rate * gradient,
+                atol=1e-5 * np.abs(old).max(initial=1.0),
+                err_msg=variable.path,
+            )
+            if id(variable) in own and variable.ndim > 1:
+                assert np.abs(moved).max() > 1e-3
+
+
+def test_scheduled_predictor_has_no_optimizer_of_its_own():
+    config = simsiam_config(name="sgd", predictor_rate="scheduled")
+    optimizer = build.build_optimizer(config, 4, build.build_model(config))
+    assert type(optimizer) is keras.optimizers.SGD
+
+
+def test_constant_rate_of_the_predictor_scales_with_the_batch():
+    config = simsiam_config(name="lars", scale_with_batch=True)
+    optimizer = build.build_optimizer(config, 4, build.build_model(config))
+    rates = [float(part.learning_rate) for part in optimizer.optimizers]
+    # The peak, 0.5 * 16 / 256, and the first step of the warm-up.
+    assert rates == pytest.approx([0.5 * 16 / 256, 0.0])
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+def test_biases_and_norms_decay_in_neither_optimizer(name):
+    config = simsiam_config(name=name, weight_decay=0.5, warmup_epochs=0)
+    model = build.build_model(config)
+    for variable in model.trainable_variables:
+        variable.assign(tf.ones(variable.shape))
+    model.compile(build.build_optimizer(config, 4, model))
+    # Without a gradient only the decay moves a weight, at the rate of 0.5.
+    zeros = [tf.zeros(v.shape) for v in model.trainable_variables]
+    model.optimizer.apply_gradients(
+        zip(zeros, model.trainable_variables, strict=True)
+    )
+    for part in (model.encoder, model.projector, model.predictor):
+        ranks = {v.ndim for v in part.trainable_variables}
+        assert min(ranks) == 1 < max(ranks)
+        for variable in part.trainable_variables:
+            left = 0.75 if variable.ndim > 1 else 1.0
+            np.testing.assert_allclose(variable, left, err_msg=variable.path)
+
+
+def test_heads_share_no_path():
+    """Keras tells the optimizer of a weight by the weight's path."""
+    model = build.build_model(simsiam_config(name="sgd"))
+    paths = [v.path for v in model.trainable_variables]
+    assert len(set(paths)) == len(paths)
+
+
+@pytest.mark.parametrize("predictor_rate", ["constant", "scheduled"])
+def test_accumulated_gradients_are_refused(predictor_rate):
+    config = simsiam_config(
+        name="adamw",
+        predictor_rate=predictor_rate,
+        gradient_accumulation_steps=2,
+    )
+    model = build.build_model(config)
+    with pytest.raises(ValueError, match="gradient_accumulation_steps=2"):
+        model.compile(build.build_optimizer(config, 4, model))
 
 
 def test_same_seed_same_weights():

@@ -21,11 +21,37 @@ def refused(config, *parts):
     assert "\n" not in message
 
 
+def heads_config(**changes):
+    """The tiny settings with a predictor and a target network."""
+    config = tiny_config(target={"momentum": 0.9})
+    config.predictor = {"widths": (4, 8), "final_bias": False}
+    config.optimizer.predictor_rate = "constant"
+    for key, value in changes.items():
+        config[key].update(value)
+    return config
+
+
 def test_defaults_and_tiny_settings_are_valid():
     validate(default_config())
     validate(tiny_config())
+    validate(heads_config())
     # As they come back from config.json: tuples are lists there.
     validate(ConfigDict(json.loads(to_json(tiny_config()))))
+
+
+def test_predictor_and_target_survive_json():
+    config = heads_config(target={"momentum": 0.75, "schedule": "constant"})
+    again = ConfigDict(json.loads(to_json(config)))
+    validate(again)
+    assert again.predictor.to_dict() == {"widths": [4, 8], "final_bias": False}
+    assert again.target.to_dict() == {"momentum": 0.75, "schedule": "constant"}
+    assert again.optimizer.predictor_rate == "constant"
+    assert to_json(again) == to_json(config)
+
+
+@pytest.mark.parametrize("momentum", [0, 0.0, 1.0, None])
+def test_ends_of_the_range_of_momentum(momentum):
+    validate(heads_config(target={"momentum": momentum}))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +65,14 @@ def test_defaults_and_tiny_settings_are_valid():
         ("views", "solarise_p", "solarize_p"),
         ("encoder", "filter", "filters"),
         ("projector", "width", "widths"),
+        ("predictor", "width", "widths"),
+        ("predictor", "final_biass", "final_bias"),
+        ("target", "momentun", "momentum"),
+        ("target", "scedule", "schedule"),
         ("objective", "triangle", "triangular"),
         ("optimizer", "weight_dekay", "weight_decay"),
         ("optimizer", "warmup", "warmup_epochs"),
+        ("optimizer", "predictor_rates", "predictor_rate"),
     ],
 )
 def test_unknown_key_names_the_nearest(section, key, near):
@@ -66,10 +97,12 @@ def test_unknown_key_far_from_all_lists_them():
         ("objective", "name", "spektral", "spectral"),
         ("optimizer", "name", "adam", "adamw"),
         ("views", "preset", "simclear", "simclr"),
+        ("target", "schedule", "cosin", "cosine"),
+        ("optimizer", "predictor_rate", "const", "constant"),
     ],
 )
 def test_unknown_choice_names_the_nearest(section, key, value, near):
-    config = tiny_config()
+    config = heads_config()
     config[section][key] = value
     refused(
         config,
@@ -106,10 +139,55 @@ def test_unknown_choice_names_the_nearest(section, key, value, near):
             ["config.optimizer.warmup_epochs", "received -1"],
         ),
         ({"projector": {"widths": ()}}, ["config.projector.widths", "()"]),
+        (
+            {"optimizer": {"predictor_rate": "constant"}},
+            [
+                "config.optimizer.predictor_rate='constant'",
+                "needs config.predictor; received none",
+            ],
+        ),
+        (
+            {"optimizer": {"predictor_rate": "linear"}},
+            ["config.optimizer.predictor_rate must be one of", "'linear'"],
+        ),
     ],
 )
 def test_value_without_meaning(changes, parts):
     refused(tiny_config(**changes), *parts)
+
+
+@pytest.mark.parametrize(
+    ("changes", "parts"),
+    [
+        (
+            {"predictor": {"widths": (4, 6)}},
+            [
+                "config.predictor.widths=(4, 6) must end in the embedding's",
+                "config.projector.widths=(16, 8)",
+            ],
+        ),
+        ({"predictor": {"widths": ()}}, ["config.predictor.widths", "()"]),
+        (
+            {"target": {"momentum": 1.5}},
+            ["config.target.momentum must be in [0, 1]", "received 1.5"],
+        ),
+        ({"target": {"momentum": -0.1}}, ["[0, 1]", "received -0.1"]),
+        ({"target": {"momentum": float("nan")}}, ["[0, 1]", "received nan"]),
+        (
+            {"target": {"schedule": "linear"}},
+            ["config.target.schedule must be one of cosine, constant"],
+        ),
+        (
+            {"optimizer": {"predictor_rate": "linear"}},
+            [
+                "config.optimizer.predictor_rate must be one of scheduled, "
+                "constant; received 'linear'"
+            ],
+        ),
+    ],
+)
+def test_heads_and_target_without_meaning(changes, parts):
+    refused(heads_config(**changes), *parts)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +197,7 @@ def test_value_without_meaning(changes, parts):
         ("views", {"preset": "simclr"}, "views.size"),
         ("optimizer", {"name": "sgd"}, "optimizer.learning_rate"),
         ("projector", {}, "projector.widths"),
+        ("predictor", {"final_bias": False}, "predictor.widths"),
     ],
 )
 def test_missing_key_is_named(section, value, missing):
