@@ -14,22 +14,20 @@ def train_step(model, data) -> dict:
 
     Args:
         model: a `TwoViewModel`.
-        data: `(view1, view2)`, images (B, H, W, C).
+        data: `(view1, view2)`, images (B, H, W, C), or more views.
 
     Returns:
         dict of the running metrics, by name.
     """
-    view1, view2 = _unpack(model, data)
+    views = _unpack(model, data)
     variables = model.trainable_variables
     if model.micro_batches == 1:
         with tf.GradientTape() as tape:
-            total, loss = model.step_loss(view1, view2, training=True)
+            total, loss = model.step_loss(*views, training=True)
             scaled = _scale(model, total)
         gradients = tape.gradient(scaled, variables)
     else:
-        total, loss, gradients = _cached_gradients(
-            model, view1, view2, variables
-        )
+        total, loss, gradients = _cached_gradients(model, *views, variables)
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     model.finish_step()
     return model.update_metrics(total, loss)
@@ -37,17 +35,17 @@ def train_step(model, data) -> dict:
 
 def test_step(model, data) -> dict:
     """The loss and metrics of one batch, nothing updated."""
-    view1, view2 = _unpack(model, data)
-    return model.update_metrics(*model.step_loss(view1, view2, training=False))
+    views = _unpack(model, data)
+    return model.update_metrics(*model.step_loss(*views, training=False))
 
 
 def _unpack(model, data):
-    """The two views of a batch, however `fit` was given them."""
+    """The views of a batch, however `fit` was given them."""
     if isinstance(data, (tuple, list)):
         data = tuple(part for part in data if part is not None)
         if len(data) == 1 and isinstance(data[0], (tuple, list)):
             data = tuple(data[0])
-    if not isinstance(data, tuple) or len(data) != 2:
+    if not isinstance(data, tuple) or len(data) < 2:
         received = (
             f"{len(data)} parts"
             if isinstance(data, tuple)
@@ -55,19 +53,48 @@ def _unpack(model, data):
         )
         raise ValueError(
             "TwoViewModel: a batch must be (view1, view2), two tensors of "
-            f"images; received {received}."
+            "images, or these and more views of one smaller size; received "
+            f"{received}."
         )
-    view1, view2 = data
-    if view1.shape.rank != view2.shape.rank or not (
-        view1.shape.is_compatible_with(view2.shape)
-    ):
+    view1, view2, *small = data
+    if model.micro_batches > 1 and small:
         raise ValueError(
-            "TwoViewModel: both views must have the same shape; received "
-            f"{tuple(view1.shape)} and {tuple(view2.shape)}."
+            f"TwoViewModel: micro_batches={model.micro_batches} works with "
+            f"two views; received {len(data)}."
         )
+    _check_alike("both views", view1, view2)
+    for view in small:
+        _check_fits(model.encoder, view)
+        _check_alike("the views behind the first two", small[0], view)
     if not model.built:
         model.build((None, *view1.shape[1:]))
-    return view1, view2
+    return data
+
+
+def _check_alike(which, first, other):
+    if first.shape.rank != other.shape.rank or not (
+        first.shape.is_compatible_with(other.shape)
+    ):
+        raise ValueError(
+            f"TwoViewModel: {which} must have the same shape; received "
+            f"{tuple(first.shape)} and {tuple(other.shape)}."
+        )
+
+
+def _check_fits(encoder, view):
+    if view.shape.rank != 4:
+        raise ValueError(
+            "TwoViewModel: a batch must be (view1, view2), or these and more "
+            "views of one smaller size; received another part of shape "
+            f"{tuple(view.shape)}."
+        )
+    taken = getattr(encoder, "input_shape", None)
+    if isinstance(taken, tuple) and not view.shape.is_compatible_with(taken):
+        raise ValueError(
+            f"TwoViewModel: the encoder takes images {taken[1:]}, and a view "
+            f"is {tuple(view.shape)[1:]}; for views of several sizes build it "
+            "for images (None, None, 3)."
+        )
 
 
 def _scale(model, loss):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from minc_tf.models.view_pairs import mean_objective, pair_views
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
 from minc_tf.objectives.checks import is_number
@@ -16,9 +17,15 @@ class TwoViewModel(keras.Model):
     255. A step embeds both views in one pass (batch statistics are taken over
     both) and minimises `objective(z1, z2)`, `z = projector(encoder(view))`.
 
-    With a `predictor` or a target network the two directions are taken
-    together: `objective` receives the predictions of both views, (2B, d), and
-    as its second argument the other view's target, without gradient.
+    With a `predictor` or a target network the loss is the mean of both
+    directions: `objective` receives the predictions of one view, and as its
+    second argument the other view's target, without gradient.
+
+    Further views, `(view1, view2, small1, ...)`, of one smaller size are
+    compared with each of the first two (multi-crop); targets come from the
+    first two only. The loss is the mean over these pairs of views. An
+    objective that is a sum over pairs of images (MINC, the negative cosine)
+    gets all pairs of views in one call, another one pair after the other.
 
     Args:
         encoder: Keras model from images to features (B, F).
@@ -242,27 +249,24 @@ class TwoViewModel(keras.Model):
             )
         return ops.stop_gradient(embeddings)
 
-    def pair_loss(self, outputs, targets, training):
-        """The objective on a whole batch.
+    def pair_loss(self, outputs, targets, small=(), *, training):
+        """The objective on a whole batch; see `pair_views`.
 
         Args:
             outputs: tensor (2B, d) from `embed_online`, first views first.
-            targets: tensor (2B, d) from `embed_target`; unused where
-                `compares_outputs`.
+            targets: tensor (2B, d) from `embed_target`.
+            small: tensors (B, d), the outputs of further views.
             training: bool.
 
         Returns:
             Scalar float32 tensor.
         """
-        output1, output2 = ops.split(outputs, 2, axis=0)
-        if self.compares_outputs:
-            return self.objective(output1, output2, training=training)
-        target1, target2 = ops.split(targets, 2, axis=0)
-        return self.objective(
-            outputs, ops.concatenate([target2, target1]), training=training
+        pairs = pair_views(
+            outputs, targets, small, compares_outputs=self.compares_outputs
         )
+        return mean_objective(self.objective, pairs, training)
 
-    def step_loss(self, view1, view2, training):
+    def step_loss(self, view1, view2, *small, training):
         """The loss of a batch of views, with every side effect of a step.
 
         This is the body that each backend's step differentiates.
@@ -270,18 +274,22 @@ class TwoViewModel(keras.Model):
         Args:
             view1: images (B, H, W, C).
             view2: images (B, H, W, C).
+            *small: more views, images (B, h, w, C).
             training: bool.
 
         Returns:
-            (total, loss): scalar float32 tensors, the objective with and
-            without the losses of the layers (regularisers). The total is
-            what is minimised; `update_metrics` takes both.
+            (total, loss): scalar float32 tensors, the objective with the
+            losses of the layers (regularisers), to minimise, and without.
         """
         images = ops.concatenate([view1, view2])
         outputs, embeddings = self.embed_online(images, training)
         extra = self.layer_losses()
         targets = self.embed_target(images, embeddings, training)
-        loss = self.pair_loss(outputs, targets, training)
+        if small:
+            more, _ = self.embed_online(ops.concatenate(small), training)
+            extra = (extra + self.layer_losses()) / 2.0
+            small = ops.split(more, len(small), axis=0)
+        loss = self.pair_loss(outputs, targets, small, training=training)
         return loss + extra, loss
 
     def layer_losses(self):

@@ -76,18 +76,30 @@ def test_gradient_accumulation_of_the_optimizer(policy):
         keras.config.set_dtype_policy("float32")
 
 
-def test_three_views_or_one():
+def test_one_view_or_something_else():
     model = tiny.build()
     view = tiny.views()[0]
-    three = tf.data.Dataset.from_tensors((view, view, view))
-    with pytest.raises(ValueError, match=r"two tensors .*received 3 parts"):
-        model.fit(three, verbose=0)
-    with pytest.raises(ValueError, match=r"two tensors .*received 3 parts"):
-        model.fit(three.map(lambda *views: (views,)), verbose=0)
+    two = tf.data.Dataset.from_tensors((view, view))
+    with_labels = two.map(lambda a, b: (a, b, tf.zeros(tiny.BATCH)))
+    with pytest.raises(ValueError, match=r"another part of shape \(8,\)"):
+        model.fit(with_labels, verbose=0)
     with pytest.raises(ValueError, match="two tensors"):
         model.fit(view, verbose=0)
     with pytest.raises(ValueError, match=r"two tensors .*received dict"):
-        model.evaluate(three.map(lambda a, b, c: {"a": a, "b": b}), verbose=0)
+        model.evaluate(two.map(lambda a, b: {"a": a, "b": b}), verbose=0)
+
+
+def test_further_views_that_do_not_fit():
+    view = tiny.views()[0]
+    small = view[:, :2, :2]
+    crops = tf.data.Dataset.from_tensors((view, view, small))
+    with pytest.raises(ValueError, match=r"\(4, 4, 3\), and a view is \(2, 2"):
+        tiny.build().fit(crops, verbose=0)
+    with pytest.raises(ValueError, match="micro_batches=2 works with two"):
+        tiny.build(micro_batches=2).fit(crops, verbose=0)
+    unequal = crops.map(lambda a, b, c: (a, b, c, c[:, :1]))
+    with pytest.raises(ValueError, match=r"2, 2, 3\) and \(8, 1, 2, 3\)"):
+        tiny.build(pooled=True).fit(unequal, verbose=0)
 
 
 def test_views_of_different_shapes():

@@ -5,7 +5,7 @@ import numpy as np
 from keras import layers
 
 from minc_tf import TwoViewModel
-from minc_tf.objectives import MINC, SpectralContrastive
+from minc_tf.objectives import MINC, NegativeCosine, SpectralContrastive
 
 SHAPE = (4, 4, 3)
 FEATURES, DIM, BATCH = 8, 5, 8
@@ -18,6 +18,7 @@ def objective(name):
         "minc": lambda: MINC(DIM),
         "minc_read_first": lambda: MINC(DIM, order="read_first", mu=4.0),
         "spectral": lambda: SpectralContrastive(mu=4.0),
+        "cosine": NegativeCosine,
     }[name]()
 
 
@@ -29,15 +30,16 @@ def views(batches=1, seed=0, shape=SHAPE):
     return view1.astype("float32"), view2.astype("float32")
 
 
-def encoder(norm=None, dropout=0.0, **dense):
+def encoder(norm=None, dropout=0.0, pooled=False, **dense):
     """Flatten - Dense - norm - tanh - dropout; `norm="frozen"` is BN at rest.
 
     Without batch statistics a batch is a sum of its images, so that parts of
-    a batch can be compared with the whole.
+    a batch can be compared with the whole. With `pooled` the mean pixel takes
+    the place of all pixels, and images can have any size.
     """
-    inputs = keras.Input(SHAPE)
+    inputs = keras.Input((None, None, 3) if pooled else SHAPE)
     x = layers.Rescaling(1 / 127.5, -1.0, dtype="float32")(inputs)
-    x = layers.Flatten()(x)
+    x = layers.GlobalAveragePooling2D()(x) if pooled else layers.Flatten()(x)
     x = layers.Dense(FEATURES, name="dense", **dense)(x)
     if norm:
         batch_norm = layers.BatchNormalization(momentum=0.9, name="norm")
