@@ -13,7 +13,8 @@ from minc_tf.augment.color import (
     RandomSolarize,
 )
 from minc_tf.augment.geometry import RandomFlip, RandomResizedCrop
-from minc_tf.augment.views import MultiView, ViewConfig, view_layers
+from minc_tf.augment.view_config import ViewConfig, view_layers
+from minc_tf.augment.views import MultiView
 
 __all__ = [
     "AugmentationLayer",

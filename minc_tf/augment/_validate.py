@@ -2,6 +2,9 @@
 
 import numbers
 
+#: Whose operations: torchvision's, or the official code of SimCLR or BYOL.
+SEMANTICS = ("torchvision", "tf", "tf_byol")
+
 
 def is_number(value) -> bool:
     """Whether `value` is a real number (a boolean is not)."""
@@ -75,3 +78,22 @@ def image_size(name: str, value) -> tuple:
             f"pixels, got {value!r}."
         )
     return int(pair[0]), int(pair[1])
+
+
+def semantics(value, choices: tuple = SEMANTICS) -> str:
+    """Return `value` if it is one of the choices, or raise `ValueError`."""
+    if value not in choices:
+        raise ValueError(
+            f"`semantics` must be one of {choices}, got {value!r}."
+        )
+    return value
+
+
+def antialias(value, semantics: str) -> bool:
+    """Return `value` as a bool, or raise if `semantics` cannot have it."""
+    if value and semantics != "torchvision":
+        raise ValueError(
+            f"`antialias` must be False with `semantics` {semantics!r}, whose "
+            f"bicubic filter is never widened, got {value!r}."
+        )
+    return bool(value)

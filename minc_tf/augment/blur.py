@@ -15,14 +15,16 @@ class RandomGaussianBlur(AugmentationLayer):
     """Blurs images, each with its own sigma and a given probability.
 
     Sigma is uniform. Borders are mirrored without repeating the border
-    pixel, as in torchvision; a stock `keras_cv.layers.RandomGaussianBlur`
-    pads with zeros, which darkens the border. With `training=False` images
-    pass unchanged, as float32.
+    pixel, as in torchvision, or with `semantics="tf"` padded with zeros, as
+    in the official code of SimCLR and BYOL and in keras-cv, which darkens
+    them. With `training=False` images pass unchanged, as float32.
 
     Args:
         sigma: (smallest, largest) standard deviation in pixels, above 0.
         kernel_size: Odd number of pixels at which the gaussian is cut.
         probability: Probability that an image is blurred, in [0, 1].
+        semantics: `"torchvision"`, `"tf"` or `"tf_byol"`; the last two are
+            one.
         **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
             `name`.
 
@@ -43,12 +45,18 @@ class RandomGaussianBlur(AugmentationLayer):
     draws = 2
 
     def __init__(
-        self, sigma=(0.1, 2.0), kernel_size=23, probability=0.5, **kwargs
+        self,
+        sigma=(0.1, 2.0),
+        kernel_size=23,
+        probability=0.5,
+        semantics="torchvision",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.sigma = _validate.interval("sigma", sigma, 0.0, 1e3)
         self.kernel_size = _validate.odd("kernel_size", kernel_size)
         self.probability = _validate.probability("probability", probability)
+        self.semantics = _validate.semantics(semantics)
 
     def sample(self, numbers, height, width):
         """Return sigma in pixels (B,) and which images to blur, bool (B,)."""
@@ -57,8 +65,9 @@ class RandomGaussianBlur(AugmentationLayer):
 
     def augment_images(self, images, transformations, **kwargs):
         """Return the images, some blurred."""
+        mirror = self.semantics == "torchvision"
         for length in images.shape[1:3]:
-            if length is not None and length <= self.kernel_size // 2:
+            if mirror and length and length <= self.kernel_size // 2:
                 raise ValueError(
                     f"`kernel_size` {self.kernel_size} needs images of more "
                     f"than {self.kernel_size // 2} pixels a side, got images "
@@ -76,6 +85,7 @@ class RandomGaussianBlur(AugmentationLayer):
             "sigma": self.sigma,
             "kernel_size": self.kernel_size,
             "probability": self.probability,
+            "semantics": self.semantics,
         }
 
     def _blur(self, images, sigma):
@@ -88,6 +98,7 @@ class RandomGaussianBlur(AugmentationLayer):
                 sigma,
                 kernel_size=self.kernel_size,
                 axis=axis,
+                mirror=self.semantics == "torchvision",
             )
         return images
 

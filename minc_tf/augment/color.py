@@ -3,23 +3,32 @@
 import keras
 import tensorflow as tf
 
-from minc_tf.augment import _validate, ops, sampling
+from minc_tf.augment import _validate, color_ops, sampling
 from minc_tf.augment.base import AugmentationLayer
 
 
 @keras.saving.register_keras_serializable(package="minc_tf")
 class ColorJitter(AugmentationLayer):
-    """Random brightness, contrast, saturation and hue, torchvision's.
+    """Random brightness, contrast, saturation and hue.
 
-    Factors of the first three are uniform in [max(0, 1 - x), 1 + x] and
-    blend the image with black, with its mean luma and with its own luma; the
-    order of the three is random for each image, and values are clipped to
-    0..255 after each. Hue comes last, a turn of the HSV circle uniform in
-    [-hue, hue]; torchvision places it at random as well, which moves the
-    statistics of the colours by less than a Kolmogorov-Smirnov distance of
-    0.05. Stock keras-cv layers differ: additive brightness, contrast about
-    the mean of each channel, half the hue, and no probability.
-    With `training=False` images pass unchanged, as float32.
+    Factors of the first three are uniform in [max(0, 1 - x), 1 + x], and hue
+    is a turn of the HSV circle, uniform in [-hue, hue]. Values are clipped to
+    0..255 after each operation. What the factors do depends on `semantics`:
+
+    - `"torchvision"`: they blend the image with black, with its mean luma and
+      with its own luma, in an order that is random for each image. Hue comes
+      last; torchvision places it at random as well, which moves the
+      statistics of the colours by less than a Kolmogorov-Smirnov distance of
+      0.05.
+    - `"tf"`, the official code of SimCLR (version 2): a multiplied
+      brightness, contrast about the mean of each channel, the saturation of
+      HSV, and a random order of all four.
+    - `"tf_byol"`, the official code of BYOL: as `"tf"`, but brightness adds a
+      number uniform in [-x, x] times 255.
+
+    Stock keras-cv layers differ from all: additive brightness, half the hue,
+    one fixed order, and no probability. With `training=False` images pass
+    unchanged, as float32.
 
     Args:
         brightness: Largest change of the brightness factor, at least 0.
@@ -27,6 +36,7 @@ class ColorJitter(AugmentationLayer):
         saturation: Largest change of the saturation factor, at least 0.
         hue: Largest turn of the hue, in turns, in [0, 0.5].
         probability: Probability that an image is changed at all.
+        semantics: `"torchvision"`, `"tf"` or `"tf_byol"`.
         **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
             `name`.
 
@@ -40,11 +50,12 @@ class ColorJitter(AugmentationLayer):
     TensorShape([8, 32, 32, 3])
 
     Reference: Chen et al. 2020, arXiv:2002.05709, appendix A; operations as
-    in torchvision's `ColorJitter`.
+    in torchvision's `ColorJitter`, in `data_util.py` of google-research/simclr
+    and in `augmentations.py` of BYOL in deepmind-research.
     """
 
     stream = 3
-    draws = 8
+    draws = 9
 
     def __init__(
         self,
@@ -53,6 +64,7 @@ class ColorJitter(AugmentationLayer):
         saturation=0.8,
         hue=0.2,
         probability=0.8,
+        semantics="torchvision",
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -61,27 +73,39 @@ class ColorJitter(AugmentationLayer):
         self.saturation = _validate.number("saturation", saturation, 0, 1e3)
         self.hue = _validate.number("hue", hue, 0, 0.5)
         self.probability = _validate.probability("probability", probability)
+        self.semantics = _validate.semantics(semantics)
 
     def sample(self, numbers, height, width):
-        """Return factors (B, 3), order (B, 3), turn (B,) and apply (B,)."""
+        """Return factors (B, 3), order (B, 3 or 4), turn (B,), apply (B,).
+
+        The first factor is a number of grey levels with "tf_byol".
+        """
         factors = [
             sampling.scale(numbers[:, i], max(0.0, 1.0 - change), 1.0 + change)
             for i, change in enumerate(
                 (self.brightness, self.contrast, self.saturation)
             )
         ]
+        if self.semantics == "tf_byol":
+            levels = 255.0 * self.brightness
+            factors[0] = sampling.scale(numbers[:, 0], -levels, levels)
         turn = sampling.scale(numbers[:, 3], -self.hue, self.hue)
-        order = sampling.permutations(numbers[:, 4:7])
+        order = [numbers[:, 4:7]]
+        if self.semantics != "torchvision":
+            order.append(numbers[:, 8:9])
+        order = sampling.permutations(tf.concat(order, axis=1))
         apply = numbers[:, 7] < self.probability
         return tf.stack(factors, axis=1), order, turn, apply
 
     def augment_images(self, images, transformations, **kwargs):
         """Return the images with other colours."""
         factors, order, turn, apply = transformations
+        if self.semantics != "torchvision":
+            return self._four_stages(images, factors, order, turn, apply)
         # Two programs: in one, XLA computes the first steps again for every
         # use that the hue makes of them, and takes more than twice as long.
-        jittered = self.run(ops.jitter_in_order, images, factors, order)
-        return self.run(ops.select_hue, images, jittered, turn, apply)
+        jittered = self.run(color_ops.jitter_in_order, images, factors, order)
+        return self.run(color_ops.select_hue, images, jittered, turn, apply)
 
     def get_config(self):
         """Return the constructor arguments."""
@@ -92,7 +116,21 @@ class ColorJitter(AugmentationLayer):
             "saturation": self.saturation,
             "hue": self.hue,
             "probability": self.probability,
+            "semantics": self.semantics,
         }
+
+    def _four_stages(self, images, factors, order, turn, apply):
+        values = tf.concat([factors, turn[:, None]], axis=1)
+        for stage in range(4):
+            kind = order[:, stage]
+            images = self.run(
+                color_ops.jitter_stage,
+                images,
+                tf.where(apply, kind, -1),
+                tf.gather(values, kind, batch_dims=1),
+                additive=self.semantics == "tf_byol",
+            )
+        return images
 
 
 @keras.saving.register_keras_serializable(package="minc_tf")
@@ -132,7 +170,7 @@ class RandomGrayscale(AugmentationLayer):
 
     def augment_images(self, images, transformations, **kwargs):
         """Return the images, some grey."""
-        return self.run(ops.random_grayscale, images, transformations)
+        return self.run(color_ops.random_grayscale, images, transformations)
 
     def get_config(self):
         """Return the constructor arguments."""
@@ -180,7 +218,10 @@ class RandomSolarize(AugmentationLayer):
     def augment_images(self, images, transformations, **kwargs):
         """Return the images, some solarized."""
         return self.run(
-            ops.solarize, images, transformations, threshold=self.threshold
+            color_ops.solarize,
+            images,
+            transformations,
+            threshold=self.threshold,
         )
 
     def get_config(self):

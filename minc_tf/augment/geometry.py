@@ -1,6 +1,7 @@
 """Layers that move pixels: random resized crop and flip."""
 
 import keras
+import tensorflow as tf
 
 from minc_tf.augment import _validate, ops, sampling
 from minc_tf.augment.base import AugmentationLayer, batch_size, image_size
@@ -10,20 +11,30 @@ from minc_tf.augment.base import AugmentationLayer, batch_size, image_size
 class RandomResizedCrop(AugmentationLayer):
     """Cuts a random box from each image and resizes it.
 
-    The sampling is torchvision's: area uniform, aspect ratio log-uniform and
-    in pixels, ten tries, then the largest central box. A stock
-    `keras_cv.layers.RandomCropAndResize` clips boxes instead of rejecting
-    them, which favours large areas, and takes the aspect ratio relative to
-    the image's. Output is of shape (B, height, width, 3), float32, 0..255.
-    With `training=False` the whole image is resized.
+    Sampling and interpolation depend on `semantics`:
+
+    - `"torchvision"`: area uniform, aspect ratio log-uniform and in pixels,
+      ten tries, then the largest central box; bilinear.
+    - `"tf"`, the official code of SimCLR: aspect ratio uniform, then height
+      uniform among those that fit, as `tf.image.sample_distorted_bounding_box`
+      does; ten tries where SimCLR makes a hundred, then the whole image;
+      bicubic.
+    - `"tf_byol"`, the official code of BYOL: area and aspect ratio as
+      torchvision, a box larger than the image is clipped; bicubic.
+
+    A stock `keras_cv.layers.RandomCropAndResize` clips boxes too, and takes
+    the aspect ratio relative to the image's. Output is of shape (B, height,
+    width, 3), float32, 0..255. With `training=False` the whole image is
+    resized.
 
     Args:
         size: Integer or (height, width), the size of the result in pixels.
         area: (smallest, largest) share of the image's area, in (0, 1].
         aspect: (smallest, largest) width / height of the box.
         antialias: Whether boxes larger than `size` are filtered as Pillow
-            does. Off by default: about as fast up to 64 pixels, several
-            times slower at 224.
+            does; only with `"torchvision"`. Off by default: about as fast up
+            to 64 pixels, several times slower at 224.
+        semantics: `"torchvision"`, `"tf"` or `"tf_byol"`.
         **kwargs: `seed`, `salt`, `jit_compile` of `AugmentationLayer`, and
             `name`.
 
@@ -50,19 +61,24 @@ class RandomResizedCrop(AugmentationLayer):
         area=(0.08, 1.0),
         aspect=(3 / 4, 4 / 3),
         antialias=False,
+        semantics="torchvision",
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.size = _validate.image_size("size", size)
         self.area = _validate.interval("area", area, 0.0, 1.0)
         self.aspect = _validate.interval("aspect", aspect, 0.0, 1e3)
-        self.antialias = bool(antialias)
+        self.semantics = _validate.semantics(semantics)
+        self.antialias = _validate.antialias(antialias, semantics)
 
     def sample(self, numbers, height, width):
         """Return boxes (B, 4): top, left, height, width in pixels."""
-        return sampling.crop_boxes(
-            numbers, height, width, self.area, self.aspect
-        )
+        boxes = {
+            "torchvision": sampling.crop_boxes,
+            "tf": sampling.distorted_boxes,
+            "tf_byol": sampling.clipped_boxes,
+        }[self.semantics]
+        return boxes(numbers, height, width, self.area, self.aspect)
 
     def augment_images(self, images, transformations, **kwargs):
         """Return the boxes of the images, resized."""
@@ -72,7 +88,37 @@ class RandomResizedCrop(AugmentationLayer):
             transformations,
             size=self.size,
             antialias=self.antialias,
+            bicubic=self.semantics != "torchvision",
         )
+
+    def crop(self, image, seeds):
+        """Return the random box of one image, resized and rounded.
+
+        The box is the one that the layer draws for this seed in a batch.
+
+        Args:
+            image: uint8 tensor of shape (H, W, 3), of any size.
+            seeds: int64 tensor of shape (1, 2).
+
+        Returns:
+            uint8 tensor of shape (height, width, 3).
+        """
+        boxes = self.get_random_transformation_batch(
+            1, images=image[None], seeds=seeds
+        )
+        top, left, height, width = tf.unstack(tf.cast(boxes[0], tf.int32))
+        box = image[top : top + height, left : left + width]
+        bicubic = self.semantics != "torchvision"
+        resized = tf.image.resize(
+            box,
+            self.size,
+            method="bicubic" if bicubic else "bilinear",
+            antialias=self.antialias,
+        )
+        # Half up, as Pillow rounds; only the bicubic leaves 0..255.
+        if bicubic:
+            resized = tf.clip_by_value(resized, 0.0, 255.0)
+        return tf.cast(resized + 0.5, tf.uint8)
 
     def deterministic_images(self, images):
         """Return the whole images, resized."""
@@ -89,6 +135,7 @@ class RandomResizedCrop(AugmentationLayer):
             "area": self.area,
             "aspect": self.aspect,
             "antialias": self.antialias,
+            "semantics": self.semantics,
         }
 
 

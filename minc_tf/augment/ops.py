@@ -1,15 +1,12 @@
-"""Image operations for given parameters: pure TensorFlow functions.
+"""Crop, flip and blur for given parameters: pure TensorFlow functions.
 
 Images are (B, H, W, 3) with values 0..255; parameters are one per image, shape
-(B,). The colour operations are those of torchvision (and of Pillow, without
-its rounding to integers). Each function runs in eager mode, in a graph and
-compiled by XLA, and gives the same pixels in all three.
+(B,). Each function runs in eager mode, in a graph and compiled by XLA, and
+gives the same pixels in all three. Colours are in `color_ops`.
 """
 
 import numpy as np
 import tensorflow as tf
-
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def crop_and_resize(
@@ -17,8 +14,9 @@ def crop_and_resize(
     boxes: tf.Tensor,
     size: tuple[int, int],
     antialias: bool = False,
+    bicubic: bool = False,
 ) -> tf.Tensor:
-    """Cut one box from each image and resize it, bilinear.
+    """Cut one box from each image and resize it.
 
     Pixel centres lie at half-integers, and no pixel from outside the box is
     read: the result is that of cropping first.
@@ -30,6 +28,9 @@ def crop_and_resize(
         size: Height and width of the result in pixels.
         antialias: Whether to widen the filter when the box is larger than
             the result, as Pillow does. Slower for large images.
+        bicubic: Whether to interpolate with Keys' cubic (a = -0.5) as
+            `tf.image.resize` does, clipped to 0..255, instead of linearly;
+            never antialiased.
 
     Returns:
         float32 tensor of shape (B, size[0], size[1], C).
@@ -41,16 +42,20 @@ def crop_and_resize(
         images = tf.cast(images, tf.float32)
         images = tf.einsum("byh,bhwc->bywc", rows, images)
         return tf.einsum("bxw,bywc->byxc", columns, images)
+    if bicubic:
+        images = _cubic(images, top, height, size[0], axis=1)
+        images = _cubic(images, left, width, size[1], axis=2)
+        return tf.clip_by_value(images, 0.0, 255.0)
     low, high, weight = _neighbours(top, height, size[0])
     weight = weight[:, :, None, None]
-    images = _blend(
+    images = blend(
         tf.gather(images, low, batch_dims=1),
         tf.gather(images, high, batch_dims=1),
         weight,
     )
     low, high, weight = _neighbours(left, width, size[1])
     weight = weight[:, None, :, None]
-    return _blend(
+    return blend(
         tf.gather(images, low, axis=2, batch_dims=1),
         tf.gather(images, high, axis=2, batch_dims=1),
         weight,
@@ -68,165 +73,7 @@ def flip_horizontal(images: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
         float32 tensor of the shape of `images`.
     """
     images = tf.cast(images, tf.float32)
-    return tf.where(_per_image(flip), images[:, :, ::-1], images)
-
-
-def grayscale(images: tf.Tensor) -> tf.Tensor:
-    """Luma, 0.299 R + 0.587 G + 0.114 B (ITU-R 601).
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-
-    Returns:
-        float32 tensor of shape (B, H, W, 1).
-    """
-    red, green, blue = tf.unstack(images, axis=-1)
-    luma = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
-    return luma[..., None]
-
-
-def random_grayscale(images: tf.Tensor, apply: tf.Tensor) -> tf.Tensor:
-    """Make the images whose `apply` is true grey, with three channels.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    images = tf.cast(images, tf.float32)
-    return tf.where(_per_image(apply), grayscale(images), images)
-
-
-def adjust_brightness(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Multiply the pixels by `factor`, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 1 changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    return _clip(images * _per_image(factor))
-
-
-def adjust_contrast(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blend each image with its mean luma, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 0 is flat grey, 1 changes
-            nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    return _clip(_blend(_mean_luma(images), images, _per_image(factor)))
-
-
-def adjust_saturation(images: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
-    """Blend each pixel with its own luma, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 0 is grey, 1 changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    return _clip(_blend(grayscale(images), images, _per_image(factor)))
-
-
-def adjust_hue(images: tf.Tensor, turn: tf.Tensor) -> tf.Tensor:
-    """Turn the hue in HSV space; value and chroma stay.
-
-    The largest and smallest channel are kept, so the round trip through HSV
-    is not needed: each new channel is the largest minus a share of the
-    chroma, which depends on the hue alone.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        turn: float32 tensor of shape (B,), in whole turns of the colour
-            circle; 0 changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    red, green, blue = tf.unstack(images, axis=-1)
-    largest = tf.maximum(tf.maximum(red, green), blue)
-    smallest = tf.minimum(tf.minimum(red, green), blue)
-    chroma = largest - smallest
-    # Ordered comparisons: XLA may compute `largest == red` from differently
-    # rounded copies of one number.
-    red_largest = tf.logical_and(red >= green, red >= blue)
-    green_largest = green >= blue
-    difference = tf.where(
-        red_largest,
-        green - blue,
-        tf.where(green_largest, blue - red, red - green),
-    )
-    sector = tf.where(red_largest, 0.0, tf.where(green_largest, 2.0, 4.0))
-    hue = sector + difference / tf.maximum(chroma, 1e-12)
-    hue = hue + 6.0 * turn[:, None, None]
-    position = hue[..., None] + np.array([5.0, 3.0, 1.0], np.float32)
-    position = position - 6.0 * tf.floor(position * (1.0 / 6.0))
-    share = tf.minimum(position, 4.0 - position)
-    share = tf.clip_by_value(share, 0.0, 1.0)
-    return largest[..., None] - chroma[..., None] * share
-
-
-def jitter_in_order(
-    images: tf.Tensor, factors: tf.Tensor, order: tf.Tensor
-) -> tf.Tensor:
-    """Adjust brightness, contrast and saturation in each image's own order.
-
-    Clips to 0..255 after each of the three, as torchvision does.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        factors: float32 tensor of shape (B, 3): the factors of brightness,
-            contrast and saturation (see `adjust_brightness` and the others).
-        order: int32 tensor of shape (B, 3), a permutation of 0, 1, 2 per
-            image: which of the three comes first, second, third.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    images = tf.cast(images, tf.float32)
-    for stage in range(3):
-        # All three are blends with a base image: black, mean luma, own luma.
-        step = order[:, stage]
-        factor = tf.gather(factors, step, batch_dims=1)
-        base = tf.where(
-            _per_image(step == 1),
-            _mean_luma(images),
-            tf.where(_per_image(step == 2), grayscale(images), 0.0),
-        )
-        images = _clip(_blend(base, images, _per_image(factor)))
-    return images
-
-
-def select_hue(
-    images: tf.Tensor,
-    jittered: tf.Tensor,
-    turn: tf.Tensor,
-    apply: tf.Tensor,
-) -> tf.Tensor:
-    """Turn the hue of `jittered`, and keep `images` where `apply` is false.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        jittered: float32 tensor of shape (B, H, W, 3).
-        turn: float32 tensor of shape (B,), see `adjust_hue`.
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    images = tf.cast(images, tf.float32)
-    return tf.where(_per_image(apply), adjust_hue(jittered, turn), images)
+    return tf.where(per_image(flip), images[:, :, ::-1], images)
 
 
 def gaussian_weights(sigma: tf.Tensor, kernel_size: int) -> tf.Tensor:
@@ -247,20 +94,26 @@ def gaussian_weights(sigma: tf.Tensor, kernel_size: int) -> tf.Tensor:
 
 
 def gaussian_blur(
-    images: tf.Tensor, sigma: tf.Tensor, kernel_size: int, axis: int
+    images: tf.Tensor,
+    sigma: tf.Tensor,
+    kernel_size: int,
+    axis: int,
+    mirror: bool = True,
 ) -> tf.Tensor:
-    """Blur each image along one axis with its own sigma; mirror the borders.
+    """Blur each image along one axis with its own sigma.
 
     The mirror does not repeat the border pixel (`reflect` in torchvision and
     NumPy, `mirror` in SciPy). The blur is separable: along one axis, then
     along the other.
 
     Args:
-        images: Tensor of shape (B, H, W, C), the length along `axis` above
-            `kernel_size // 2`.
+        images: Tensor of shape (B, H, W, C); to be mirrored, its length
+            along `axis` must be above `kernel_size // 2`.
         sigma: float32 tensor of shape (B,), in pixels.
         kernel_size: Odd number of pixels at which the gaussian is cut.
         axis: 1 to blur along the height, 2 along the width.
+        mirror: Whether the image goes on mirrored beyond its borders;
+            otherwise black, which darkens the borders.
 
     Returns:
         float32 tensor of the shape of `images`.
@@ -269,7 +122,7 @@ def gaussian_blur(
     radius = kernel_size // 2
     padding = [[0, 0]] * 4
     padding[axis] = [radius, radius]
-    padded = tf.pad(images, padding, "REFLECT")
+    padded = tf.pad(images, padding, "REFLECT" if mirror else "CONSTANT")
     # Columns and channels in one axis: long contiguous rows vectorise.
     shape = tf.shape(padded)
     padded = tf.reshape(padded, [shape[0], shape[1], shape[2] * shape[3]])
@@ -304,45 +157,18 @@ def select(images: tf.Tensor, other: tf.Tensor, apply: tf.Tensor) -> tf.Tensor:
         float32 tensor of the shape of `images`.
     """
     images = tf.cast(images, tf.float32)
-    return tf.where(_per_image(apply), other, images)
+    return tf.where(per_image(apply), other, images)
 
 
-def solarize(
-    images: tf.Tensor, apply: tf.Tensor, threshold: float
-) -> tf.Tensor:
-    """Invert the values at or above `threshold` where `apply` is true.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-        apply: Boolean tensor of shape (B,).
-        threshold: Number in 0..255.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    images = tf.cast(images, tf.float32)
-    invert = tf.logical_and(_per_image(apply), images >= threshold)
-    return tf.where(invert, 255.0 - images, images)
-
-
-def _per_image(values):
+def per_image(values: tf.Tensor) -> tf.Tensor:
+    """Give one value per image the rank of images, (B,) to (B, 1, 1, 1)."""
     return values[:, None, None, None]
 
 
-def _blend(first, second, weight):
+def blend(first: tf.Tensor, second: tf.Tensor, weight) -> tf.Tensor:
     """Return (1 - weight) first + weight second, in float32."""
     first, second = tf.cast(first, tf.float32), tf.cast(second, tf.float32)
     return first * (1.0 - weight) + second * weight
-
-
-def _clip(images):
-    return tf.clip_by_value(images, 0.0, 255.0)
-
-
-def _mean_luma(images):
-    """Mean luma of each image, shape (B, 1, 1, 1)."""
-    # Luma before mean: twice as fast in XLA as the mean of three channels.
-    return tf.reduce_mean(grayscale(images), axis=[1, 2], keepdims=True)
 
 
 def _neighbours(start, length, count):
@@ -368,6 +194,33 @@ def _neighbours(start, length, count):
         tf.cast(start + high, tf.int32),
         position - low,
     )
+
+
+def _cubic(images, start, length, count, axis):
+    """Interpolate one axis of the boxes; weights outside a box are 0."""
+    start, length = start[:, None], length[:, None]
+    centre = ((np.arange(count) + 0.5) / count).astype(np.float32)
+    position = centre * length - 0.5
+    first = tf.floor(position) - 1.0
+    weights, pixels = [], []
+    for tap in range(4):
+        pixel = first + tap
+        distance = tf.abs(position - pixel)
+        inner = ((1.5 * distance - 2.5) * distance) * distance + 1.0
+        outer = ((2.5 - 0.5 * distance) * distance - 4.0) * distance + 2.0
+        weight = tf.where(distance < 1.0, inner, outer)
+        inside = tf.logical_and(pixel >= 0.0, pixel < length)
+        weights.append(tf.where(inside, weight, 0.0))
+        pixel = tf.clip_by_value(pixel, 0.0, length - 1.0)
+        pixels.append(tf.cast(start + pixel, tf.int32))
+    norm = 1.0 / (weights[0] + weights[1] + (weights[2] + weights[3]))
+    total = 0.0
+    for weight, pixel in zip(weights, pixels, strict=True):
+        row = tf.gather(images, pixel, axis=axis, batch_dims=1)
+        weight = tf.expand_dims(weight * norm, 3 - axis)[..., None]
+        # Not an AddN: see `gaussian_blur`.
+        total = total - (-weight) * tf.cast(row, tf.float32)
+    return total
 
 
 def _filter_weights(start, length, count, pixels):

@@ -36,42 +36,91 @@ def crop_boxes(
         float32 tensor of shape (B, 4): top, left, height, width in whole
         pixels.
     """
-    # In float32 the last digit of `exp` depends on the place in the batch and
-    # on XLA, and would now and then round a box to another whole pixel.
-    numbers = tf.cast(numbers, tf.float64)
-    height = tf.reshape(tf.cast(height, tf.float64), [-1, 1])
-    width = tf.reshape(tf.cast(width, tf.float64), [-1, 1])
+    numbers, height, width = _doubles(numbers, height, width)
     areas = height * width * scale(numbers[:, :_TRIES], *area)
-    log_aspect = [math.log(a) for a in aspect]
-    ratios = tf.exp(scale(numbers[:, _TRIES : 2 * _TRIES], *log_aspect))
+    ratios = _log_uniform(numbers[:, _TRIES : 2 * _TRIES], aspect)
     widths = tf.round(tf.sqrt(areas * ratios))
     heights = tf.round(tf.sqrt(areas / ratios))
-    fits = (widths > 0) & (widths <= width) & (heights > 0)
-    fits &= heights <= height
-    first = tf.argmax(tf.cast(fits, tf.int32), axis=1)
-    box_width = tf.gather(widths, first, batch_dims=1)
-    box_height = tf.gather(heights, first, batch_dims=1)
-
-    height, width = height[:, 0], width[:, 0]
-    free_height = height - box_height
-    free_width = width - box_width
-    top = tf.floor(numbers[:, 2 * _TRIES] * (free_height + 1.0))
-    left = tf.floor(numbers[:, 2 * _TRIES + 1] * (free_width + 1.0))
+    fits = (widths <= width) & (heights <= height)
+    box, found = _first_fit(fits, heights, widths)
+    places = numbers[:, 2 * _TRIES :]
+    corner = tf.floor(places * (_pair(height, width) - box + 1.0))
 
     central_width = tf.minimum(width, tf.round(height * aspect[1]))
     central_height = tf.minimum(height, tf.round(width / aspect[0]))
-    central = tf.stack(
-        [
-            tf.floor((height - central_height) / 2.0),
-            tf.floor((width - central_width) / 2.0),
-            central_height,
-            central_width,
-        ],
-        axis=1,
+    central = _pair(central_height, central_width)
+    middle = tf.floor((_pair(height, width) - central) / 2.0)
+    box = tf.where(
+        found,
+        tf.concat([corner, box], axis=1),
+        tf.concat([middle, central], axis=1),
     )
-    box = tf.stack([top, left, box_height, box_width], axis=1)
-    box = tf.where(tf.reduce_any(fits, axis=1)[:, None], box, central)
     return tf.cast(box, tf.float32)
+
+
+def clipped_boxes(
+    numbers: tf.Tensor,
+    height: tf.Tensor,
+    width: tf.Tensor,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> tf.Tensor:
+    """Draw crop boxes as BYOL's official code does.
+
+    One try of an area, uniform, and an aspect ratio, log-uniform; a box
+    higher or wider than the image is cut to it, and placed uniformly.
+    Arguments and result are those of `crop_boxes`.
+    """
+    numbers, height, width = _doubles(numbers, height, width)
+    areas = height * width * scale(numbers[:, :1], *area)
+    ratios = _log_uniform(numbers[:, _TRIES : _TRIES + 1], aspect)
+    box = _pair(tf.sqrt(areas / ratios), tf.sqrt(areas * ratios))
+    size = _pair(height, width)
+    box = tf.minimum(tf.maximum(tf.round(box), 1.0), size)
+    corner = tf.floor(numbers[:, 2 * _TRIES :] * (size - box + 1.0))
+    return tf.cast(tf.concat([corner, box], axis=1), tf.float32)
+
+
+def distorted_boxes(
+    numbers: tf.Tensor,
+    height: tf.Tensor,
+    width: tf.Tensor,
+    area: tuple[float, float],
+    aspect: tuple[float, float],
+) -> tf.Tensor:
+    """Draw crop boxes as `tf.image.sample_distorted_bounding_box` does.
+
+    Ten tries of an aspect ratio, uniform, and of a height, uniform among
+    those with which the box fits into the image and its area into the range;
+    if none does, the box is the whole image. As in the original, a box never
+    touches the last row or column of an image that is larger. Arguments and
+    result are those of `crop_boxes`.
+    """
+    numbers, height, width = _doubles(numbers, height, width)
+    smallest, largest = (height * width * share for share in area)
+    ratios = scale(numbers[:, :_TRIES], *aspect)
+    highest = tf.round(tf.sqrt(largest / ratios))
+    # The highest box that is not wider than the image.
+    limit = tf.floor((width + 0.5) / ratios)
+    limit -= tf.cast(tf.round(limit * ratios) > width, tf.float64)
+    highest = tf.minimum(tf.minimum(highest, limit), height)
+    lowest = tf.minimum(tf.round(tf.sqrt(smallest / ratios)), highest)
+    steps = numbers[:, _TRIES : 2 * _TRIES] * (highest - lowest + 1.0)
+    heights = lowest + tf.floor(steps)
+    # Rounding may have moved the area out of its range, by one row.
+    too_small = heights * tf.round(heights * ratios) < smallest
+    heights += tf.cast(too_small, tf.float64)
+    too_large = heights * tf.round(heights * ratios) > largest
+    heights -= tf.cast(too_large, tf.float64)
+    widths = tf.round(heights * ratios)
+    areas = heights * widths
+    fits = (areas >= smallest) & (areas <= largest)
+    fits &= (widths <= width) & (heights <= height)
+    box, found = _first_fit(fits, heights, widths)
+    size = _pair(height, width)
+    box = tf.where(found, box, size)
+    corner = tf.floor(numbers[:, 2 * _TRIES :] * (size - box))
+    return tf.cast(tf.concat([corner, box], axis=1), tf.float32)
 
 
 def whole_image_boxes(
@@ -115,3 +164,33 @@ def scale(numbers: tf.Tensor, low: float, high: float) -> tf.Tensor:
         float32 tensor of the shape of `numbers`.
     """
     return low + (high - low) * numbers
+
+
+def _doubles(numbers, height, width):
+    """The numbers and, as columns, the sizes of the images, in float64.
+
+    In float32 the last digit of `exp` depends on the place in the batch and
+    on XLA, and would now and then round a box to another whole pixel.
+    """
+    columns = (
+        tf.reshape(tf.cast(size, tf.float64), [-1, 1])
+        for size in (height, width)
+    )
+    return tf.cast(numbers, tf.float64), *columns
+
+
+def _log_uniform(numbers, limits):
+    low, high = (math.log(limit) for limit in limits)
+    return tf.exp(scale(numbers, low, high))
+
+
+def _first_fit(fits, heights, widths):
+    """Find the first box that fits and is not empty, (B, 2), and if any is."""
+    fits &= (heights > 0) & (widths > 0)
+    first = tf.argmax(tf.cast(fits, tf.int32), axis=1)
+    box = tf.gather(tf.stack([heights, widths], axis=2), first, batch_dims=1)
+    return box, tf.reduce_any(fits, axis=1, keepdims=True)
+
+
+def _pair(height, width):
+    return tf.concat([height, width], axis=1)

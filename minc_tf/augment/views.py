@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Sequence
 
 import keras
+import tensorflow as tf
 
 from minc_tf.augment import _validate
 from minc_tf.augment.base import (
     IMAGE_KEY,
     SEED_KEY,
-    AugmentationLayer,
     as_images,
     as_seeds,
     as_tensors,
@@ -17,149 +17,7 @@ from minc_tf.augment.base import (
     check_dict,
     draw_seeds,
 )
-from minc_tf.augment.blur import RandomGaussianBlur
-from minc_tf.augment.color import (
-    ColorJitter,
-    RandomGrayscale,
-    RandomSolarize,
-)
-from minc_tf.augment.geometry import RandomFlip, RandomResizedCrop
-
-
-@dataclasses.dataclass(frozen=True)
-class ViewConfig:
-    """The distribution of one view. The defaults are SimCLR's at 224 pixels.
-
-    Operations come in the order crop, flip, jitter, greyscale, blur, solarize;
-    one of probability 0 is left out.
-
-    Args:
-        area: (smallest, largest) share of the image that a crop keeps.
-        aspect: (smallest, largest) width / height of a crop.
-        antialias: Whether crops larger than the view are filtered.
-        flip: Probability of the mirror image.
-        jitter_p: Probability of the colour jitter.
-        brightness: Largest change of the brightness factor.
-        contrast: Largest change of the contrast factor.
-        saturation: Largest change of the saturation factor.
-        hue: Largest turn of the hue, in turns.
-        grey_p: Probability of greyscale.
-        blur_p: Probability of the gaussian blur.
-        blur_sigma: (smallest, largest) standard deviation in pixels.
-        blur_kernel: Odd number of pixels at which the gaussian is cut.
-        solarize_p: Probability of solarize.
-        solarize_threshold: Smallest value that solarize inverts, in 0..255.
-
-    Raises:
-        ValueError: If a field is out of range.
-
-    Example:
-    >>> minc_tf.augment.ViewConfig(area=(0.2, 1.0), blur_p=0.0).hue
-    0.2
-    """
-
-    area: tuple[float, float] = (0.08, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
-    antialias: bool = False
-    flip: float = 0.5
-    jitter_p: float = 0.8
-    brightness: float = 0.8
-    contrast: float = 0.8
-    saturation: float = 0.8
-    hue: float = 0.2
-    grey_p: float = 0.2
-    blur_p: float = 0.5
-    blur_sigma: tuple[float, float] = (0.1, 2.0)
-    blur_kernel: int = 23
-    solarize_p: float = 0.0
-    solarize_threshold: float = 128.0
-
-    def __post_init__(self):
-        """Check the fields; lists, as read from JSON, become tuples."""
-        for name, high in (("area", 1.0), ("aspect", 1e3), ("blur_sigma", 1e3)):
-            value = _validate.interval(name, getattr(self, name), 0.0, high)
-            object.__setattr__(self, name, value)
-        for name in ("flip", "jitter_p", "grey_p", "blur_p", "solarize_p"):
-            _validate.probability(name, getattr(self, name))
-        for name in ("brightness", "contrast", "saturation"):
-            _validate.number(name, getattr(self, name), 0.0, 1e3)
-        _validate.number("hue", self.hue, 0.0, 0.5)
-        _validate.odd("blur_kernel", self.blur_kernel)
-        _validate.number("solarize_threshold", self.solarize_threshold, 0, 255)
-
-
-def view_layers(
-    size: int | tuple[int, int],
-    config: ViewConfig,
-    *,
-    seed: int | None = None,
-    salt: int = 0,
-    jit_compile: bool | str = "auto",
-) -> list[AugmentationLayer]:
-    """Build the layers of one view, in order, to use alone or with others.
-
-    Args:
-        size: Integer or (height, width), the size of the view in pixels.
-        config: The distribution of the view.
-        seed: See `AugmentationLayer`.
-        salt: See `AugmentationLayer`; another salt gives independent views.
-        jit_compile: See `AugmentationLayer`.
-
-    Returns:
-        List of `AugmentationLayer`.
-
-    Example:
-    >>> layers = minc_tf.augment.view_layers(32, minc_tf.augment.ViewConfig())
-    >>> view = keras.Sequential(layers)(np.zeros([8, 40, 40, 3], np.uint8))
-    >>> view.shape
-    TensorShape([8, 32, 32, 3])
-
-    Reference: Chen et al. 2020, arXiv:2002.05709, appendix A; Grill et al.
-    2020, arXiv:2006.07733, appendix B.
-    """
-    common = {"seed": seed, "salt": salt, "jit_compile": jit_compile}
-    layers = [
-        RandomResizedCrop(
-            size,
-            area=config.area,
-            aspect=config.aspect,
-            antialias=config.antialias,
-            **common,
-        )
-    ]
-    if config.flip:
-        layers.append(RandomFlip(config.flip, **common))
-    if config.jitter_p:
-        layers.append(
-            ColorJitter(
-                config.brightness,
-                config.contrast,
-                config.saturation,
-                config.hue,
-                probability=config.jitter_p,
-                **common,
-            )
-        )
-    if config.grey_p:
-        layers.append(RandomGrayscale(config.grey_p, **common))
-    if config.blur_p:
-        layers.append(
-            RandomGaussianBlur(
-                config.blur_sigma,
-                config.blur_kernel,
-                probability=config.blur_p,
-                **common,
-            )
-        )
-    if config.solarize_p:
-        layers.append(
-            RandomSolarize(
-                config.solarize_threshold,
-                probability=config.solarize_p,
-                **common,
-            )
-        )
-    return layers
+from minc_tf.augment.view_config import ViewConfig, view_layers
 
 
 @keras.saving.register_keras_serializable(package="minc_tf")
@@ -178,12 +36,16 @@ class MultiView(keras.layers.Layer):
     view is the whole image, resized.
 
     In `tf.data`, map it over batches with `drop_remainder=True`: XLA compiles
-    it once for each batch size.
+    it once for each batch size. Images of different sizes, such as decoded
+    JPEGs, make no batch before they are cropped: map `crop` over them one by
+    one, batch, and map `finish` over the batches.
 
     Args:
         configs: Sequence of `ViewConfig` (or dicts of their fields), such as
             `minc_tf.augment.presets.byol(224)`.
-        size: Integer or (height, width), the size of the views in pixels.
+        size: Integer or (height, width), the size of the views in pixels; or
+            a list of them, one per configuration. A list of two integers is
+            (height, width): write [(224, 224), (96, 96)] for two sizes.
         seed: Integer or `None`, the seed of the layer's own generator.
         jit_compile: `"auto"`, `True` or `False`; see `AugmentationLayer`.
         **kwargs: `name`; `dtype` may only be `"float32"`.
@@ -207,7 +69,7 @@ class MultiView(keras.layers.Layer):
     def __init__(
         self,
         configs: Sequence[ViewConfig | dict],
-        size: int | tuple[int, int],
+        size: int | tuple[int, int] | Sequence[int | tuple[int, int]],
         *,
         seed: int | None = None,
         jit_compile: bool | str = "auto",
@@ -228,14 +90,15 @@ class MultiView(keras.layers.Layer):
                     f"`configs` must hold `ViewConfig`, got {config!r}."
                 )
         self.configs = configs
-        self.size = _validate.image_size("size", size)
+        self.sizes = _sizes(size, len(configs))
+        self.size = self.sizes if len(set(self.sizes)) > 1 else self.sizes[0]
         self.seed = seed
         self.jit_compile = jit_compile
         self.view_layers = [
-            view_layers(
-                self.size, c, seed=seed, salt=index, jit_compile=jit_compile
+            view_layers(s, c, seed=seed, salt=index, jit_compile=jit_compile)
+            for index, (s, c) in enumerate(
+                zip(self.sizes, configs, strict=True)
             )
-            for index, c in enumerate(self.configs)
         ]
         # Inputs stay as they are: uint8 images, int64 seeds.
         self._convert_input_args = False
@@ -244,6 +107,10 @@ class MultiView(keras.layers.Layer):
     def __call__(self, inputs, *args, **kwargs):
         """Convert arrays to tensors, then call the layer."""
         return super().__call__(as_tensors(inputs), *args, **kwargs)
+
+    def build(self, input_shape=None):
+        """Do nothing: no layer of this one has weights."""
+        self.built = True
 
     def call(self, inputs, training=True):
         """Make the views.
@@ -277,6 +144,79 @@ class MultiView(keras.layers.Layer):
             views.append(view[IMAGE_KEY])
         return tuple(v[0] if single else v for v in views)
 
+    def crop(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """Cut the views out of one image of any size, and do nothing else.
+
+        The boxes are those that the layer would draw for this image and seed
+        in a batch; the rest of the views is left to `finish`. Between the two
+        pixels are rounded to integers, as Pillow rounds them.
+
+        Args:
+            image: uint8 tensor of shape (H, W, 3).
+            seed: int64 tensor of shape (2,), the `"augmentation_seed"`.
+
+        Returns:
+            Tuple of uint8 tensors of shape (height, width, 3), one per
+            configuration.
+
+        Example:
+        >>> configs = minc_tf.augment.presets.byol(32)
+        >>> views = minc_tf.augment.MultiView(configs, size=32)
+        >>> images = [np.zeros([9 * i, 40, 3], np.uint8) for i in (1, 2)]
+        >>> seeds = tf.constant([[42, 0], [42, 1]], tf.int64)
+        >>> crops = [views.crop(*pair) for pair in zip(images, seeds)]
+        >>> batch = tuple(tf.stack(c) for c in zip(*crops))
+        >>> view1, view2 = views.finish(batch, seeds)
+        >>> view1.shape
+        TensorShape([2, 32, 32, 3])
+        """
+        image = as_images(image)
+        if image.shape.rank != 3 or image.dtype != tf.uint8:
+            raise ValueError(
+                "`image` must be uint8 of shape (height, width, 3), got "
+                f"{image.dtype.name} of shape {image.shape}."
+            )
+        seeds = as_seeds(seed, image[None], single=True)
+        return tuple(
+            layers[0].crop(image, seeds) for layers in self.view_layers
+        )
+
+    def finish(
+        self, crops: Sequence[tf.Tensor], seeds: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        """Make views of batches of crops: all operations but the first.
+
+        Args:
+            crops: One tensor per configuration, uint8 of shape (B, height,
+                width, 3): what `crop` made of each image, in batches.
+            seeds: int64 tensor of shape (B, 2), the seeds `crop` was given.
+
+        Returns:
+            Tuple of float32 tensors of the shapes of `crops`.
+        """
+        if len(crops) != len(self.configs):
+            raise ValueError(
+                f"`crops` must hold {len(self.configs)} batches, one per "
+                f"configuration, got {len(crops)}."
+            )
+        views = []
+        for crop, size, layers in zip(
+            crops, self.sizes, self.view_layers, strict=True
+        ):
+            crop = tf.convert_to_tensor(crop)
+            if not crop.shape.is_compatible_with([None, *size, 3]):
+                raise ValueError(
+                    f"`crops` must have shape (batch, {size[0]}, {size[1]}, "
+                    f"3), got {crop.shape}."
+                )
+            crop = tf.ensure_shape(as_images(crop), [None, *size, 3])
+            seed = as_seeds(seeds, crop, single=False)
+            view = {IMAGE_KEY: tf.cast(crop, tf.float32), SEED_KEY: seed}
+            for layer in layers[1:]:
+                view = layer(view)
+            views.append(view[IMAGE_KEY])
+        return tuple(views)
+
     def get_config(self):
         """Return the constructor arguments."""
         return {
@@ -286,3 +226,18 @@ class MultiView(keras.layers.Layer):
             "seed": self.seed,
             "jit_compile": self.jit_compile,
         }
+
+
+def _sizes(size, count):
+    """Return one (height, width) per view."""
+    per_view = isinstance(size, (list, tuple)) and (
+        len(size) != 2 or not all(_validate.is_integer(s) for s in size)
+    )
+    if not per_view:
+        return [_validate.image_size("size", size)] * count
+    if len(size) != count:
+        raise ValueError(
+            f"`size` must be one size, or one for each of the {count} "
+            f"configurations, got {size!r}."
+        )
+    return [_validate.image_size("size", s) for s in size]

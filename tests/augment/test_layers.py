@@ -21,6 +21,12 @@ LAYERS = {
     "blur_all": lambda **k: augment.RandomGaussianBlur(
         (0.5, 2.0), 5, probability=1.0, **k
     ),
+    "crop_tf": lambda **k: augment.RandomResizedCrop(12, semantics="tf", **k),
+    "jitter_tf": lambda **k: augment.ColorJitter(semantics="tf", **k),
+    "jitter_byol": lambda **k: augment.ColorJitter(semantics="tf_byol", **k),
+    "blur_tf": lambda **k: augment.RandomGaussianBlur(
+        (0.5, 2.0), 5, semantics="tf", **k
+    ),
     "solarize": lambda **k: augment.RandomSolarize(100, 0.5, **k),
 }
 every_layer = pytest.mark.parametrize("name", LAYERS)
@@ -40,7 +46,7 @@ def inputs(count=10, first=0):
 
 
 def size_of(name, images):
-    sizes = {"crop": (12, 12), "crop_antialias": (10, 12)}
+    sizes = {"crop": (12, 12), "crop_tf": (12, 12), "crop_antialias": (10, 12)}
     return sizes.get(name, tuple(images.shape[1:3]))
 
 
@@ -139,9 +145,14 @@ def test_training_false_is_deterministic(name):
     assert result.dtype == tf.float32
     if name.startswith("crop"):
         expected = tf.image.resize(
-            images, size_of(name, images), antialias=name != "crop"
+            images,
+            size_of(name, images),
+            method="bicubic" if name == "crop_tf" else "bilinear",
+            antialias=name == "crop_antialias",
         )
-        np.testing.assert_allclose(result, expected, atol=1e-2)
+        tolerance = 0.6 if name == "crop_tf" else 1e-2
+        expected = np.clip(expected, 0, 255)
+        np.testing.assert_allclose(result, expected, atol=tolerance)
     else:
         np.testing.assert_array_equal(result, images)
 
@@ -185,7 +196,7 @@ def test_pixels_stay_float32_under_mixed_precision(policy):
 def test_sequential_and_predict():
     model = keras.Sequential([make(seed=1) for make in LAYERS.values()])
     images = tf.cast(inputs()["images"], tf.float32)
-    assert model(images).shape == (10, 12 - 2, 12, 3)
+    assert model(images).shape == (10, 12, 12, 3)
     assert np.abs(model(images) - model(images)).max() > 1
     np.testing.assert_array_equal(
         model.predict(images, verbose=0), model.predict(images, verbose=0)
@@ -230,6 +241,13 @@ def test_whole_batch_and_no_image_blurred():
         (lambda: augment.ColorJitter(hue=0.6), "`hue`.*0.6"),
         (lambda: augment.RandomGaussianBlur(kernel_size=4), "odd.*got 4"),
         (lambda: augment.RandomGaussianBlur((0, 1)), "`sigma`"),
+        (lambda: augment.ColorJitter(semantics="jax"), "`semantics`.*'jax'"),
+        (
+            lambda: augment.RandomResizedCrop(
+                8, antialias=True, semantics="tf"
+            ),
+            "`antialias` must be False",
+        ),
         (lambda: augment.RandomSolarize(300), "`threshold`.*300"),
         (lambda: augment.RandomFlip(seed=-1), "`seed`"),
         (lambda: augment.RandomFlip(salt=70_000), "`salt`"),

@@ -5,9 +5,10 @@ import colorsys
 import numpy as np
 import pytest
 import scipy.ndimage
+import tensorflow as tf
 from PIL import Image, ImageOps
 
-from minc_tf.augment import ops
+from minc_tf.augment import color_ops, ops
 
 
 def batch(count=4, height=20, width=24, seed=0):
@@ -98,7 +99,11 @@ def reference_step(images, step, factor):
     return clip(grey + factor * (images - grey))
 
 
-ADJUST = (ops.adjust_brightness, ops.adjust_contrast, ops.adjust_saturation)
+ADJUST = (
+    color_ops.adjust_brightness,
+    color_ops.adjust_contrast,
+    color_ops.adjust_saturation,
+)
 
 
 @pytest.mark.parametrize("step", [0, 1, 2])
@@ -119,7 +124,7 @@ def test_jitter_keeps_each_images_order():
         [(1.6, 0.5, 1.7), (1.5, 1.6, 0.3), (0.4, 1.8, 1.2), (1.8, 0.2, 1.5)],
         np.float32,
     )
-    ours = ops.jitter_in_order(images, factors, orders).numpy()
+    ours = color_ops.jitter_in_order(images, factors, orders).numpy()
     for i, order in enumerate(orders):
         expected = images[i : i + 1]
         for step in order:
@@ -136,7 +141,7 @@ def test_hue_is_that_of_hsv(turn):
         [0, 255, 255],
         *[[255, 0, 255]] * 6,
     ]
-    ours = ops.adjust_hue(floats(images), full(turn, 1)).numpy()
+    ours = color_ops.adjust_hue(floats(images), full(turn, 1)).numpy()
     for pixel, result in zip(
         images.reshape(-1, 3), ours.reshape(-1, 3), strict=True
     ):
@@ -148,7 +153,7 @@ def test_hue_is_that_of_hsv(turn):
 def test_select_hue_leaves_other_images_alone():
     images, apply = batch(), np.array([True, False, True, False])
     jittered = floats(images) * 0.5
-    ours = ops.select_hue(images, jittered, full(0.0), apply).numpy()
+    ours = color_ops.select_hue(images, jittered, full(0.0), apply).numpy()
     np.testing.assert_array_equal(ours[1::2], images[1::2])
     np.testing.assert_allclose(ours[::2], jittered[::2], atol=1e-3)
 
@@ -156,9 +161,9 @@ def test_select_hue_leaves_other_images_alone():
 def test_grey_flip_and_solarize_against_pillow():
     images = batch()
     apply = np.array([True, False, True, True])
-    grey = ops.random_grayscale(images, apply).numpy()
+    grey = color_ops.random_grayscale(images, apply).numpy()
     flipped = ops.flip_horizontal(images, apply).numpy()
-    solarized = ops.solarize(images, apply, threshold=128.0).numpy()
+    solarized = color_ops.solarize(images, apply, threshold=128.0).numpy()
     for i in range(4):
         image = Image.fromarray(images[i])
         if apply[i]:
@@ -175,16 +180,53 @@ def test_grey_flip_and_solarize_against_pillow():
 
 
 @pytest.mark.parametrize("kernel_size", [3, 9, 23])
-def test_blur_is_scipys_gaussian_filter(kernel_size):
+@pytest.mark.parametrize(
+    ("mirror", "mode"), [(True, "mirror"), (False, "constant")]
+)
+def test_blur_is_scipys_gaussian_filter(kernel_size, mirror, mode):
     images = floats(batch())
     sigma = np.array([0.1, 0.7, 1.3, 2.0], np.float32)
-    blurred = ops.gaussian_blur(images, sigma, kernel_size, axis=1)
-    blurred = ops.gaussian_blur(blurred, sigma, kernel_size, axis=2).numpy()
+    blurred = images
+    for axis in (1, 2):
+        blurred = ops.gaussian_blur(blurred, sigma, kernel_size, axis, mirror)
     for i, s in enumerate(sigma.astype(float)):
         expected = scipy.ndimage.gaussian_filter(
             images[i].astype(float),
             (s, s, 0),
-            mode="mirror",
+            mode=mode,
             radius=(kernel_size // 2, kernel_size // 2, 0),
         )
         np.testing.assert_allclose(blurred[i], expected, atol=1e-3)
+
+
+def test_bicubic_is_that_of_tensorflow():
+    images = batch()
+    for size in ((11, 13), (40, 7)):
+        ours = ops.crop_and_resize(
+            images, np.array(BOXES, np.float32), size, bicubic=True
+        )
+        for i, (top, left, height, width) in enumerate(BOXES):
+            box = images[i, top : top + height, left : left + width]
+            expected = tf.image.resize(box, size, method="bicubic")
+            # TensorFlow rounds positions to 1/1024 of a pixel.
+            expected = np.clip(expected, 0, 255)
+            np.testing.assert_allclose(ours[i], expected, atol=0.6)
+
+
+@pytest.mark.parametrize("additive", [False, True])
+def test_jitter_stage_is_tensorflows(additive):
+    images = floats(batch(8))
+    kind = np.array([0, 1, 2, 3, 2, 3, -1, 4], np.int32)
+    value = np.array([1.3, 0.6, 1.7, 0.15, 0.4, -0.2, 9, 9], np.float32)
+    ours = color_ops.jitter_stage(images, kind, value, additive).numpy()
+    operations = {
+        0: (lambda x, v: x + v) if additive else (lambda x, v: x * v),
+        1: tf.image.adjust_contrast,
+        2: lambda x, v: 255 * tf.image.adjust_saturation(x / 255, v),
+        3: tf.image.adjust_hue,
+    }
+    for i, k in enumerate(kind):
+        expected = images[i]
+        if k in operations:
+            expected = clip(operations[k](images[i], value[i]))
+        np.testing.assert_allclose(ours[i], expected, atol=1e-2)

@@ -43,21 +43,58 @@ def reference_crop(rng, height, width, area, aspect):
     return (height - h) // 2, (width - w) // 2, h, w
 
 
+def reference_byol(rng, height, width, area, aspect):
+    """Sample as `_decode_and_random_crop` of BYOL's code does."""
+    target = height * width * rng.uniform(*area)
+    ratio = math.exp(rng.uniform(*np.log(aspect)))
+    w = min(round(math.sqrt(target * ratio)), width)
+    h = min(round(math.sqrt(target / ratio)), height)
+    top = rng.integers(0, height - h + 1)
+    return top, rng.integers(0, width - w + 1), h, w
+
+
+@tf.function
+def reference_simclr(height, width, area, aspect, count):
+    """Sample with TensorFlow's own operation, as SimCLR's code does."""
+    boxes = tf.TensorArray(tf.int32, count)
+    for i in tf.range(count):
+        start, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+            tf.stack([height, width, 3]),
+            tf.zeros([0, 0, 4]),
+            seed=tf.stack([5, i]),
+            min_object_covered=0.1,
+            aspect_ratio_range=aspect,
+            area_range=area,
+            max_attempts=100,
+            use_image_if_no_bounding_boxes=True,
+        )
+        boxes = boxes.write(i, tf.concat([start[:2], size[:2]], axis=0))
+    return boxes.stack()
+
+
+def reference_crops(semantics, height, width, area, aspect):
+    if semantics == "tf":
+        return reference_simclr(height, width, area, aspect, 4 * DRAWS).numpy()
+    rng = np.random.default_rng(0)
+    one = reference_crop if semantics == "torchvision" else reference_byol
+    boxes = [one(rng, height, width, area, aspect) for _ in range(4 * DRAWS)]
+    return np.array(boxes)
+
+
+@pytest.mark.parametrize("semantics", ["torchvision", "tf", "tf_byol"])
 @pytest.mark.parametrize(
     ("height", "width", "area"),
     [(32, 32, (0.08, 1.0)), (375, 500, (0.08, 1.0)), (40, 200, (0.2, 1.0))],
 )
-def test_crop_area_aspect_and_place(height, width, area):
-    rng = np.random.default_rng(0)
+def test_crop_area_aspect_and_place(height, width, area, semantics):
     aspect = (3 / 4, 4 / 3)
-    reference = np.array(
-        [
-            reference_crop(rng, height, width, area, aspect)
-            for _ in range(4 * DRAWS)
-        ],
-        float,
+    reference = reference_crops(semantics, height, width, area, aspect)
+    reference = reference.astype(float)
+    if semantics == "tf":  # As the preset: at least a tenth of the image.
+        area = (max(area[0], 0.1), area[1])
+    layer = augment.RandomResizedCrop(
+        32, area=area, aspect=aspect, semantics=semantics
     )
-    layer = augment.RandomResizedCrop(32, area=area, aspect=aspect)
     ours = sampled(layer, height, width).numpy().astype(float)
     assert (ours[:, :2] >= 0).all() and (ours[:, 2:] >= 1).all()
     assert (ours[:, 0] + ours[:, 2] <= height).all()
@@ -71,6 +108,17 @@ def test_crop_area_aspect_and_place(height, width, area):
         assert distance(statistic(ours), statistic(reference)) < 0.03
 
 
+@pytest.mark.parametrize("semantics", ["tf", "tf_byol"])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 10_000), (90, 2)])
+def test_other_crops_of_extreme_images_lie_inside(height, width, semantics):
+    layer = augment.RandomResizedCrop(8, semantics=semantics)
+    ours = sampled(layer, height, width, count=50).numpy()
+    assert (ours[:, :2] >= 0).all() and (ours[:, 2:] >= 1).all()
+    assert (ours[:, :2] + ours[:, 2:] <= (height, width)).all()
+    if semantics == "tf" and width != 2:  # Nothing else fits.
+        np.testing.assert_array_equal(ours[0], (0, 0, height, width))
+
+
 @pytest.mark.parametrize(
     ("height", "width", "box"),
     [(1, 1, (0, 0, 1, 1)), (1, 90, (0, 44, 1, 1)), (90, 2, (43, 0, 3, 2))],
@@ -81,19 +129,23 @@ def test_crop_of_extreme_images_is_the_central_fallback(height, width, box):
     np.testing.assert_array_equal(ours, np.tile(box, (50, 1)))
 
 
-def test_jitter_factors_order_and_probability():
+@pytest.mark.parametrize("semantics", ["torchvision", "tf", "tf_byol"])
+def test_jitter_factors_order_and_probability(semantics):
     rng = np.random.default_rng(1)
-    layer = augment.ColorJitter(0.4, 1.5, 0.2, 0.1, probability=0.8)
+    layer = augment.ColorJitter(
+        0.4, 1.5, 0.2, 0.1, probability=0.8, semantics=semantics
+    )
     factors, order, turn, apply = (t.numpy() for t in sampled(layer))
-    ranges = [(0.6, 1.4), (0.0, 2.5), (0.8, 1.2)]
+    added = semantics == "tf_byol"
+    ranges = [(-102, 102) if added else (0.6, 1.4), (0.0, 2.5), (0.8, 1.2)]
     columns = [*factors.T, turn]
     for ours, (low, high) in zip(columns, [*ranges, (-0.1, 0.1)], strict=True):
         assert distance(ours, rng.uniform(low, high, 4 * DRAWS)) < 0.03
     assert np.abs(np.corrcoef([*columns, apply]) - np.eye(5)).max() < 0.05
     assert abs(apply.mean() - 0.8) < 0.02
     _, counts = np.unique(order, axis=0, return_counts=True)
-    assert len(counts) == 6
-    assert np.abs(counts / DRAWS - 1 / 6).max() < 0.02
+    assert len(counts) == (6 if semantics == "torchvision" else 24)
+    assert np.abs(counts / DRAWS - 1 / len(counts)).max() < 0.02
 
 
 def test_blur_sigma_and_probability():

@@ -26,6 +26,7 @@ def views():
     return augment.MultiView(presets.byol(24), 24)
 
 
+@pytest.mark.slow
 def test_same_views_for_every_batch_size_and_worker_count(views):
     data = tf.data.Dataset.from_tensor_slices(dataset())
     runs = []
@@ -157,6 +158,182 @@ def test_presets_are_those_of_the_papers():
     assert spectral == dataclasses.replace(cifar, area=(0.2, 1.0))
 
 
+def test_semantics_of_presets():
+    (first, _), (byol, _) = presets.simclr(32), presets.byol(32)
+    official, again = presets.simclr(32, semantics="tf")
+    assert official == again
+    assert official == dataclasses.replace(
+        first, semantics="tf", area=(0.1, 1.0)
+    )
+    official, _ = presets.byol(32, semantics="tf")
+    assert official == dataclasses.replace(
+        byol, semantics="tf_byol", solarize_threshold=127.5
+    )
+    layers = augment.view_layers(32, official)
+    assert [x.semantics for x in layers if "semantics" in x.get_config()] == [
+        "tf_byol"
+    ] * 3
+
+
+def test_presets_of_simsiam_and_mio():
+    first, second = presets.simsiam(224)
+    assert (
+        first
+        == second
+        == augment.ViewConfig(
+            area=(0.2, 1.0),
+            brightness=0.4,
+            contrast=0.4,
+            saturation=0.4,
+            hue=0.1,
+        )
+    )
+    assert presets.simsiam(32, blur=False) == presets.spectral_cifar()
+    small, large = presets.mio(32)[0], presets.mio(96)[1]
+    cifar, _ = presets.simclr(32, 0.5, blur=False, area=(0.8, 1.0))
+    assert dataclasses.replace(small, solarize_threshold=128.0) == cifar
+    assert (large.blur_p, large.blur_kernel, large.solarize_p) == (0.5, 9, 0.2)
+
+
+def test_multi_crop_views_have_their_own_size_and_draws():
+    large = presets.byol(24, area=(0.14, 1.0))
+    configs, sizes = presets.multi_crop(large, 24, small_size=12, count=3)
+    assert sizes == [(24, 24)] * 2 + [(12, 12)] * 3
+    assert [c.solarize_p for c in configs] == [0.0, 0.2, 0.0, 0.2, 0.0]
+    assert {c.area for c in configs[2:]} == {(0.05, 0.14)}
+    layer = augment.MultiView(configs, sizes)
+    result = layer(dataset())
+    assert layer.built
+    assert [v.shape[1:3] for v in result] == sizes
+    # The third and the fifth are drawn from one distribution.
+    assert np.abs(result[2] - result[4]).mean(axis=(1, 2, 3)).min() > 1
+    config = keras.saving.serialize_keras_object(layer)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.sizes == layer.sizes
+    np.testing.assert_array_equal(again(dataset())[3], result[3])
+
+
+def test_one_size_or_one_per_view():
+    configs = presets.simclr(24)
+    one = augment.MultiView(configs, [20, 24])
+    assert one.size == (20, 24) and one.sizes == [(20, 24)] * 2
+    pairs = [(20, 20), (24, 12)]
+    two = augment.MultiView(configs, pairs)
+    assert two.size == two.sizes == pairs
+    three = augment.MultiView([*configs, configs[0]], [8, 9, (10, 11)])
+    assert three.sizes == [(8, 8), (9, 9), (10, 11)]
+
+
+SPLIT = {
+    "torchvision": lambda: presets.byol(24),
+    "antialias": lambda: [
+        dataclasses.replace(c, antialias=True) for c in presets.byol(24)
+    ],
+    "tf": lambda: presets.simclr(24, semantics="tf"),
+    "tf_byol": lambda: presets.byol(24, semantics="tf"),
+}
+
+
+def crop_only(configs):
+    """The configurations without any change of colour."""
+    none = {"jitter_p": 0, "grey_p": 0, "blur_p": 0, "solarize_p": 0}
+    return [dataclasses.replace(c, **none) for c in configs]
+
+
+def split(layer, given):
+    """Views made of crops of single images."""
+    pairs = zip(given["images"], given["augmentation_seed"], strict=True)
+    crops = [layer.crop(*pair) for pair in pairs]
+    batch = [tf.stack(c) for c in zip(*crops, strict=True)]
+    return layer.finish(batch, given["augmentation_seed"])
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_crops_of_single_images_are_those_of_a_batch(name):
+    layer = augment.MultiView(crop_only(SPLIT[name]()), 24)
+    given = dataset(size=40)
+    for ours, expected in zip(split(layer, given), layer(given), strict=True):
+        # Half a grey level, and TensorFlow's bicubic is not exact.
+        assert np.abs(ours - expected).max() < 0.75
+
+
+@pytest.mark.parametrize("name", SPLIT)
+def test_finished_crops_are_the_views(name):
+    layer = augment.MultiView(SPLIT[name](), 24)
+    given = dataset(size=40)
+    for ours, expected in zip(split(layer, given), layer(given), strict=True):
+        error = np.abs(ours - expected)
+        assert np.quantile(error, 0.95) < 1
+        # A jitter of 1.8 times 1.8 enlarges the half level of the crop.
+        assert error.max() < 4
+
+
+def test_crop_and_finish_in_a_pipeline():
+    layer = augment.MultiView(presets.byol(24), 24)
+    given = dataset(size=40)
+
+    def crop(example):
+        seed = example["augmentation_seed"]
+        return layer.crop(example["images"], seed), seed
+
+    data = tf.data.Dataset.from_tensor_slices(given)
+    data = data.map(crop, num_parallel_calls=2).batch(12, drop_remainder=True)
+    (views,) = data.map(layer.finish)
+    for ours, expected in zip(views, split(layer, given), strict=True):
+        np.testing.assert_allclose(ours, expected, atol=1e-2)
+
+
+def test_boxes_of_one_image_are_those_of_its_batch():
+    for configs in (presets.byol(24), presets.simclr(24, semantics="tf")):
+        layers = [x[0] for x in augment.MultiView(configs, 24).view_layers]
+        seeds = dataset(count=500)["augmentation_seed"]
+        images = tf.zeros([500, 37, 41, 3], tf.uint8)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None, 3], tf.uint8),
+                tf.TensorSpec([2], tf.int64),
+            ]
+        )
+        def boxes(image, seed, layers=layers):
+            return [
+                x.get_random_transformation_batch(1, image[None], seed[None])[0]
+                for x in layers
+            ]
+
+        one = np.array([boxes(images[i], s) for i, s in enumerate(seeds)])
+        for view, layer in enumerate(layers):
+            batch = layer.get_random_transformation_batch(500, images, seeds)
+            np.testing.assert_array_equal(one[:, view], batch)
+
+
+@pytest.mark.parametrize("name", SPLIT)
+@pytest.mark.parametrize("shape", [(1, 1), (10_000, 1), (1, 900), (5, 9)])
+def test_crop_of_small_and_extreme_images(name, shape):
+    layer = augment.MultiView(SPLIT[name](), 24)
+    image = np.full([*shape, 3], 77, np.uint8)
+    for crop in layer.crop(image, np.array([3, 4])):
+        assert crop.dtype == tf.uint8
+        np.testing.assert_array_equal(crop, np.full([24, 24, 3], 77))
+
+
+def test_bad_inputs_of_crop_and_finish(views):
+    image, seed = np.zeros([9, 9, 3], np.uint8), np.array([0, 1])
+    with pytest.raises(ValueError, match=r"`image` must be uint8.*float32"):
+        views.crop(image.astype(np.float32), seed)
+    with pytest.raises(ValueError, match=r"`image` must be uint8.*1, 9, 9"):
+        views.crop(image[None], seed)
+    with pytest.raises(ValueError, match="int64 of shape"):
+        views.crop(image, seed[None])
+    crop = np.zeros([3, 24, 24, 3], np.uint8)
+    with pytest.raises(ValueError, match=r"2 batches.*got 1"):
+        views.finish([crop], np.zeros([3, 2], int))
+    with pytest.raises(ValueError, match="must have shape"):
+        views.finish([crop, crop[:, 1:]], np.zeros([3, 2], int))
+    with pytest.raises(ValueError, match="one pair per image"):
+        views.finish([crop, crop], np.zeros([2, 2], int))
+
+
 def test_operations_of_probability_zero_are_left_out():
     config = augment.ViewConfig(
         flip=0, jitter_p=0, grey_p=0, blur_p=0, solarize_p=0
@@ -176,7 +353,17 @@ def test_operations_of_probability_zero_are_left_out():
         (lambda: augment.MultiView(["simclr"], 24), "`configs`.*'simclr'"),
         (lambda: augment.MultiView(presets.byol(24), 0), "`size`"),
         (lambda: presets.simclr(32, strength=-1), "`strength`"),
+        (lambda: augment.MultiView(presets.byol(24), [24]), "`size`.*2 conf"),
         (lambda: presets.byol(0), "`size`"),
+        (lambda: presets.simclr(8, semantics="tf_byol"), "`semantics`"),
+        (lambda: presets.mio(0), "`size`"),
+        (lambda: presets.multi_crop([], 24, count=-1), "`count`"),
+        (lambda: presets.multi_crop([], 24), "`large`"),
+        (
+            lambda: augment.ViewConfig(antialias=True, semantics="tf"),
+            "`antialias` must be False",
+        ),
+        (lambda: augment.ViewConfig(semantics="tf2"), "`semantics`.*'tf2'"),
     ],
 )
 def test_bad_arguments(make, message):
@@ -186,7 +373,16 @@ def test_bad_arguments(make, message):
 
 @pytest.mark.parametrize(
     "module",
-    ["base", "random", "geometry", "color", "blur", "views", "presets"],
+    [
+        "base",
+        "random",
+        "geometry",
+        "color",
+        "blur",
+        "view_config",
+        "views",
+        "presets",
+    ],
 )
 def test_docstring_examples(module):
     module = importlib.import_module(f"minc_tf.augment.{module}")
