@@ -51,6 +51,9 @@ SETTINGS = {
     "simsiam": {
         "optimizer": {**_SGD, "learning_rate": 0.3, "weight_decay": 1e-3}
     },
+    "mio_improved": {
+        "objective": {"positive_temperature": 0.2, "negative_temperature": 0.1}
+    },
     "vicreg_exp": {"objective": {"covariance_weight": 5.0}},
     "vicreg_ctr": {"objective": {"covariance_weight": 5.0, "temperature": 0.5}},
 }
@@ -82,12 +85,13 @@ def main(_) -> None:
     for name in names:
         part = folder / f"{name}.json"
         if not part.exists():
-            part.write_text(json.dumps(measure(name), indent=2))
+            row = {**measure(name), **origin()}
+            part.write_text(json.dumps(row, indent=2))
         rows[name] = json.loads(part.read_text())
         print(f"{name:30s} {rows[name]}", flush=True)
     results = pathlib.Path(_RESULTS.value)
     results.mkdir(parents=True, exist_ok=True)
-    record = {**origin(), "epochs": _EPOCHS.value, "rows": rows}
+    record = {"epochs": _EPOCHS.value, "rows": rows}
     (results / "methods.json").write_text(json.dumps(record, indent=2) + "\n")
     (results / "methods.md").write_text(table(rows))
     write_chart(results / "methods.png", rows)
@@ -170,7 +174,12 @@ def table(rows: dict) -> str:
             f"{row['embedding_std']:.2f} | {row['embedding_rank']:.1f} | "
             f"{row['seconds']:.0f} |"
         )
-    return "\n".join(lines) + "\n"
+    found = [
+        f"`{name}` has collapsed: {row['collapsed']}."
+        for name, row in rows.items()
+        if row["collapsed"]
+    ]
+    return "\n".join([*lines, *(f"\n{line}" for line in found)]) + "\n"
 
 
 def write_chart(path, rows: dict) -> None:

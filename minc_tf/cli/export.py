@@ -27,11 +27,12 @@ def main(_) -> None:
         )
     from minc_tf import export, training
 
-    model, _config = training.load_run(_WORKDIR.value)
+    model, config = training.load_run(_WORKDIR.value)
     path = export.export_savedmodel(
         model,
         os.path.join(_SAVEDMODELS.value, _NAME.value),
         version=_VERSION.value,
+        image_shape=(config.views.size, config.views.size, 3),
     )
     print(path)
 

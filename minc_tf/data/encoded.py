@@ -1,6 +1,6 @@
 """Images that stay encoded until they are used: JPEG or PNG, bytes or files.
 
-One decoder and one check serve the image folders and TensorFlow Datasets.
+One check serves the image folders and TensorFlow Datasets.
 """
 
 import concurrent.futures
@@ -11,7 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.source import ImageSource, check_count, to_host
+from minc_tf.data.decode import decode_rgb, resize_and_crop
+from minc_tf.data.source import (
+    ImageSource,
+    check_choice,
+    check_count,
+    to_host,
+)
+
+# How the files begin and end; what does not is decoded to see what it is.
+_ENDS = (
+    (b"\xff\xd8\xff", b"\xff\xd9"),
+    (b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"),
+)
 
 
 class EncodedSource(ImageSource):
@@ -21,12 +33,17 @@ class EncodedSource(ImageSource):
         items: sequence of bytes or str, the encoded images or their paths.
         labels: int array `(N,)`, or `None` for unlabelled images.
         image_shape: tuple `(H, W, 3)`; what has another size is resized and
-            centre-cropped to it.
+            centre-cropped to it. `(None, None, 3)` leaves every image its
+            size.
         files: bool, whether `items` are paths of files.
         name: str, for messages and summaries.
         split: str, for messages and summaries.
         class_names: sequence of str, or `None`.
         skipped: paths of unreadable files that were left out.
+        on_bad: `None` when every image is known to decode, else what
+            `stream` and `batches` do about one that does not: `"raise"`, an
+            error that names it; `"skip"`, list it in `skipped` and give the
+            next image that decodes, with its label and index, in its place.
 
     Example:
     ```python
@@ -40,7 +57,7 @@ class EncodedSource(ImageSource):
         self,
         items: Sequence[bytes | str],
         labels: np.ndarray | None,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int | None, int | None, int],
         *,
         files: bool,
         name: str = "encoded",
@@ -48,7 +65,9 @@ class EncodedSource(ImageSource):
         class_names: Sequence[str] | None = None,
         skipped: Sequence[str] = (),
         num_examples: int | None = None,
+        on_bad: str | None = None,
     ):
+        check_choice("on_bad", on_bad, (None, "raise", "skip"))
         super().__init__(
             labels,
             image_shape,
@@ -59,92 +78,110 @@ class EncodedSource(ImageSource):
             num_examples=len(items),
         )
         self.files = files
+        self.on_bad = on_bad
         self._items = to_host(items)
+
+    def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return one example; TensorFlow code that a graph can hold.
+
+        Args:
+            index: scalar int64 tensor or int in `[0, N)`.
+
+        Returns:
+            A dict of `"image"`, uint8 `(H, W, 3)`; `"label"`, int64 scalar,
+            -1 when unlabelled; `"index"`, int64 scalar.
+
+        Raises:
+            ValueError: If the image cannot be read; in a graph it is
+                TensorFlow's own error.
+        """
+        if not tf.executing_eagerly():
+            return super().at(index)
+        try:
+            return super().at(index)
+        except tf.errors.OpError as error:
+            raise ValueError(self._complaint(index, error)) from error
+
+    def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Look up a stream of indices, in its order, one at a time.
+
+        Args:
+            indices_dataset: `tf.data.Dataset` of scalar int64 indices.
+
+        Returns:
+            A `tf.data.Dataset` of dicts as `at` returns. Where an image
+            cannot be read it does as `on_bad` says.
+        """
+        if self.on_bad is None:
+            return super().stream(indices_dataset)
+
+        # A data set of one element can catch an error inside a graph.
+        def at(index):
+            one = tf.data.Dataset.from_tensors(index)
+            image = one.map(super(EncodedSource, self).at).ignore_errors()
+            either = image.concatenate(one.map(self._instead_of))
+            return either.take(1).get_single_element()
+
+        return indices_dataset.map(
+            at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
 
     def _image_at(self, index):
         item = tf.gather(self._items, index)
         image = decode_rgb(tf.io.read_file(item) if self.files else item)
+        if self.varies:
+            return image
         return resize_and_crop(image, self.image_shape[:2])
+
+    def _instead_of(self, index):
+        """Return what `on_bad` asks for in place of an unreadable image."""
+        image, index, complaint = tf.numpy_function(
+            self._next_readable,
+            [index],
+            [tf.uint8, tf.int64, tf.string],
+            stateful=False,
+        )
+        failed = tf.debugging.Assert(complaint == b"", [complaint])
+        with tf.control_dependencies([failed]):
+            return self._example(image, tf.ensure_shape(index, []))
+
+    def _next_readable(self, index):
+        """Find an image that decodes, from `index` on: `on_bad` in Python."""
+        complaint = ""
+        for place in range(index, index + self.num_examples):
+            place = np.int64(place % self.num_examples)
+            try:
+                return self.at(place)["image"].numpy(), place, b""
+            except ValueError as error:
+                complaint = complaint or str(error)
+            if self.on_bad == "raise":
+                break
+            name = self._name_of(place)
+            if name not in self.skipped:
+                self.skipped.append(name)
+        return np.zeros((0, 0, 3), np.uint8), index, complaint.encode()
+
+    def _complaint(self, index, error):
+        # TensorFlow would put backslashes before quotes.
+        return (
+            f"{self.name}/{self.split}: unreadable image "
+            f"{self._name_of(index)} ({_first_line(error)}); repair or "
+            "remove it, or load with skip_bad=True to leave it out"
+        )
+
+    def _name_of(self, index):
+        if self.files:
+            return os.fsdecode(self._items[index].numpy())
+        return f"{self.split}#{int(index)}"
 
     def _replace_rows(self, rows):
         return EncodedSource(
             tf.gather(self._items, to_host(rows)),
             image_shape=self.image_shape,
             files=self.files,
+            on_bad=self.on_bad,
             **self._description(rows),
         )
-
-
-def decode_rgb(contents: bytes | tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG or PNG image of any kind to RGB.
-
-    Grey becomes RGB; transparent pixels are laid over white, as a page shows
-    them; 16 bits are cut to 8.
-
-    Args:
-        contents: scalar string tensor.
-
-    Returns:
-        uint8 tensor `(h, w, 3)`.
-
-    Example:
-    ```python
-    image = decode_rgb(tf.io.read_file("logo.png"))
-    ```
-    """
-    image = tf.io.decode_image(contents, channels=0, expand_animations=False)
-    channels = tf.shape(image)[-1]
-    has_alpha = tf.logical_or(channels == 2, channels == 4)
-    image = tf.cond(has_alpha, lambda: _over_white(image), lambda: image)
-    channels = tf.shape(image)[-1]
-    image = tf.cond(
-        channels == 1, lambda: tf.repeat(image, 3, axis=-1), lambda: image
-    )
-    image.set_shape([None, None, 3])
-    return image
-
-
-def _over_white(image):
-    image = tf.cast(image, tf.float32)
-    alpha = image[..., -1:] / 255.0
-    colour = image[..., :-1] * alpha + 255.0 * (1.0 - alpha)
-    return tf.cast(tf.round(colour), tf.uint8)
-
-
-def resize_and_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Scale an image until it covers `size` and cuts out the centre.
-
-    Args:
-        image: uint8 tensor `(h, w, 3)`.
-        size: tuple `(H, W)`.
-
-    Returns:
-        uint8 tensor `(H, W, 3)`; the image itself where it has that size.
-
-    Example:
-    ```python
-    image = resize_and_crop(image, (224, 224))
-    ```
-    """
-    shape = tf.shape(image)[:2]
-
-    def change():
-        scale = tf.reduce_max(tf.constant(size, tf.float64) / _float(shape))
-        scaled = tf.cast(tf.round(scale * _float(shape)), tf.int32)
-        scaled = tf.maximum(scaled, size)
-        resized = tf.image.resize(image, scaled, antialias=True)
-        top = (scaled - size) // 2
-        patch = tf.slice(resized, [top[0], top[1], 0], [*size, 3])
-        return tf.cast(tf.clip_by_value(tf.round(patch), 0, 255), tf.uint8)
-
-    same = tf.reduce_all(shape == tf.constant(size))
-    image = tf.cond(same, lambda: image, change)
-    image.set_shape([*size, 3])
-    return image
-
-
-def _float(shape):
-    return tf.cast(shape, tf.float64)
 
 
 def parse_image_size(
@@ -180,8 +217,9 @@ def check_images(
     files: bool,
     skip_bad: bool,
     where: str,
+    decode: bool = True,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Decode every image once, so that a bad one is found before training.
+    """Look at every image once, so that a bad one is found before training.
 
     Args:
         items: sequence of bytes, or of paths when `files` is true.
@@ -189,27 +227,34 @@ def check_images(
         files: bool, whether `items` are paths.
         skip_bad: bool, whether unreadable images are left out.
         where: str, the data set, for messages.
+        decode: bool, whether all are decoded; else only files that do not
+            begin and end as a JPEG or PNG does.
 
     Returns:
         A tuple `(sizes, good)`: int array `(len(items), 2)` of heights and
-        widths, and bool array `(len(items),)`, false where an image cannot
-        be read.
+        widths, 0 where it was not decoded, and bool array `(len(items),)`,
+        false where an image cannot be read.
 
     Raises:
         ValueError: If an image cannot be read and `skip_bad` is false, or
             if none can.
     """
 
-    def size_of(item):
+    def look(chunk):
+        return [
+            ((0, 0), None) if not decode and _looks_whole(item) else size(item)
+            for item in chunk
+        ]
+
+    def size(item):
         try:
             contents = tf.io.read_file(item) if files else item
-            shape = tf.io.decode_image(contents, expand_animations=False).shape
+            return tuple(decode_rgb(contents).shape[:2]), None
         except (tf.errors.OpError, ValueError) as error:
             return (0, 0), _first_line(error)
-        return tuple(shape[:2]), None
 
     with tf.device("CPU:0"):
-        results = _map_threads(size_of, items)
+        results = _map_threads(look, items, 16 if decode else 256)
     sizes = np.array([size for size, _ in results], np.int64).reshape(-1, 2)
     errors = [(i, e) for i, (_, e) in enumerate(results) if e is not None]
     if errors and (not skip_bad or len(errors) == len(items)):
@@ -229,47 +274,33 @@ def check_images(
     return sizes, good
 
 
-def _map_threads(function, items):
-    """Like `list(map(...))`, with threads and a bounded queue."""
+def _looks_whole(path):
+    try:
+        with open(path, "rb", buffering=0) as file:
+            begin = file.read(8)
+            file.seek(-8, os.SEEK_END)
+            end = file.read(8)
+    except OSError:
+        return False
+    return any(begin.startswith(a) and end.endswith(z) for a, z in _ENDS)
+
+
+def _map_threads(function, items, size):
+    """Map chunks of `size` items in threads, with a bounded queue."""
     workers = min(32, 2 * (os.cpu_count() or 1))
     results = []
     remaining = iter(items)
+    chunks = iter(lambda: list(itertools.islice(remaining, size)), [])
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        while chunk := list(itertools.islice(remaining, 4096)):
-            results.extend(pool.map(function, chunk))
+        while some := list(itertools.islice(chunks, 4 * workers)):
+            for found in pool.map(function, some):
+                results += found
     return results
 
 
 def _first_line(error):
+    """Return what TensorFlow says, without where it says it."""
     text = getattr(error, "message", None) or str(error)
     text = text.splitlines()[0] if text else type(error).__name__
-    text = text.removeprefix("{{function_node __wrapped__DecodeImage_")
     _, brace, tail = text.partition("}}")
     return (tail if brace else text).split(" [Op:")[0].strip()
-
-
-def common_size(
-    sizes: np.ndarray, names: Sequence[str], where: str
-) -> tuple[int, int]:
-    """Return the `(H, W)` that all images share.
-
-    Args:
-        sizes: int array `(N, 2)`.
-        names: sequence of str, what to call the images in a message.
-        where: str, the data set, for messages.
-
-    Raises:
-        ValueError: If two images differ.
-    """
-    other = np.flatnonzero(np.any(sizes != sizes[0], axis=1))
-    if len(other):
-        described = " and ".join(
-            f"{str(names[i])!r} is {sizes[i, 0]}x{sizes[i, 1]}"
-            for i in (0, other[0])
-        )
-        raise ValueError(
-            f"{where}: images differ in size: {described} (height x width); "
-            f"set image_size, for instance image_size={int(sizes.min())}, to "
-            "resize and centre-crop them"
-        )
-    return int(sizes[0, 0]), int(sizes[0, 1])

@@ -9,13 +9,24 @@ import numpy as np
 from minc_tf.data.encoded import (
     EncodedSource,
     check_images,
-    common_size,
     parse_image_size,
 )
-from minc_tf.data.source import check_seed, did_you_mean, permutation
+from minc_tf.data.label_file import LABEL_FILE, read_label_file
+from minc_tf.data.source import (
+    check_choice,
+    check_seed,
+    did_you_mean,
+    permutation,
+)
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
+_OTHER_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".jxl", ".tif", ".tiff"),
+    ".webp",
+)
 _SPLIT_NAMES = ("train", "training", "test", "val", "valid", "validation")
+# The most files that check="auto" decodes.
+_MOST_DECODED = 20_000
 
 
 def load_folder(
@@ -26,6 +37,7 @@ def load_folder(
     skip_bad: bool = False,
     num_examples: int | None = None,
     seed: int = 0,
+    check: str = "auto",
 ) -> EncodedSource:
     """Find and check the images of a folder.
 
@@ -34,28 +46,35 @@ def load_folder(
     `path/*.jpg`. Classes and files are taken in the order of their names; a
     class folder is not searched for further folders; names that begin with a
     dot are ignored. A folder without split folders is the split `"train"`.
-
-    Every file is decoded once, in threads, so that a broken one is known
-    before training starts.
+    Beside images without class folders may be a `labels.csv`, with a line
+    `file,label` and then one for each image.
 
     Args:
         path: str or path, the folder.
         split: str, the name of a split folder.
         image_size: int or `(H, W)`: images are scaled to cover it and cut
-            to their centre. `None` when all have one size already.
+            to their centre. `None` leaves every image its size.
         skip_bad: bool, whether unreadable files are left out, and listed in
             the source's `skipped`, instead of raising an error.
         num_examples: int, or `None` for all: only that many, the first of a
             seeded permutation; the others are not even opened.
         seed: int >= 0, of that permutation.
+        check: `"all"`: every file is decoded once, in threads, so that a
+            broken one is known before training starts. `"header"`: only the
+            ends of each file are read, 100,000 in two seconds; a file
+            broken in between is found when its turn comes (see `on_bad` of
+            `EncodedSource`), and without `image_size` the images are taken
+            to differ in size. `"auto"`: all of up to 20,000 files, else the
+            header.
 
     Returns:
-        An `EncodedSource`. Its `skipped` lists the files left out.
+        An `EncodedSource`, of `image_shape` `(None, None, 3)` if sizes
+        differ. Its `skipped` lists the files left out.
 
     Raises:
         FileNotFoundError: If the folder or its split is missing.
         ValueError: If a class folder is empty, there are no images, an image
-            is unreadable, or sizes differ and `image_size` is `None`.
+            is unreadable or of another format, or `labels.csv` is wrong.
 
     Example:
     ```python
@@ -65,24 +84,33 @@ def load_folder(
     """
     size = parse_image_size(image_size)
     check_seed("seed", seed)
+    check_choice("check", check, ("auto", "all", "header"))
     root = pathlib.Path(path)
     base = _split_folder(root, split)
-    files, labels, class_names = _list_images(base)
+    files, labels, class_names, skipped = _list_images(base, skip_bad)
     if num_examples is not None and num_examples < len(files):
         rows = permutation(len(files), seed)[:num_examples]
         files = [files[i] for i in rows]
         labels = None if labels is None else labels[rows]
 
-    where = f"folder {str(base)!r}"
+    decode = check == "all" or (check == "auto" and len(files) <= _MOST_DECODED)
     sizes, good = check_images(
-        files, files, files=True, skip_bad=skip_bad, where=where
+        files,
+        files,
+        files=True,
+        skip_bad=skip_bad,
+        where=f"folder {str(base)!r}",
+        decode=decode,
     )
-    skipped = list(itertools.compress(files, ~good))
+    skipped += itertools.compress(files, ~good)
     files = list(itertools.compress(files, good))
     if labels is not None:
         labels = labels[good]
     if size is None:
-        size = common_size(sizes[good], files, where)
+        sizes = sizes[good]
+        one_size = decode and np.all(sizes == sizes[0])
+        size = tuple(sizes[0]) if one_size else (None, None)
+    on_bad = "skip" if skip_bad else "raise"
     return EncodedSource(
         files,
         labels,
@@ -92,6 +120,7 @@ def load_folder(
         split=split,
         class_names=class_names,
         skipped=skipped,
+        on_bad=None if decode else on_bad,
     )
 
 
@@ -104,7 +133,7 @@ def _split_folder(root, split):
         )
     if (root / split).is_dir():
         return root / split
-    folders = [folder.name for folder in _folders(root)]
+    folders = _Folder(root).folders
     splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
     if splits or split != "train":
         have = splits or ["train"]
@@ -124,55 +153,90 @@ def _near(path):
         while not parent.is_dir():
             parent = parent.parent
         return f" (the path exists up to {str(parent)!r})"
-    return did_you_mean(path.name, [f.name for f in _folders(parent)])
+    return did_you_mean(path.name, _Folder(parent).folders)
 
 
-def _list_images(base):
-    """Sorted paths, labels or `None`, and class names or `None`."""
-    loose = _images(base)
-    classes = _folders(base)
-    if loose and classes:
+def _list_images(base, skip_bad):
+    """Sorted paths, labels and class names or `None`, and paths left out."""
+    found = _Folder(base)
+    if found.images and found.folders:
         raise ValueError(
             f"folder {str(base)!r} must hold class folders or images, not "
-            f"both; it has {len(loose)} images (first {loose[0]!r}) beside "
-            f"folders (first {classes[0].name!r})"
+            f"both; it has {len(found.images)} images (first "
+            f"{found.path(found.images[0])!r}) beside folders (first "
+            f"{found.folders[0]!r})"
         )
-    if not loose and not classes:
-        raise ValueError(
-            f"folder {str(base)!r} must hold class folders or images "
-            f"({', '.join(SUFFIXES)}); it has neither"
-        )
-    if loose:
-        return loose, None, None
-    files, labels = [], []
-    for label, folder in enumerate(classes):
-        found = _images(folder)
-        if not found:
-            inner = _folders(folder)
-            hint = f", only folders (first {inner[0].name!r})" if inner else ""
+    if found.images or not found.folders:
+        return _list_loose(found, skip_bad)
+    files, labels, skipped = [], [], []
+    for label, name in enumerate(found.folders):
+        inner = _Folder(found.path(name))
+        skipped += inner.refused(skip_bad)
+        if not inner.images:
+            hint = ""
+            if inner.folders:
+                hint = f", only folders (first {inner.folders[0]!r})"
             raise ValueError(
-                f"class folder {str(folder)!r} must hold images "
+                f"class folder {inner.base!r} must hold images "
                 f"({', '.join(SUFFIXES)}); it has none{hint}"
             )
-        files += found
-        labels += [label] * len(found)
-    return files, np.array(labels, np.int64), [c.name for c in classes]
+        files += map(inner.path, inner.images)
+        labels += [label] * len(inner.images)
+    return files, np.array(labels, np.int64), found.folders, skipped
 
 
-def _images(folder):
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.path
-            for entry in entries
-            if entry.name.lower().endswith(SUFFIXES)
-            and not entry.name.startswith(".")
-            and not entry.is_dir()
+def _list_loose(found, skip_bad):
+    """What `_list_images` returns, of a folder without class folders."""
+    skipped = found.refused(skip_bad)
+    if not found.images:
+        beside = f", only {LABEL_FILE!r}" if found.has_labels else ""
+        raise ValueError(
+            f"folder {found.base!r} must hold class folders or images "
+            f"({', '.join(SUFFIXES)}); it has neither{beside}"
         )
+    files = [found.path(name) for name in found.images]
+    labels = class_names = None
+    if found.has_labels:
+        labels, class_names = read_label_file(found.base, files)
+    return files, labels, class_names, skipped
 
 
-def _folders(folder):
-    return sorted(
-        entry
-        for entry in folder.iterdir()
-        if entry.is_dir() and not entry.name.startswith((".", "__MACOSX"))
-    )
+class _Folder:
+    """The sorted names in a folder, read once: no call for each file."""
+
+    def __init__(self, base):
+        self.base = str(base)
+        self.images, self.folders, self.others = [], [], []
+        self.has_labels = False
+        with os.scandir(self.base) as entries:
+            for entry in entries:
+                name = entry.name
+                if name.startswith((".", "__MACOSX")):
+                    continue
+                suffix = os.path.splitext(name)[1].lower()
+                if entry.is_dir():
+                    self.folders.append(name)
+                elif suffix in SUFFIXES:
+                    self.images.append(name)
+                elif suffix in _OTHER_SUFFIXES:
+                    self.others.append(name)
+                elif name == LABEL_FILE:
+                    self.has_labels = True
+        for names in (self.images, self.folders, self.others):
+            names.sort()
+
+    def path(self, name):
+        return os.path.join(self.base, name)
+
+    def refused(self, skip_bad):
+        """Paths of images of other formats, or an error that names one."""
+        if self.others and not skip_bad:
+            more = len(self.others) - 1
+            raise ValueError(
+                f"folder {self.base!r} must hold images of the formats "
+                f"{', '.join(SUFFIXES)}; it has "
+                f"{self.path(self.others[0])!r}"
+                f"{f' and {more} more' if more else ''}; convert them, or "
+                "pass skip_bad=True to leave them out"
+            )
+        return [self.path(name) for name in self.others]

@@ -1,10 +1,14 @@
 """One entry for every kind of data set."""
 
 import os
+from collections.abc import Sequence
 
 from minc_tf.data.arrays import load_npz
+from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
+from minc_tf.data.readers import READERS
+from minc_tf.data.record_files import load_records
 from minc_tf.data.shapes import IMAGE_SIZE, load_shapes
 from minc_tf.data.source import ImageSource, check_count, check_seed
 from minc_tf.data.tfds import load_tfds
@@ -19,20 +23,25 @@ def load(
     skip_bad: bool = False,
     seed: int = 0,
     num_examples: int | None = None,
+    classes: str | os.PathLike | Sequence[str | int] | None = None,
 ) -> ImageSource:
     """Load a data set by name.
 
     Args:
         name: str: `"shapes"`, the embedded set; `"folder"`, a folder of
-            images; `"npz"`, a file of arrays; `"tfds:<name>"` or a bare
-            name, a data set of TensorFlow Datasets.
+            images; `"npz"`, a file of arrays; `"tfrecord"` or
+            `"arrayrecord"`, files of `tf.train.Example` (see
+            `load_records`); `"tfds:<name>"` or a bare name, a data set of
+            TensorFlow Datasets (see `load_tfds`).
         split: str, usually `"train"` or `"test"`; for TensorFlow Datasets
-            also a slice such as `"train[:90%]"`.
-        data_dir: str or path: the folder, the `.npz` file, or where
-            TensorFlow Datasets keeps its data. Not used by `"shapes"`.
+            also a slice such as `"train[:90%]"`, or a sum such as
+            `"train+unlabelled"`.
+        data_dir: str or path: the folder, the `.npz` file, the record files
+            (one, a folder or a pattern), or where TensorFlow Datasets keeps
+            its data. Not used by `"shapes"`.
         image_size: int or `(H, W)`: images are scaled to cover it and cut
-            to their centre. `None` when all have one size already. Arrays
-            and `shapes` are not resized.
+            to their centre. `None` leaves every image its size. Arrays and
+            `shapes` are not resized.
         skip_bad: bool, whether unreadable images are left out instead of
             raising an error.
         seed: int >= 0: of the pictures of `shapes`, elsewhere of the choice
@@ -40,12 +49,17 @@ def load(
         num_examples: int: of `shapes`, how many pictures to render (default:
             10,000 for `"train"`, 2,000 for `"test"`); elsewhere a cap, the
             first of a seeded permutation.
+        classes: sequence of class names or numbers, or the path of a text
+            file with one name a line: only the images of these classes,
+            labelled in this order. `num_examples` caps what is left.
 
     Returns:
         An `ImageSource`.
 
     Raises:
-        FileNotFoundError: If `data_dir` or its split does not exist.
+        FileNotFoundError: If `data_dir`, its split or the file of `classes`
+            does not exist.
+        ImportError: If a package is missing that reads the data.
         TypeError: If an array has the wrong dtype.
         ValueError: If an argument is out of range, or the data are unfit;
             the message says what would be right.
@@ -55,6 +69,7 @@ def load(
     train = minc_tf.data.load("shapes", "train")
     photos = minc_tf.data.load("folder", data_dir="photos", image_size=64)
     cifar = minc_tf.data.load("cifar10", "test")
+    some = minc_tf.data.load("cifar10", classes=["cat", "dog"])
     ```
     """
     for argument, value in (("name", name), ("split", split)):
@@ -66,7 +81,19 @@ def load(
     if num_examples is not None:
         check_count("num_examples", num_examples)
     size = parse_image_size(image_size)
-    options = {"num_examples": num_examples, "seed": seed}
+    if classes is None:
+        return _load(
+            name, split, data_dir, size, skip_bad, seed=seed, cap=num_examples
+        )
+    source = _load(name, split, data_dir, size, skip_bad, seed=seed, cap=None)
+    source = select_classes(source, classes)
+    if num_examples is not None and num_examples < len(source):
+        source = source.subset(num_examples, seed)
+    return source
+
+
+def _load(name, split, data_dir, size, skip_bad, *, seed, cap):
+    options = {"num_examples": cap, "seed": seed}
     if name == "shapes":
         if data_dir is not None:
             raise ValueError(
@@ -76,26 +103,25 @@ def load(
         if size not in (None, (IMAGE_SIZE, IMAGE_SIZE)):
             raise ValueError(
                 f"image_size must be None or {IMAGE_SIZE} for 'shapes'; "
-                f"received {image_size!r}"
+                f"received {size!r}"
             )
         return load_shapes(split, **options)
-    if name in ("folder", "npz"):
-        if data_dir is None:
-            kind = "folder of images" if name == "folder" else ".npz file"
-            raise ValueError(
-                f"data_dir must be the path of the {kind} for name={name!r}; "
-                "received None"
-            )
-        if name == "npz":
-            return load_npz(data_dir, split, image_size=size, **options)
-        return load_folder(
-            data_dir, split, image_size=size, skip_bad=skip_bad, **options
+    kinds = {
+        "folder": "folder of images",
+        "npz": ".npz file",
+        **dict.fromkeys(READERS, "record files"),
+    }
+    if name in kinds and data_dir is None:
+        raise ValueError(
+            f"data_dir must be the path of the {kinds[name]} for "
+            f"name={name!r}; received None"
         )
-    return load_tfds(
-        name.removeprefix("tfds:"),
-        split,
-        data_dir=data_dir,
-        image_size=size,
-        skip_bad=skip_bad,
-        **options,
-    )
+    if name == "npz":
+        return load_npz(data_dir, split, image_size=size, **options)
+    options |= {"image_size": size, "skip_bad": skip_bad}
+    if name == "folder":
+        return load_folder(data_dir, split, **options)
+    if name in READERS:
+        return load_records(name, data_dir, split, **options)
+    name = name.removeprefix("tfds:")
+    return load_tfds(name, split, data_dir=data_dir, **options)

@@ -11,6 +11,8 @@ import tensorflow as tf
 
 from minc_tf.data.source import ImageSource, check_count, check_seed
 
+_PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+
 
 def view_batches(
     source: ImageSource,
@@ -19,12 +21,20 @@ def view_batches(
     *,
     seed: int = 0,
     start_step: int = 0,
+    num_shards: int = 1,
+    shard: int = 0,
 ) -> tf.data.Dataset:
     """Return an endless stream of batches of views.
 
     An epoch visits every image once, in an order of its own; batches run
     across the border of two epochs, so none is left out. Step `k` of the
     stream is the same whether the stream began at step 0 or at `k`.
+
+    Images that differ in size are decoded once and cropped one by one, and
+    the crops finished in batches. For that `views` needs two methods, as
+    `minc_tf.augment.MultiView` has: `crop(image, seed)` takes a uint8
+    `(h, w, 3)` image and its int64 `(2,)` seed and returns a tuple of uint8
+    crops; `finish(crops, seeds)` takes batches of these and returns the views.
 
     Args:
         source: `ImageSource`.
@@ -33,17 +43,22 @@ def view_batches(
             returns a tuple of two or more float tensors with a leading axis
             of `B`. Row `b` of the seed is `(seed, epoch * N + index)`: one
             epoch gives an image the same draw whatever the batch size.
-        batch_size: int in `[1, N]`.
+        batch_size: int in `[1, N]`, of all shards together.
         seed: int >= 0, of the order and of the views.
         start_step: int >= 0, the number of batches to leave out.
+        num_shards: int >= 1, the number of workers that share each batch.
+        shard: int in `[0, num_shards)`, whose part to return: the parts of
+            one step, one after another, are the batch of a single worker.
 
     Returns:
-        A `tf.data.Dataset` of tuples `(view1, view2)`, of static shape.
+        A `tf.data.Dataset` of tuples `(view1, view2)`, of static shape, with
+        a leading axis of `batch_size / num_shards`.
 
     Raises:
-        TypeError: If `views` is not callable, or returns no tuple of views.
-        ValueError: If the batch is larger than the data set, or an argument
-            is out of range.
+        TypeError: If `views` is not callable, returns no tuple of views, or
+            has no `crop` and `finish` for images that differ in size.
+        ValueError: If the batch is larger than the data set or cannot be
+            shared, or an argument is out of range.
 
     Example:
     ```python
@@ -59,23 +74,19 @@ def view_batches(
     check_count("batch_size", batch_size)
     check_seed("seed", seed)
     check_seed("start_step", start_step)
-    if not callable(views):
-        raise TypeError(
-            "views must be a callable from a dict of images and seeds to a "
-            f"tuple of views; received {views!r}"
-        )
+    part = _part_size(batch_size, num_shards, shard)
     num_examples = len(source)
     if batch_size > num_examples:
         raise ValueError(
             f"batch_size must be at most the {num_examples} examples of "
             f"{source.name}/{source.split}; received {batch_size}"
         )
+    _check_callable(views, source)
 
     def place(step):
-        position = step * batch_size + tf.range(batch_size, dtype=tf.int64)
+        first = step * batch_size + shard * part
+        position = first + tf.range(part, dtype=tf.int64)
         return position // num_examples, position % num_examples
-
-    seeds = tf.fill([batch_size], tf.constant(seed, tf.int64))
 
     def shuffled_indices(step):
         epoch, position = place(step)
@@ -84,29 +95,43 @@ def view_batches(
         # wrongly by TensorFlow (2.21).
         def order(epoch):
             return tf.random.experimental.index_shuffle(
-                position, tf.stack([seeds[0], epoch]), num_examples - 1
+                position,
+                tf.stack([tf.constant(seed, tf.int64), epoch]),
+                num_examples - 1,
             )
 
         first = epoch[0]
         return tf.where(epoch == first, order(first), order(first + 1))
 
-    def make_views(step, batch):
-        epoch, _ = place(step)
-        draw = epoch * num_examples + batch["index"]
-        outputs = views(
-            {
-                "images": batch["image"],
-                "augmentation_seed": tf.stack([seeds, draw], axis=1),
-            }
+    def draws(epoch, index):
+        draw = epoch * num_examples + index
+        return tf.stack(
+            [tf.fill(tf.shape(draw), tf.constant(seed, tf.int64)), draw], -1
         )
-        return _check_views(outputs, batch_size)
+
+    def crop(example, epoch):
+        pair = draws(epoch, example["index"])
+        return tuple(views.crop(example["image"], pair)), pair
+
+    def finish(crops, pairs):
+        return _check_views(views.finish(crops, pairs), part)
+
+    def make_views(step, batch):
+        pairs = draws(place(step)[0], batch["index"])
+        outputs = views({"images": batch["image"], "augmentation_seed": pairs})
+        return _check_views(outputs, part)
 
     steps = tf.data.Dataset.counter(start_step)
     indices = steps.map(shuffled_indices).unbatch()
-    batches = source.batches(indices, batch_size, drop_remainder=True)
-    dataset = tf.data.Dataset.zip(steps, batches).map(
-        make_views, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
+    if source.varies:
+        epochs = steps.map(lambda step: place(step)[0]).unbatch()
+        images = tf.data.Dataset.zip(source.stream(indices), epochs)
+        crops = images.map(crop, **_PARALLEL).batch(part, drop_remainder=True)
+        dataset = crops.map(finish, **_PARALLEL)
+    else:
+        batches = source.batches(indices, part, drop_remainder=True)
+        dataset = tf.data.Dataset.zip(steps, batches)
+        dataset = dataset.map(make_views, **_PARALLEL)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
@@ -122,7 +147,8 @@ def eval_batches(source: ImageSource, batch_size: int) -> tf.data.Dataset:
         `"label"`, int64 `(b,)`, -1 where there is none.
 
     Raises:
-        ValueError: If `batch_size` is not a positive int.
+        ValueError: If `batch_size` is not a positive int, or the images
+            differ in size.
 
     Example:
     ```python
@@ -133,6 +159,42 @@ def eval_batches(source: ImageSource, batch_size: int) -> tf.data.Dataset:
     return source.examples(batch_size).map(
         lambda batch: {"image": batch["image"], "label": batch["label"]}
     )
+
+
+def _part_size(batch_size, num_shards, shard):
+    """Return how much of a batch one shard gets."""
+    check_count("num_shards", num_shards)
+    check_seed("shard", shard)
+    if shard >= num_shards:
+        raise ValueError(
+            f"shard must be less than num_shards={num_shards}; received {shard}"
+        )
+    part, rest = divmod(batch_size, num_shards)
+    if rest:
+        nearest = num_shards * max(1, round(batch_size / num_shards))
+        raise ValueError(
+            f"batch_size must be a multiple of num_shards={num_shards}; "
+            f"received {batch_size}, the nearest is {nearest}"
+        )
+    return part
+
+
+def _check_callable(views, source):
+    if not callable(views):
+        raise TypeError(
+            "views must be a callable from a dict of images and seeds to a "
+            f"tuple of views; received {views!r}"
+        )
+    if source.varies and not (
+        callable(getattr(views, "crop", None))
+        and callable(getattr(views, "finish", None))
+    ):
+        raise TypeError(
+            f"views must have the methods crop and finish, as MultiView has, "
+            f"for the images of {source.name}/{source.split}, which differ in "
+            f"size; received {type(views).__name__}; or load the images with "
+            "image_size to resize and centre-crop them"
+        )
 
 
 def _check_views(outputs, batch_size):

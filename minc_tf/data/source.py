@@ -13,16 +13,17 @@ import tensorflow as tf
 
 
 class ImageSource:
-    """An indexed set of images of one size, with or without labels.
+    """An indexed set of images, with or without labels.
 
     The base class of `ArraySource` and `EncodedSource`; a subclass provides
     `_image_at`, `_replace_rows` and, where there is a faster way than one
-    example at a time, `batches`.
+    example at a time, `stream` or `batches`.
 
     Args:
         labels: int array `(N,)`, or `None` for unlabelled images. A label of
             -1 means unknown.
-        image_shape: tuple `(H, W, 3)`.
+        image_shape: tuple `(H, W, 3)`, or `(None, None, 3)` when the images
+            differ in size.
         name: str, the data set's name, for messages and summaries.
         split: str, the split that this is.
         class_names: sequence of str, or `None`: then classes are named by
@@ -48,7 +49,7 @@ class ImageSource:
     def __init__(
         self,
         labels: np.ndarray | None,
-        image_shape: tuple[int, int, int],
+        image_shape: tuple[int | None, int | None, int],
         *,
         name: str,
         split: str,
@@ -66,7 +67,9 @@ class ImageSource:
         self.class_names = class_names
         self.num_classes = len(class_names or ())
         self.num_examples = len(self.labels)
-        self.image_shape = tuple(int(size) for size in image_shape)
+        self.image_shape = tuple(
+            None if size is None else int(size) for size in image_shape
+        )
         self.name = name
         self.split = split
         self.skipped = list(skipped)
@@ -93,12 +96,32 @@ class ImageSource:
             -1 when unlabelled; `"index"`, int64 scalar.
         """
         index = tf.cast(index, tf.int64)
-        image = tf.ensure_shape(self._image_at(index), self.image_shape)
+        return self._example(self._image_at(index), index)
+
+    def _example(self, image, index):
         return {
-            "image": image,
+            "image": tf.ensure_shape(image, self.image_shape),
             "label": tf.gather(self._labels, index),
             "index": index,
         }
+
+    @property
+    def varies(self) -> bool:
+        """Whether the images differ in size, so that they need a crop."""
+        return None in self.image_shape
+
+    def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Look up a stream of indices, in its order, one at a time.
+
+        Args:
+            indices_dataset: `tf.data.Dataset` of scalar int64 indices.
+
+        Returns:
+            A `tf.data.Dataset` of dicts as `at` returns.
+        """
+        return indices_dataset.map(
+            self.at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
 
     def batches(
         self,
@@ -116,10 +139,18 @@ class ImageSource:
         Returns:
             A `tf.data.Dataset` of dicts as `at` returns, with a leading
             batch axis.
+
+        Raises:
+            ValueError: If the images differ in size.
         """
-        examples = indices_dataset.map(
-            self.at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
+        if self.varies:
+            raise ValueError(
+                f"image_size must be set for {self.name}/{self.split}, whose "
+                "images differ in size, to put them in batches; received "
+                "None; load them with, for instance, image_size=224 to "
+                "resize and centre-crop them"
+            )
+        examples = self.stream(indices_dataset)
         return examples.batch(batch_size, drop_remainder=drop_remainder)
 
     def examples(self, batch_size: int) -> tf.data.Dataset:
@@ -133,7 +164,8 @@ class ImageSource:
             batch axis.
 
         Raises:
-            ValueError: If `batch_size` is not a positive int.
+            ValueError: If `batch_size` is not a positive int, or the images
+                differ in size.
         """
         check_count("batch_size", batch_size)
         indices = tf.data.Dataset.range(self.num_examples)

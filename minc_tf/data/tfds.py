@@ -4,21 +4,22 @@
 it do.
 """
 
-import itertools
 import os
 import pathlib
 
 import numpy as np
 
-from minc_tf.data.encoded import (
-    EncodedSource,
-    check_images,
-    common_size,
-    parse_image_size,
+from minc_tf.data.encoded import EncodedSource, parse_image_size
+from minc_tf.data.readers import READERS, Shard
+from minc_tf.data.records import make_source
+from minc_tf.data.source import (
+    check_seed,
+    did_you_mean,
+    permutation,
 )
-from minc_tf.data.source import check_seed, did_you_mean, permutation
 
 _INFO = "dataset_info.json"
+_OTHERS = ("shapes", "folder", "npz", *READERS)
 
 
 def load_tfds(
@@ -32,37 +33,42 @@ def load_tfds(
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
 ) -> EncodedSource:
-    """Read a data set of TensorFlow Datasets into memory, still encoded.
+    """Read a data set of TensorFlow Datasets.
 
     A folder that TensorFlow Datasets prepared is read in place, without
     network: `data_dir` itself when it holds `dataset_info.json`, or the
     newest version in `data_dir/name`. Otherwise the data set is looked up by
     name, and downloaded if it has to be.
 
-    Examples come in the order of the files, so that an index always means
-    the same image.
+    Images that fit into `max_bytes` are kept in memory, still encoded.
+    Others are read from the files at each access. Examples come in the order
+    of the files, so that an index always means the same image.
 
     Args:
         name: str, as in `tfds.load`: `"cifar10"`, `"name/config:1.0.0"`.
-        split: str, also a slice: `"train[:90%]"`.
+        split: str, as the data set calls it (`"validation"` of
+            `imagenet2012`, `"unlabelled"` of `stl10`), a slice such as
+            `"train[:90%]"` or a sum such as `"train+unlabelled"`.
         data_dir: str or path, or `None` for TensorFlow Datasets' default.
         image_size: int or `(H, W)`: images are scaled to cover it and cut
-            to their centre. `None` when all have one size already.
-        skip_bad: bool, whether every image is decoded once and unreadable
-            ones are left out.
+            to their centre. `None` leaves every image its size.
+        skip_bad: bool, whether unreadable images are left out: of those in
+            memory every one is decoded once, of larger data another image
+            takes the place of one that turns out bad.
         num_examples: int, or `None` for all: only that many, the first of a
             seeded permutation.
         seed: int >= 0, of that permutation.
-        max_bytes: int, the largest total size of the encoded images.
+        max_bytes: int, the largest total size to keep in memory.
 
     Returns:
-        An `EncodedSource`; unlabelled if the data set has no class label.
+        An `EncodedSource`, or a `RecordSource` for larger data; unlabelled
+        if the data set has no class label or the split has only -1.
 
     Raises:
         FileNotFoundError: If `data_dir` does not exist.
+        ImportError: If `array_record` is needed and not installed.
         ValueError: If name or split is unknown, the data set holds no
-            images or is larger than `max_bytes`, or sizes differ and
-            `image_size` is `None`.
+            images, or its files are damaged or of another format.
 
     Example:
     ```python
@@ -74,34 +80,22 @@ def load_tfds(
     builder = _builder(name, data_dir)
     total = _count_examples(builder, split)
     image_key, label_key = _feature_keys(builder.info)
+    features = builder.info.features
     rows = np.arange(total)
     if num_examples is not None and num_examples < total:
         rows = permutation(total, seed)[:num_examples]
-    _check_bytes(builder, split, len(rows), max_bytes)
-
-    contents, labels = _read(builder, split, image_key, label_key, rows)
-    fixed = builder.info.features[image_key].shape[:2]
-    skipped = []
-    if skip_bad or (size is None and None in fixed):
-        where = f"data set {builder.info.full_name} {split}"
-        names = np.array([f"{split}#{row}" for row in rows])
-        sizes, good = check_images(
-            contents, names, files=False, skip_bad=skip_bad, where=where
-        )
-        contents = list(itertools.compress(contents, good))
-        labels = labels[good]
-        skipped = names[~good].tolist()
-        if size is None:
-            size = common_size(sizes[good], names[good], where)
-    return EncodedSource(
-        contents,
-        None if label_key is None else labels,
-        (*(size or fixed), 3),
-        files=False,
+    return make_source(
+        _reader(builder, split),
+        image_key=image_key,
+        label_key=label_key,
+        class_names=label_key and features[label_key].names,
+        rows=rows,
+        size=size,
+        known_size=features[image_key].shape[:2],
+        skip_bad=skip_bad,
+        max_bytes=max_bytes,
         name=builder.info.name,
         split=split,
-        class_names=label_key and builder.info.features[label_key].names,
-        skipped=skipped,
     )
 
 
@@ -120,9 +114,9 @@ def _builder(name, data_dir):
         known = tfds.list_builders(with_community_datasets=False)
         place = "" if data_dir is None else f" nor prepared in {data_dir!r}"
         raise ValueError(
-            "name must be 'shapes', 'folder', 'npz' or a data set of "
-            f"TensorFlow Datasets; {name!r} is not known there{place}"
-            f"{did_you_mean(name, ['shapes', 'folder', 'npz', *known])}"
+            f"name must be one of {', '.join(map(repr, _OTHERS))} or a data "
+            f"set of TensorFlow Datasets; {name!r} is not known there{place}"
+            f"{did_you_mean(name, [*_OTHERS, *known])}"
         ) from error
     if not builder.is_prepared():
         builder.download_and_prepare()
@@ -219,51 +213,18 @@ def _feature_keys(info):
     return image_key, None
 
 
-def _check_bytes(builder, split, num_examples, max_bytes):
-    """Estimate before reading: so many examples of average size."""
-    splits = builder.info.splits
-    base = split.split("[")[0]
-    chosen = [splits[base]] if base in splits else list(splits.values())
-    average = sum(s.num_bytes for s in chosen) / max(
-        1, sum(s.num_examples for s in chosen)
-    )
-    num_bytes = int(average * num_examples)
-    if num_bytes > max_bytes:
-        fitting = int(num_examples * max_bytes / num_bytes)
+def _reader(builder, split):
+    """Return a reader of the split's records, shard after shard."""
+    file_format = builder.info.file_format.value
+    kind = file_format.replace("_", "")
+    if kind not in READERS:
         raise ValueError(
-            f"max_bytes must be at least the encoded size of the images, "
-            f"about {num_bytes / 2**30:.2f} GiB for {num_examples} examples "
-            f"of {builder.info.full_name}; received {max_bytes} "
-            f"({max_bytes / 2**30:.2f} GiB); raise it if the memory is there "
-            f"(twice that while loading), or pass num_examples={fitting}"
+            "name must be a data set prepared as tfrecord or array_record "
+            f"files; {builder.info.full_name} is prepared as {file_format}"
         )
-
-
-def _read(builder, split, image_key, label_key, rows):
-    """Read encoded images and labels of `rows`, in the order of `rows`."""
-    import tensorflow_datasets as tfds
-
-    keys = {image_key: True}
-    if label_key is not None:
-        keys[label_key] = True
-    dataset = builder.as_dataset(
-        split=split,
-        shuffle_files=False,
-        decoders=tfds.decode.PartialDecoding(
-            keys, decoders={image_key: tfds.decode.SkipDecoding()}
-        ),
-        # Shards one after another: the order of the files.
-        read_config=tfds.ReadConfig(
-            interleave_cycle_length=1, add_tfds_id=False
-        ),
+    return READERS[kind](
+        [
+            Shard(str(part.filename), part.skip, part.take)
+            for part in builder.info.splits[split].file_instructions
+        ]
     )
-    place = {int(row): i for i, row in enumerate(rows)}
-    contents = [b""] * len(rows)
-    labels = np.full(len(rows), -1, np.int64)
-    for row, example in enumerate(dataset.as_numpy_iterator()):
-        i = place.get(row)
-        if i is not None:
-            contents[i] = example[image_key]
-            if label_key is not None:
-                labels[i] = example[label_key]
-    return contents, labels

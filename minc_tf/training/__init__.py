@@ -8,6 +8,7 @@ from minc_tf.training.callbacks import (
     Throughput,
 )
 from minc_tf.training.config import default_config, validate
+from minc_tf.training.inspect import inspect
 from minc_tf.training.recipes import load_recipe, set_widths, use_method
 from minc_tf.training.run import load_run, read_config, run
 
@@ -18,6 +19,7 @@ __all__ = [
     "StopOnNonFinite",
     "Throughput",
     "default_config",
+    "inspect",
     "load_recipe",
     "load_run",
     "read_config",

@@ -4,6 +4,8 @@ import dataclasses
 import inspect
 
 import keras
+import numpy as np
+import tensorflow as tf
 from ml_collections import ConfigDict
 
 from minc_tf import data, models, optimizers
@@ -18,26 +20,45 @@ def build_sources(config: ConfigDict) -> tuple:
 
     Returns:
         (train, reference, test): three `minc_tf.data.ImageSource`: training
-        images in the size of `data.image_size`, the same and test images in
-        the size of the views. `test` is None where `data.test_split` is.
+        images in the size of `data.image_size`, the same (or those of
+        `data.labelled_split`) and test images in the size of the views.
+        `test` is None where `data.test_split` is.
 
     Raises:
         ValueError: if the images that are not cropped differ from the views
             in size, or a batch is larger than the data set.
         FileNotFoundError: if the data do not exist.
     """
-    train = _load(config, config.data.split, config.data.image_size)
+    train = build_train_source(config)
     if config.batch_size > len(train):
         raise ValueError(
             f"config.batch_size={config.batch_size} is larger than the data "
             f"set: {len(train)} images in {train.name}/{train.split}."
         )
     size, reference, test = config.views.size, train, None
-    if train.image_shape[:2] != (size, size):
-        reference = _load_uncropped(config, config.data.split)
+    labelled = config.data.labelled_split
+    if labelled or train.image_shape[:2] != (size, size):
+        reference = _load_uncropped(config, labelled or config.data.split)
     if config.data.test_split:
         test = _load_uncropped(config, config.data.test_split)
     return train, reference, test
+
+
+def build_train_source(config: ConfigDict) -> data.ImageSource:
+    """Loads the images that a run trains on.
+
+    Args:
+        config: the run's settings.
+
+    Returns:
+        A `minc_tf.data.ImageSource`; its images differ in size where the
+        data do and `data.image_size` is None.
+
+    Raises:
+        ValueError: if the data do not fit the settings.
+        FileNotFoundError: if the data do not exist.
+    """
+    return _load(config, config.data.split, config.data.image_size)
 
 
 def build_evaluation_sources(config: ConfigDict) -> tuple:
@@ -61,14 +82,17 @@ def build_evaluation_sources(config: ConfigDict) -> tuple:
         )
     sources = tuple(
         _load_uncropped(config, split)
-        for split in (config.data.split, config.data.test_split)
+        for split in (
+            config.data.labelled_split or config.data.split,
+            config.data.test_split,
+        )
     )
     for source in sources:
         if source.class_names is None:
             raise ValueError(
                 f"{source.name}/{source.split} has no labels to evaluate "
-                "with; set config.data.split and config.data.test_split to "
-                "labelled splits."
+                "with; set config.data.labelled_split (or config.data.split) "
+                "and config.data.test_split to labelled splits."
             )
     return sources
 
@@ -84,6 +108,7 @@ def _load(config, split, image_size):
         skip_bad=section.skip_bad,
         seed=config.seed,
         num_examples=capped,
+        classes=section.classes,
     )
 
 
@@ -91,6 +116,8 @@ def _load_uncropped(config, split):
     """Images as the encoder sees them without a crop: as large as a view."""
     size, resized = config.views.size, config.data.image_size
     source = _load(config, split, resized and size)
+    if source.varies:
+        source = _load(config, split, size)
     if source.image_shape[:2] != (size, size):
         raise ValueError(
             f"config.views.size={size} differs from the images of "
@@ -114,10 +141,48 @@ def build_views(config: ConfigDict):
 
     preset = settings.view_presets()[config.views.preset]
     given = settings.arguments(config.views)
+    crops = {k: given.pop(k) for k in settings.SMALL_CROPS if k in given}
     known = inspect.signature(preset).parameters
     fields = {k: given.pop(k) for k in list(given) if k not in known}
     configs = [dataclasses.replace(c, **fields) for c in preset(**given)]
-    return augment.MultiView(configs, size=config.views.size, seed=config.seed)
+    size = config.views.size
+    if crops.get("small_crops"):
+        names = {"small_crops": "count", "small_area": "area"}
+        configs, size = augment.presets.multi_crop(
+            configs, size, **{names.get(k, k): v for k, v in crops.items()}
+        )
+    return augment.MultiView(configs, size=size, seed=config.seed)
+
+
+def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
+    """Draws the views of the first images, as training does in an epoch.
+
+    Args:
+        source: `minc_tf.data.ImageSource`.
+        views: `minc_tf.augment.MultiView`.
+        count: int, number of images.
+        seed: int, the run's.
+        epoch: int, from 0.
+
+    Returns:
+        (images, views): array (count, H, W, 3), the images in the size of
+        the first views, and a list of arrays, the views of each.
+    """
+    images = [source.at(index)["image"] for index in range(count)]
+    draws = epoch * len(source) + np.arange(count)
+    seeds = np.stack([np.full(count, seed), draws], axis=1)
+    if source.varies:
+        crops = [
+            views.crop(image, row)
+            for image, row in zip(images, seeds, strict=True)
+        ]
+        stacked = tuple(map(tf.stack, zip(*crops, strict=True)))
+        made = views.finish(stacked, seeds)
+    else:
+        made = views({"images": tf.stack(images), "augmentation_seed": seeds})
+    size = made[0].shape[1:3]
+    shown = [tf.image.resize(image, size, antialias=True) for image in images]
+    return np.stack(shown), [np.asarray(view) for view in made]
 
 
 def build_model(config: ConfigDict) -> models.TwoViewModel:
@@ -145,7 +210,8 @@ def build_model(config: ConfigDict) -> models.TwoViewModel:
 
 
 def _assemble(config):
-    shape = (config.views.size, config.views.size, 3)
+    size = None if config.views.get("small_crops") else config.views.size
+    shape = (size, size, 3)
     try:
         encoder = models.build_encoder(
             config.encoder.name, shape, **settings.arguments(config.encoder)

@@ -47,6 +47,12 @@ _EXTENSIBLE = (
     "optimizer",
 )
 
+#: Sections of which all keys are known.
+FIXED_SECTIONS = ("data", "monitor", "target")
+
+#: Settings of the views' section that make small crops.
+SMALL_CROPS = ("small_crops", "small_size", "small_area")
+
 #: Settings of the optimizer's section that are not its class's arguments.
 OPTIMIZER_SETTINGS = (
     "learning_rate",
@@ -65,13 +71,16 @@ def default_config() -> ConfigDict:
 
         - `seed`, `batch_size`, `epochs`, `micro_batches`, `precision`
           ("float32", "mixed_bfloat16", "mixed_float16"), `jit_compile`;
-        - `data`: `name`, `data_dir`, `split`, `test_split`, `image_size`,
-          `skip_bad`, `num_examples`, `classes` (a tuple of names, or the path
-          of a file with one a line; see `minc_tf.data.load`); with
-          `test_split` None there is no kNN monitor;
-        - `views`: `preset` ("simclr", "byol"), `size` in pixels, the arguments
-          of the preset (`minc_tf.augment.presets`), and fields of
-          `minc_tf.augment.ViewConfig` to set in all its views;
+        - `data`: `name`, `data_dir`, `split`, `image_size`, `skip_bad`,
+          `num_examples`, `classes` (a tuple of names, or the path of a file
+          with one a line; see `minc_tf.data.load`); for the kNN monitor and
+          evaluation `labelled_split` (None: `split`) and `test_split` (None:
+          no monitor);
+        - `views`: `preset` ("simclr", "byol", "simsiam", "mio"), `size` in
+          pixels, the arguments of the preset (`minc_tf.augment.presets`),
+          fields of `minc_tf.augment.ViewConfig` to set in all its views, and
+          `small_crops`, a number of further views of `small_size` pixels and
+          `small_area` (`minc_tf.augment.presets.multi_crop`);
         - `encoder`: `name` and arguments of `minc_tf.models.build_encoder`;
         - `projector`, `predictor`: arguments of `minc_tf.models.mlp`; with an
           empty `predictor` there is none;
@@ -112,6 +121,7 @@ def default_config() -> ConfigDict:
                 "name": "shapes",
                 "data_dir": config_dict.placeholder(str),
                 "split": "train",
+                "labelled_split": config_dict.placeholder(str),
                 "test_split": _optional("test"),
                 "image_size": config_dict.placeholder(int),
                 "skip_bad": False,
@@ -162,7 +172,7 @@ def validate(config: ConfigDict) -> None:
     """
     default = default_config()
     _check_keys("", config, list(default), required=list(default))
-    for section in ("data", "monitor", "target"):
+    for section in FIXED_SECTIONS:
         names = list(default[section])
         _check_keys(section, config[section], names, required=names)
     for key in ("batch_size", "epochs", "micro_batches"):
@@ -181,8 +191,9 @@ def validate(config: ConfigDict) -> None:
         )
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     _check_choice("precision", config.precision, precisions)
-    fields = ("size", *view_fields())
+    fields = ("size", *SMALL_CROPS, *view_fields())
     _check_arguments("views", config.views, view_presets(), fields, ["size"])
+    _check_small_crops(config)
     # Other encoders come from libraries, whose functions check for themselves.
     if config.encoder.get("name") in _ENCODERS:
         _check_arguments("encoder", config.encoder, _ENCODERS)
@@ -202,6 +213,27 @@ def validate(config: ConfigDict) -> None:
             f"{warmup!r}."
         )
     _check_heads(config)
+
+
+def _check_small_crops(config):
+    count = config.views.get("small_crops", 0)
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(
+            "config.views.small_crops must be an int, 0 or more; received "
+            f"{count!r}."
+        )
+    if not count:
+        for key in SMALL_CROPS[1:]:
+            if key in config.views:
+                raise ValueError(
+                    f"config.views.{key}={config.views[key]!r} needs "
+                    "config.views.small_crops; received none."
+                )
+    elif config.micro_batches > 1:
+        raise ValueError(
+            f"config.micro_batches={config.micro_batches} works with two "
+            f"views; received config.views.small_crops={count}."
+        )
 
 
 def _check_heads(config):
@@ -256,7 +288,8 @@ def view_presets() -> dict:
     """The presets of `minc_tf.augment`, by name."""
     from minc_tf.augment import presets
 
-    return {"simclr": presets.simclr, "byol": presets.byol}
+    names = ("simclr", "byol", "simsiam", "mio")
+    return {name: getattr(presets, name) for name in names}
 
 
 def view_fields() -> list[str]:

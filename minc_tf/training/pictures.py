@@ -38,10 +38,12 @@ def view_pairs(images: np.ndarray, views) -> np.ndarray:
     Returns:
         uint8 array (height, width, 3).
     """
-    views = [np.asarray(view) for view in views]
     size = views[0].shape[1:3]
-    resized = tf.image.resize(images, size, antialias=True).numpy()
-    return grid(np.stack([resized, *views]))
+    resized = [
+        tf.image.resize(rows, size, antialias=True).numpy()
+        for rows in (images, *views)
+    ]
+    return grid(np.stack(resized))
 
 
 def nearest_neighbours(

@@ -68,8 +68,9 @@ def run(
     views = build.build_views(config)
     model = build.build_model(config)
     train, reference, test = build.build_sources(config)
-    if train.skipped:
-        _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
+    skipped = len(train.skipped)
+    if skipped:
+        _LOGGER.warning("%d unreadable images skipped", skipped)
     steps = len(train) // config.batch_size
     model.target_momentum = build.target_momentum(config, steps)
     model.compile(
@@ -125,6 +126,8 @@ def run(
         )
     model.save(folder.model)
     _write_neighbours(folder, model, reference, test)
+    if len(train.skipped) > skipped:  # large sets are read as they train
+        _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
     # Also where the run had only its end left to do.
     collapse.set_model(model)
     collapse.measure()
@@ -199,21 +202,8 @@ def _check_views(source, views, seed):
             from those of the next epoch.
     """
     count = min(8, len(source))
-    batch = next(iter(source.examples(count)))
-    images, index = batch["image"], batch["index"]
-
-    def draw(epoch):
-        draws = tf.stack(
-            [
-                tf.fill([count], tf.constant(seed, tf.int64)),
-                epoch * len(source) + index,
-            ],
-            axis=1,
-        )
-        made = views({"images": images, "augmentation_seed": draws})
-        return [np.asarray(view) for view in made]
-
-    first, later = draw(0), draw(1)
+    images, first = build.draw_views(source, views, count, seed, epoch=0)
+    _, later = build.draw_views(source, views, count, seed, epoch=1)
     pairs = (
         ("from each other", first[0], first[1]),
         ("between epochs", first[0], later[0]),
@@ -226,7 +216,7 @@ def _check_views(source, views, seed):
                 f"config.views: the views of an image do not differ {what} in "
                 f"{count} images; widen the augmentation."
             )
-    return images.numpy(), first
+    return images, first
 
 
 def _monitor(config, train, test):

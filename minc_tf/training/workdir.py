@@ -7,7 +7,11 @@ import shutil
 
 from ml_collections import ConfigDict
 
-from minc_tf.training.config import to_json
+from minc_tf.training.config import (
+    FIXED_SECTIONS,
+    default_config,
+    to_json,
+)
 
 
 class Workdir:
@@ -61,8 +65,8 @@ class Workdir:
                     f"workdir {str(self.path)!r} is not empty and holds no "
                     "run; choose a new folder."
                 )
-        elif not overwrite and self.config.read_text() != to_json(config):
-            changed = _changed(json.loads(self.config.read_text()), config)
+        elif not overwrite and self._saved() != _complete(config):
+            changed = _changed(self._saved(), _complete(config))
             raise ValueError(
                 f"workdir {str(self.path)!r} holds a run of other settings "
                 f"({changed}); choose another folder, or pass --overwrite to "
@@ -99,7 +103,10 @@ class Workdir:
                 f"workdir {str(self.path)!r} holds no run: there is no "
                 f"{self.config.name}."
             )
-        return ConfigDict(json.loads(self.config.read_text()))
+        return ConfigDict(self._saved())
+
+    def _saved(self) -> dict:
+        return _complete(ConfigDict(json.loads(self.config.read_text())))
 
     def _clear(self):
         # Not the settings, which mark the folder as a run's.
@@ -110,10 +117,21 @@ class Workdir:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _changed(old: dict, new: ConfigDict) -> str:
+def _complete(config: ConfigDict) -> dict:
+    """Settings as JSON has them; what they leave out is as by default."""
+    given = json.loads(to_json(config))
+    default = json.loads(to_json(default_config()))
+    merged = {**default, **given}
+    for section in FIXED_SECTIONS:
+        merged[section] = {**default[section], **given.get(section, {})}
+    rate = default["optimizer"]["predictor_rate"]
+    merged["optimizer"].setdefault("predictor_rate", rate)
+    return merged
+
+
+def _changed(old: dict, new: dict) -> str:
     """The first settings that differ, as `key: old -> new`."""
-    before = _flat(old)
-    after = _flat(json.loads(to_json(new)))
+    before, after = _flat(old), _flat(new)
     keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]
     shown = [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys[:3]]
     return ", ".join(shown) + (", ..." if len(keys) > 3 else "")

@@ -1,13 +1,11 @@
 """Folders of image files: what is found, decoded, resized and refused."""
 
-import io
-
 import numpy as np
 import PIL.Image
 import pytest
 
 import minc_tf.data
-from minc_tf.data.encoded import decode_rgb, resize_and_crop
+from minc_tf.data.decode import resize_and_crop
 
 RNG = np.random.default_rng(1)
 
@@ -36,12 +34,6 @@ def root(tmp_path):
 
 def _load(path, split="train", **options):
     return minc_tf.data.load("folder", split, data_dir=path, **options)
-
-
-def _png(pixels, **options):
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(pixels).save(buffer, "PNG", **options)
-    return buffer.getvalue()
 
 
 def test_classes_and_files_come_sorted(tmp_path):
@@ -92,24 +84,6 @@ def test_grey_and_transparent_become_rgb(tmp_path):
     assert difference.max() <= 0.5 + 1e-3
 
 
-def test_sixteen_bits_palettes_and_cmyk():
-    deep = np.array([[0, 128 * 256, 65535]], np.uint16)
-    np.testing.assert_array_equal(
-        decode_rgb(_png(deep))[0, :, 1], [0, 128, 255]
-    )
-    colours = RNG.integers(0, 256, (4, 4, 3), dtype=np.uint8)
-    palette = PIL.Image.fromarray(colours).quantize(4)
-    buffer = io.BytesIO()
-    palette.save(buffer, "PNG")
-    np.testing.assert_array_equal(
-        decode_rgb(buffer.getvalue()), np.asarray(palette.convert("RGB"))
-    )
-    buffer = io.BytesIO()
-    PIL.Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(buffer, "JPEG")
-    red = decode_rgb(buffer.getvalue()).numpy().reshape(-1, 3).mean(0)
-    np.testing.assert_allclose(red, [255, 0, 0], atol=12)
-
-
 @pytest.mark.parametrize(
     ("height", "width", "size"),
     [
@@ -139,13 +113,18 @@ def test_resize_covers_and_cuts_the_centre(height, width, size):
 
 def test_mixed_sizes(root):
     _write(root / "train" / "cat" / "z.png", size=(12, 9))
-    with pytest.raises(ValueError, match="differ in size") as error:
-        _load(root)
-    message = str(error.value)
-    assert "0.png' is 8x8" in message
-    assert "z.png' is 12x9" in message
-    assert "image_size=8" in message
-    assert "\n" not in message
+    source = _load(root)
+    assert source.image_shape == (None, None, 3)
+    sizes = [source.at(i)["image"].shape for i in range(7)]
+    assert sizes == [(8, 8, 3)] * 6 + [(12, 9, 3)]
+    for act in (
+        source.examples,
+        lambda n: minc_tf.data.eval_batches(source, n),
+    ):
+        with pytest.raises(ValueError, match="differ in size") as error:
+            act(4)
+        assert "image_size must be set for photos/train" in str(error.value)
+        assert "\n" not in str(error.value)
     source = _load(root, image_size=10)
     assert source.image_shape == (10, 10, 3)
     (batch,) = source.examples(99).as_numpy_iterator()
@@ -188,7 +167,10 @@ def test_empty_class_folder(root):
 
 
 def test_empty_folder(tmp_path):
-    with pytest.raises(ValueError, match="it has neither"):
+    with pytest.raises(ValueError, match=r"it has neither$"):
+        _load(tmp_path)
+    (tmp_path / "labels.csv").write_text("file,label\na.png,x\n")
+    with pytest.raises(ValueError, match=r"has neither, only 'labels.csv'"):
         _load(tmp_path)
 
 
@@ -222,3 +204,55 @@ def test_cap_is_a_seeded_subset(root):
     (b,) = capped.examples(4).as_numpy_iterator()
     np.testing.assert_array_equal(a["image"], b["image"])
     np.testing.assert_array_equal(a["label"], b["label"])
+
+
+def test_other_formats_are_refused(root):
+    webp = root / "train" / "bee" / "x.WebP"
+    PIL.Image.new("RGB", (8, 8)).save(webp, "WEBP")
+    with pytest.raises(ValueError, match=r"x.WebP'; convert them, or") as error:
+        _load(root)
+    assert "\n" not in str(error.value)
+    source = _load(root, skip_bad=True)
+    assert source.skipped == [str(webp)]
+    assert len(source) == 6
+
+
+def test_label_file(tmp_path):
+    wanted = [_write(tmp_path / f"{i}.png") for i in range(3)]
+    table = tmp_path / "labels.csv"
+    table.write_text('file,label\n2.png,"b, or c"\n0.png,a\n1.png,a\n')
+    source = _load(tmp_path)
+    assert source.class_names == ("a", "b, or c")
+    assert source.labels.tolist() == [0, 0, 1]
+    (batch,) = source.examples(3).as_numpy_iterator()
+    np.testing.assert_array_equal(batch["image"], wanted)
+    capped = _load(tmp_path, num_examples=2)
+    np.testing.assert_array_equal(capped.labels, source.subset(2).labels)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (b"", "must begin with the line 'file,label'; it has 'none'"),
+        (b"name,label\n0.png,a\n", "it has 'name,label'"),
+        (b"file,label\n0.png\n", "row 2 is '0.png'"),
+        (b"file,label\n0.png,\n", "row 2 is '0.png,'"),
+        (b"file,label\n0.png,a\n0.png,b\n", "each file once; row 3"),
+        (b"file,label\n0.png,a\n9.png,b\n", r"no image '9.png' \(1 of 2"),
+        (b"file,label\n0.png,a\n", r"none for '1.png' \(1 of 2 images"),
+        (b"file,label\n\xff.png,a\n", "must be UTF-8 text"),
+    ],
+)
+def test_bad_label_file(tmp_path, table, message):
+    for i in range(2):
+        _write(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_bytes(table)
+    with pytest.raises(ValueError, match=message) as error:
+        _load(tmp_path)
+    assert "labels.csv" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_check(root):
+    with pytest.raises(ValueError, match="check must be one of 'auto'"):
+        minc_tf.data.load_folder(root, check="some")

@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 import minc_tf.data
 
 CONFIGS = ("fixed", "mixed", "grey", "floats", "text")
-COUNTS = {"train": 23, "test": 5}
+COUNTS = {"train": 23, "test": 5, "unlabelled": 9}
+FORMATS = ("tfrecord", "array_record")
 
 
 def _image(i, size=(6, 6), channels=3):
@@ -63,7 +64,8 @@ class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 picture = "no picture"
             example = {"picture": picture, "id": i}
             if kind != "grey":
-                example["kind"] = ["odd", "even"][i % 2]
+                labelled = count != COUNTS["unlabelled"]
+                example["kind"] = ["odd", "even"][i % 2] if labelled else -1
             yield i, example
 
 
@@ -71,11 +73,26 @@ class Tiny(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def data_dir(tmp_path_factory):
     data_dir = tmp_path_factory.mktemp("tfds")
     for config in CONFIGS:
-        builder = Tiny(config=config, data_dir=str(data_dir))
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(num_shards=3)
-        )
+        _prepare(data_dir, config)
     return data_dir
+
+
+@pytest.fixture(scope="module", params=FORMATS)
+def prepared(request, tmp_path_factory):
+    """A folder of one of the formats that are read in place."""
+    data_dir = tmp_path_factory.mktemp(request.param)
+    for config in ("fixed", "mixed"):
+        _prepare(data_dir, config, request.param)
+    return data_dir
+
+
+def _prepare(data_dir, config, file_format="tfrecord"):
+    builder = Tiny(
+        config=config, data_dir=str(data_dir), file_format=file_format
+    )
+    builder.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(num_shards=3)
+    )
 
 
 def _load(data_dir, config="fixed", split="train", **options):
@@ -155,12 +172,123 @@ def test_grey_and_unlabelled(data_dir):
     assert set(batch["label"]) == {-1}
 
 
-def test_mixed_sizes(data_dir):
-    with pytest.raises(ValueError, match=r"6x6.*6x8|6x8.*6x6") as error:
-        _load(data_dir, "mixed")
-    assert "image_size=6" in str(error.value)
-    source = _load(data_dir, "mixed", image_size=(6, 6))
+@pytest.mark.parametrize("max_bytes", [0, 2**30])
+def test_mixed_sizes(prepared, max_bytes):
+    options = {"data_dir": prepared, "max_bytes": max_bytes}
+    source = minc_tf.data.load_tfds("tiny/mixed", **options)
+    assert source.image_shape == (None, None, 3)
+    for i in range(23):
+        image = source.at(i)["image"].numpy()
+        number = image[1, 1, 0] - 1
+        np.testing.assert_array_equal(
+            image, _image(number, (6, 6 + 2 * (number % 2)))
+        )
+    source = minc_tf.data.load_tfds("tiny/mixed", image_size=6, **options)
+    assert source.image_shape == (6, 6, 3)
     assert sorted(_numbers(source)[0]) == list(range(23))
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        "train",
+        "train[:90%]",
+        "train[5:-2]",
+        "train[30%:60%]+test",
+        "unlabelled[1:]+train[20:]",
+        "train+train",
+        "all",
+    ],
+)
+def test_records_equal_those_in_memory_and_tfdss_own(prepared, split):
+    memory, records = (
+        minc_tf.data.load_tfds(
+            "tiny/fixed", split, data_dir=prepared, max_bytes=max_bytes
+        )
+        for max_bytes in (2**30, 0)
+    )
+    assert isinstance(memory, minc_tf.data.EncodedSource)
+    assert isinstance(records, minc_tf.data.RecordSource)
+    assert memory.image_shape == records.image_shape == (6, 6, 3)
+    assert memory.class_names == records.class_names == ("odd", "even")
+    examples = _tfds_examples(prepared, split)
+    wanted = {
+        "image": [example["picture"] for example in examples],
+        "label": [example["kind"] for example in examples],
+        "index": np.arange(len(examples)),
+    }
+    for source in (memory, records):
+        _, batch = _numbers(source)
+        for key, values in wanted.items():
+            np.testing.assert_array_equal(batch[key], values)
+        np.testing.assert_array_equal(source.labels, wanted["label"])
+
+
+def _tfds_examples(data_dir, split):
+    """The examples of a split as TensorFlow Datasets itself reads them."""
+    folder = data_dir / "tiny" / "fixed" / "1.0.0"
+    builder = tfds.builder_from_directory(folder)
+    if builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD:
+        return list(builder.as_data_source(split))
+    config = tfds.ReadConfig(interleave_cycle_length=1)
+    dataset = builder.as_dataset(split=split, read_config=config)
+    return list(dataset.as_numpy_iterator())
+
+
+def test_labels_of_minus_one_are_none(prepared):
+    for max_bytes in (0, 2**30):
+        source = minc_tf.data.load_tfds(
+            "tiny/fixed",
+            "unlabelled",
+            data_dir=prepared,
+            max_bytes=max_bytes,
+        )
+        assert source.class_names is None
+        assert set(_numbers(source)[1]["label"]) == {-1}
+        assert source.labels.tolist() == [-1] * 9
+
+
+def test_classes_of_records(prepared):
+    for max_bytes in (0, 2**30):
+        source = minc_tf.data.load_tfds(
+            "tiny/fixed",
+            "train+unlabelled",
+            data_dir=prepared,
+            max_bytes=max_bytes,
+        )
+        chosen = minc_tf.data.select_classes(source, ["even"])
+        assert type(chosen) is type(source)
+        numbers, batch = _numbers(chosen)
+        assert sorted(numbers) == list(range(1, 23, 2))
+        assert set(batch["label"]) == set(chosen.labels) == {0}
+        assert chosen.class_names == ("even",)
+        assert set(_numbers(chosen.subset(4))[1]["label"]) == {0}
+
+
+def test_shards_that_do_not_fit_the_description(tmp_path):
+    _prepare(tmp_path, "fixed")
+    folder = tmp_path / "tiny" / "fixed" / "1.0.0"
+    first, second, _ = sorted(folder.glob("tiny-train.tfrecord*"))
+    first.write_bytes(first.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"00000-of-00003' is truncated"):
+        _load(tmp_path)
+    first.write_bytes(second.read_bytes() * 2)
+    second.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"00001-of-00003' must hold at least"):
+        _load(tmp_path)
+    second.unlink()
+    with pytest.raises(FileNotFoundError, match="00001-of-00003"):
+        _load(tmp_path)
+
+
+def test_other_formats_are_refused(data_dir, monkeypatch):
+    monkeypatch.setattr(
+        tfds.core.DatasetInfo,
+        "file_format",
+        property(lambda _: tfds.core.FileFormat.RIEGELI),
+    )
+    with pytest.raises(ValueError, match=r"tfrecord or array_record.*riegeli"):
+        _load(data_dir)
 
 
 def test_unreadable_image(data_dir, tmp_path):
@@ -186,19 +314,10 @@ def test_unreadable_image(data_dir, tmp_path):
     assert sorted(_numbers(source)[0]) == [i for i in range(23) if i != 3]
 
 
-def test_too_large_is_refused_before_reading(data_dir, monkeypatch):
-    monkeypatch.setattr(
-        minc_tf.data.tfds, "_read", lambda *_: pytest.fail("it was read")
-    )
-    with pytest.raises(ValueError, match=r"max_bytes.*received 100 ") as error:
-        minc_tf.data.load_tfds("tiny/fixed", data_dir=data_dir, max_bytes=100)
-    assert "num_examples=" in str(error.value)
-
-
 @pytest.mark.parametrize(
     ("config", "options", "message"),
     [
-        ("fixed", {"split": "trian"}, r"'test', or a slice.*mean 'train'"),
+        ("fixed", {"split": "trian"}, r"'unlabelled', or a sl.*mean 'train'"),
         ("fixed", {"split": "train[:x%]"}, r"split must be a name or a slice"),
         ("fixed", {"split": "train[:0]"}, r"at least one example"),
         ("fixed", {"name": "tiny"}, r"which config.*'fixed', 'floats'"),

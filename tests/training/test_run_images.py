@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from minc_tf.training import run
+from minc_tf.training import inspect, run
 
 from .conftest import tiny_config
 
@@ -101,17 +101,16 @@ def test_empty_class_folder_is_named(tmp_path):
     refused(folder_config(root), tmp_path, ValueError, root / "train" / "wasps")
 
 
-def test_mixed_sizes_need_an_image_size(tmp_path):
+def test_images_of_mixed_sizes_are_cropped_as_they_are(tmp_path):
     root = tmp_path / "images"
-    write_classes(root, "train", 4, sizes=((24, 24), (30, 40)))
-    refused(
-        folder_config(root),
-        tmp_path,
-        ValueError,
-        "24x24",
-        "30x40",
-        "image_size",
-    )
+    write_classes(root, "train", 20, sizes=((24, 24), (30, 40)))
+    write_classes(root, "test", 4, sizes=((24, 24), (30, 40)))
+    config = folder_config(root, test_split="test")
+    summary = run(config, tmp_path / "run")
+    assert np.isfinite(summary["loss"])
+    assert (tmp_path / "run/pictures/views.png").exists()
+    report = inspect(config, tmp_path / "look", batches=1)
+    assert report["data"]["image_shape"] == [None, None, 3]
 
 
 def test_images_of_another_size_than_the_views(tmp_path):

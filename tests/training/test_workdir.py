@@ -1,8 +1,10 @@
 """A folder holds one run."""
 
+import json
+
 import pytest
 
-from minc_tf.training import read_config, run
+from minc_tf.training import read_config, run, validate
 from minc_tf.training.workdir import Workdir
 
 from .conftest import tiny_config
@@ -79,3 +81,16 @@ def test_empty_folder_is_taken(tmp_path):
 def test_read_config_needs_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         read_config(tmp_path / "nothing")
+
+
+def test_settings_that_did_not_exist_are_those_by_default(folder):
+    """A run of an older version goes on, and is exported."""
+    place = Workdir(folder)
+    saved = json.loads(place.config.read_text())
+    del saved["predictor"], saved["target"], saved["data"]["classes"]
+    del saved["optimizer"]["predictor_rate"]
+    place.config.write_text(json.dumps(saved))
+    place.check(tiny_config())
+    validate(place.read_config())
+    with pytest.raises(ValueError, match="holds a run of other settings"):
+        place.check(tiny_config(target={"momentum": 0.9}))

@@ -1,0 +1,22 @@
+"""MINC on CIFAR-100 with a ResNet-18; for one GPU.
+
+    minc-pretrain --config recipes/cifar100/minc.py --workdir runs/a
+
+The recipe of CIFAR-10, `recipes/cifar10/minc.py`, on the images of CIFAR-100.
+
+solo-learn's README reports linear probes of 65.8 (SimCLR) to 70.9 % (Barlow
+Twins) with this encoder after 1000 epochs. Not run in full by the project: it
+needs a GPU. It was checked end to end on generated images of the same form.
+"""
+
+import pathlib
+
+from minc_tf.training import load_recipe
+
+
+def get_config():
+    """The settings of the run."""
+    recipes = pathlib.Path(__file__).parents[1]
+    config = load_recipe(recipes / "cifar10/minc.py")
+    config.data.name = "cifar100"
+    return config

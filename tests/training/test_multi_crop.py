@@ -1,0 +1,56 @@
+"""Runs with small crops beside the two views."""
+
+import numpy as np
+import pytest
+
+from minc_tf import export
+from minc_tf.training import build, load_run, run, validate
+
+from .conftest import tiny_config
+
+CROPS = {"small_crops": 2, "small_size": 16, "small_area": (0.1, 0.3)}
+
+
+def test_views_of_two_sizes():
+    views = build.build_views(tiny_config(views=CROPS))
+    assert [tuple(size) for size in views.sizes] == [(32, 32)] * 2 + [
+        (16, 16)
+    ] * 2
+    assert [config.area for config in views.configs[2:]] == [(0.1, 0.3)] * 2
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [{"name": "minc", "dim": 8, "mu": 10.0}, {"name": "nt_xent"}],
+)
+def test_run_resumes_and_exports(tmp_path, objective):
+    config = tiny_config(epochs=1, views=CROPS)
+    config.objective = objective
+    summary = run(config, tmp_path / "run")
+    assert np.isfinite(summary["loss"])
+    model, _config = load_run(tmp_path / "run")
+    # The encoder takes images of any size, and is exported for one.
+    assert model.encoder.input_shape == (None, None, None, 3)
+    path = export.export_savedmodel(
+        model, tmp_path / "export", image_shape=(32, 32, 3)
+    )
+    assert export.read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (
+            {"views": {"small_size": 16}},
+            "small_size=16 needs config.views.small_crops",
+        ),
+        ({"views": {"small_crops": -1}}, "small_crops must be an int"),
+        (
+            {"views": CROPS, "micro_batches": 2},
+            "micro_batches=2 works with two views; .*small_crops=2",
+        ),
+    ],
+)
+def test_settings_that_do_not_work(changes, message):
+    with pytest.raises(ValueError, match=message):
+        validate(tiny_config(**changes))
