@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from minc_tf.evaluation.checks import check_features
 from minc_tf.export import find_version, read_manifest
+from minc_tf.objectives import replicas
 
 
 class SavedEncoder:
@@ -99,7 +100,8 @@ def encoder_function(model: keras.Model) -> Callable:
     """Compile a live encoder's inference.
 
     The function is traced once and reads the weights afresh at every call, so
-    it can be kept while the encoder trains.
+    it can be kept while the encoder trains. The replicas of a model of several
+    share the images (then every worker calls it in step).
 
     Args:
         model: Keras model, images (B, H, W, 3) -> features (B, F).
@@ -113,10 +115,22 @@ def encoder_function(model: keras.Model) -> Callable:
     features = encode(images)
     ```
     """
+    strategy = getattr(model, "distribute_strategy", None)
+    count = 1 if strategy is None else strategy.num_replicas_in_sync
 
     @tf.function(reduce_retracing=True)
     def infer(images):
         return tf.cast(model(images, training=False), tf.float32)
+
+    @tf.function(reduce_retracing=True)
+    def infer_on_replicas(images):
+        def share(images):
+            rows = replicas.own_rows(tf.shape(images)[0] // count)
+            own = model(tf.gather(images, rows), training=False)
+            return replicas.gather(tf.cast(own, tf.float32))
+
+        whole = strategy.run(share, args=(images,))
+        return strategy.experimental_local_results(whole)[0]
 
     def encode(images):
         try:
@@ -124,7 +138,14 @@ def encoder_function(model: keras.Model) -> Callable:
         except (AttributeError, TypeError, ValueError):
             expected = images.shape[1:]  # a subclassed model knows no shape
         _check_image_shape(images.shape[1:], expected)
-        return infer(tf.cast(images, tf.float32))
+        images = tf.cast(images, tf.float32)
+        if count == 1:
+            return infer(images)
+        # Every replica gets as many; what fills up is cut off again.
+        rows = tf.minimum(
+            tf.range(-(-len(images) // count) * count), len(images) - 1
+        )
+        return infer_on_replicas(tf.gather(images, rows))[: len(images)]
 
     return encode
 

@@ -86,7 +86,6 @@ class KNNMonitor(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Try one batch of each data set, before an epoch is spent."""
-        self._measured = False
         for name in ("test_batches", "train_batches"):
             batches = getattr(self, name)
             count = check_finite(batches)
@@ -100,9 +99,8 @@ class KNNMonitor(keras.callbacks.Callback):
         # Also after the first epoch: CSVLogger fixes its columns there.
         last = epoch + 1 == self.params.get("epochs")
         due = (epoch + 1) % self.every == 0
-        if not (due or last or not self._measured):
+        if not (due or last or epoch == 0):
             return
-        self._measured = True
         accuracy = self.measure()
         self.history["epoch"].append(epoch)
         self.history["knn_accuracy"].append(accuracy)

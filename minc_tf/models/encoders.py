@@ -7,6 +7,7 @@ import sys
 import keras
 from keras import layers
 
+from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
 #: Libraries whose models can be named, with what their models lack.
@@ -29,8 +30,8 @@ def build_encoder(
         name: `"resnet18"`, `"resnet34"`, `"resnet50"`, `"small_resnet"`; the
             dotted name of a model of keras.applications, keras_cv.models or
             keras_hub.models (`"keras.applications.EfficientNetB0"`), with
-            random weights and its own preprocessing of pixels; or a Keras
-            model.
+            random weights, its own preprocessing of pixels and synchronised
+            batch statistics; or a Keras model.
         image_shape: (height, width, channels) of the images.
         **kwargs: further arguments of the builder (`width=2`, `stem="cifar"`).
 
@@ -91,11 +92,17 @@ def build_encoder(
             + (f"; did you mean {names[near[0]]!r}?" if near else ".")
         )
     if library == "keras.applications":
-        return _application(builder, attribute, image_shape, kwargs)
-    if library == "keras_cv.models":
+        encoder = _application(builder, attribute, image_shape, kwargs)
+    elif library == "keras_cv.models":
         kwargs = {"include_rescaling": True, **kwargs}
-        return as_encoder(builder(input_shape=image_shape, **kwargs))
-    return as_encoder(builder(image_shape=image_shape, **kwargs), image_shape)
+        encoder = as_encoder(builder(input_shape=image_shape, **kwargs))
+    else:
+        network = builder(image_shape=image_shape, **kwargs)
+        encoder = as_encoder(network, image_shape)
+    if keras.backend.backend() == "tensorflow":
+        for norm in unsynchronized_norms(encoder):
+            norm.synchronized = True  # as in the encoders of this library
+    return encoder
 
 
 def as_encoder(

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from minc_tf.objectives import replicas
 
+#: Between the seeds of two replicas: a prime, far from seeds that people use.
+_SEED_STRIDE = 1_000_003
+
 
 def train_step(model, data) -> dict:
     """One step of training.
@@ -30,13 +33,79 @@ def train_step(model, data) -> dict:
         total, loss, gradients = _cached_gradients(model, *views, variables)
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     model.finish_step()
-    return model.update_metrics(total, loss)
+    return _reducible(model.update_metrics(total, loss))
 
 
 def test_step(model, data) -> dict:
     """The loss and metrics of one batch, nothing updated."""
     views = _unpack(model, data)
-    return model.update_metrics(*model.step_loss(*views, training=False))
+    losses = model.step_loss(*views, training=False)
+    return _reducible(model.update_metrics(*losses))
+
+
+def check_strategy(strategy, jit_compile, steps_per_execution) -> None:
+    """Refuses settings of `compile` that Keras cannot train replicas with.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        jit_compile: as given to `compile`.
+        steps_per_execution: int.
+
+    Raises:
+        ValueError: for either on several replicas.
+    """
+    count = strategy.num_replicas_in_sync
+    if count == 1:
+        return
+    name = type(strategy).__name__
+    if jit_compile is True:
+        advice = "leave it out"
+        if isinstance(strategy, tf.distribute.TPUStrategy):
+            advice += ": on a TPU every step is compiled"
+        raise ValueError(
+            f"TwoViewModel.compile: jit_compile=True does not work on {count} "
+            f"replicas of {name}; {advice}."
+        )
+    if steps_per_execution > 1:
+        raise ValueError(
+            "TwoViewModel.compile: steps_per_execution must be 1 on "
+            f"{count} replicas of {name}; received {steps_per_execution}."
+        )
+
+
+def spread_random_states(states) -> None:
+    """Gives each replica random numbers of its own.
+
+    Keras's generators start alike on all replicas, and dropout would leave
+    out the same units everywhere. The first replica keeps its state, which
+    is also what a checkpoint holds.
+
+    Args:
+        states: variables of `keras.random.SeedGenerator`, equal on all
+            replicas.
+    """
+    strategy = tf.distribute.get_strategy()
+    alone = strategy.num_replicas_in_sync == 1
+    if not states or alone or not tf.distribute.in_cross_replica_context():
+        return
+
+    def spread():
+        for state in states:
+            # A seed and a counter: another seed is another stream.
+            value = tf.convert_to_tensor(state)
+            other = tf.cast(replicas.index(), value.dtype) * _SEED_STRIDE
+            state.assign(value + tf.stack([other, tf.zeros_like(other)]))
+
+    strategy.run(spread)
+
+
+def _reducible(logs):
+    """Logs that Keras can average over the workers of a cluster."""
+    strategy = tf.distribute.get_strategy()
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return logs
+    # It reduces over the first axis (3.15), which scalars lack.
+    return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
 
 def _unpack(model, data):

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from minc_tf.models.replication import Replicated
 from minc_tf.models.view_pairs import mean_objective, pair_views
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
@@ -10,7 +11,7 @@ from minc_tf.objectives.checks import is_number
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class TwoViewModel(keras.Model):
+class TwoViewModel(Replicated, keras.Model):
     """Trains an encoder on pairs of views of the same image.
 
     `fit` takes batches `(view1, view2)` of images (B, H, W, C), values 0 to
@@ -157,6 +158,7 @@ class TwoViewModel(keras.Model):
             trainable=False,
         )
         self.built = True
+        self.prepare_replicas()
 
     def call(self, images, training=False):
         """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d)."""
@@ -172,8 +174,9 @@ class TwoViewModel(keras.Model):
                 `auto_scale_loss` of `keras.Model.compile`.
 
         Raises:
-            ValueError: for a loss or metrics (the objective has its own), and
-                for `gradient_accumulation_steps` in the optimizer.
+            ValueError: for a loss or metrics (the objective has its own), for
+                `gradient_accumulation_steps` in the optimizer, and on several
+                replicas for `jit_compile=True` or `steps_per_execution`.
         """
         given = [
             key
@@ -184,6 +187,12 @@ class TwoViewModel(keras.Model):
             raise ValueError(
                 f"TwoViewModel.compile: {given[0]} cannot be given; the loss "
                 "and its metrics are those of the objective."
+            )
+        if keras.backend.backend() == "tensorflow":
+            _step_module().check_strategy(
+                self.distribute_strategy,
+                kwargs.get("jit_compile"),
+                kwargs.get("steps_per_execution", 1),
             )
         super().compile(optimizer=optimizer, **kwargs)
         # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
@@ -345,26 +354,6 @@ class TwoViewModel(keras.Model):
     def test_step(self, *args):
         """The loss and metrics of a batch, nothing updated."""
         return _step_module().test_step(self, *args)
-
-    def save_own_variables(self, store):
-        """Adds the states of the random generators, which Keras leaves out."""
-        super().save_own_variables(store)
-        for i, state in enumerate(self._random_states()):
-            store[f"random_state_{i}"] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store):
-        """Restores what `save_own_variables` saved."""
-        saved = {key: store[key] for key in store.keys()}  # noqa: SIM118
-        random = [k for k in saved if k.startswith("random_state_")]
-        states = {key: saved.pop(key) for key in random}
-        super().load_own_variables(saved)
-        for i, state in enumerate(self._random_states()):
-            if f"random_state_{i}" in states:
-                state.assign(states[f"random_state_{i}"][()])
-
-    def _random_states(self):
-        known = {id(v) for v in (*self.weights, *self.metrics_variables)}
-        return [v for v in self.variables if id(v) not in known]
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""

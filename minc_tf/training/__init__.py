@@ -1,27 +1,34 @@
 """Runs: settings, training, checkpoints. Needs the TensorFlow backend."""
 
 from minc_tf.training.callbacks import (
-    AtomicCheckpoint,
     MetricsCSV,
     Progress,
     StopOnNonFinite,
     Throughput,
 )
+from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.config import default_config, validate
 from minc_tf.training.inspect import inspect
+from minc_tf.training.loop import SaveCheckpoints
 from minc_tf.training.recipes import load_recipe, set_widths, use_method
 from minc_tf.training.run import load_run, read_config, run
+from minc_tf.training.strategies import make_strategy
+from minc_tf.training.workers import PreemptedError, WorkerLostError
 
 __all__ = [
-    "AtomicCheckpoint",
+    "Checkpoints",
     "MetricsCSV",
+    "PreemptedError",
     "Progress",
+    "SaveCheckpoints",
     "StopOnNonFinite",
     "Throughput",
+    "WorkerLostError",
     "default_config",
     "inspect",
     "load_recipe",
     "load_run",
+    "make_strategy",
     "read_config",
     "run",
     "set_widths",

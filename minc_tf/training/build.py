@@ -10,6 +10,88 @@ from ml_collections import ConfigDict
 
 from minc_tf import data, models, optimizers
 from minc_tf.training import config as settings
+from minc_tf.training.strategies import make_strategy
+
+
+def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
+    """The strategy of a run, for its batch.
+
+    Args:
+        config: the run's settings.
+
+    Returns:
+        A `tf.distribute.Strategy`.
+
+    Raises:
+        ValueError: if the batch cannot be shared by the replicas, or a
+            setting does not work on them.
+        TimeoutError: if a worker does not join.
+        ConnectionError: if there is no such TPU.
+    """
+    strategy = make_strategy(config.strategy, **config.distribute.to_dict())
+    count = strategy.num_replicas_in_sync
+    unit = count * config.micro_batches
+    if config.batch_size % unit:
+        nearest = unit * max(1, round(config.batch_size / unit))
+        parts = f" in {config.micro_batches} micro-batches each"
+        raise ValueError(
+            f"config.batch_size={config.batch_size} cannot be shared by "
+            f"{count} replicas{parts * (config.micro_batches > 1)}; the "
+            f"nearest that can is {nearest}."
+        )
+    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
+    if on_tpu and config.precision == "mixed_float16":
+        raise ValueError(
+            "config.precision='mixed_float16' does not work on a TPU; use "
+            "'mixed_bfloat16'."
+        )
+    if config.jit_compile and count > 1 and not on_tpu:
+        raise ValueError(
+            f"config.jit_compile=True does not work on {count} replicas "
+            f"(config.strategy={config.strategy!r}); set it to False."
+        )
+    return strategy
+
+
+def build_batches(
+    config: ConfigDict, strategy: tf.distribute.Strategy, source, views, step
+):
+    """The batches of views of a run, shared by the replicas of a strategy.
+
+    Args:
+        config: the run's settings.
+        strategy: `tf.distribute.Strategy`.
+        source: `minc_tf.data.ImageSource`.
+        views: `minc_tf.augment.MultiView`.
+        step: int, the first step.
+
+    Returns:
+        An endless data set; on several replicas a distributed one, in which
+        the parts of a step, one after another, are the batch of one device.
+    """
+
+    def batches(num_shards=1, shard=0):
+        return data.view_batches(
+            source,
+            views,
+            config.batch_size,
+            seed=config.seed,
+            start_step=step,
+            num_shards=num_shards,
+            shard=shard,
+        )
+
+    if strategy.num_replicas_in_sync == 1:
+        return batches()
+    part = config.batch_size // strategy.num_replicas_in_sync
+
+    def share(context):
+        dataset = batches(
+            context.num_input_pipelines, context.input_pipeline_id
+        )
+        return dataset.rebatch(part, drop_remainder=True)
+
+    return strategy.distribute_datasets_from_function(share)
 
 
 def build_sources(config: ConfigDict) -> tuple:
@@ -187,6 +269,8 @@ def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
 
 def build_model(config: ConfigDict) -> models.TwoViewModel:
     """The model of a run, built, with weights drawn from its seed.
+
+    On replicas it is called in the scope of their strategy.
 
     A target network follows with constant momentum until
     `target_momentum` has told how many steps there will be.

@@ -2,22 +2,29 @@
 
 import csv
 import os
+import shutil
 import sys
 import time
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
+
+from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
 _SHOWN = {"loss": "loss", "knn_accuracy": "kNN"}
+
+#: Logs that differ each time a run is repeated.
+CLOCK = ("seconds", "images_per_second")
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops training at the first step whose loss or metrics are not finite.
 
     Args:
-        checkpoint: optional path of the last good checkpoint, for the
+        checkpoints: optional `Checkpoints`, for the last good one in the
             message.
 
     Raises:
@@ -30,10 +37,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, checkpoint: str | os.PathLike | None = None):
+    def __init__(self, checkpoints: Checkpoints | None = None):
         """See the class."""
         super().__init__()
-        self.checkpoint = checkpoint
+        self.checkpoints = checkpoints
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks the running means: a value that is not finite stays there."""
@@ -49,80 +56,14 @@ class StopOnNonFinite(keras.callbacks.Callback):
                 self._stop(f"{variable.path} is not finite")
 
     def _stop(self, what):
-        saved = "none was written"
-        if self.checkpoint and os.path.exists(self.checkpoint):
-            saved = str(self.checkpoint)
+        saved = self.checkpoints and self.checkpoints.latest
         rate = learning_rate_of(self.model)
         raise FloatingPointError(
             f"{what} at step {step_of(self.model)} with learning rate "
-            f"{rate:.3g}; last good checkpoint: {saved}. Lower the learning "
-            "rate, or bound the embeddings (mu)."
+            f"{rate:.3g}; last good checkpoint: "
+            f"{saved or 'none was written'}. Lower the learning rate, or "
+            "bound the embeddings (mu)."
         )
-
-
-class AtomicCheckpoint(keras.callbacks.Callback):
-    """Saves everything a run needs to go on, at the end of epochs.
-
-    One file: weights, statistics, second moment, target network, random
-    generators, optimizer, and the step, which is also the position in the
-    data. It is written beside and renamed over the old one, so a crash
-    while writing leaves the previous checkpoint.
-
-    Args:
-        path: path of the file, ending in `.weights.h5`.
-
-    Example:
-    ```python
-    saver = minc_tf.training.AtomicCheckpoint("run/last.weights.h5")
-    model.fit(views, callbacks=[saver])
-    ```
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        """See the class."""
-        super().__init__()
-        self.path = os.fspath(path)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Saves."""
-        self.save()
-
-    def save(self):
-        """Writes the checkpoint."""
-        part = f"{self.path.removesuffix('.weights.h5')}.tmp.weights.h5"
-        self.model.save_weights(part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, self.path)
-
-
-def restore(model: keras.Model, path: str | os.PathLike) -> int:
-    """Loads a checkpoint into a compiled model.
-
-    Args:
-        model: a built and compiled model of the same settings.
-        path: path written by `AtomicCheckpoint`.
-
-    Returns:
-        The number of steps taken, the position in the data.
-
-    Raises:
-        ValueError: if the file is not a checkpoint of this model.
-    """
-    model.optimizer.build(model.trainable_variables)
-    try:
-        model.load_weights(path)
-    except (OSError, KeyError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"{path} is not a checkpoint of this model: {reason}"
-        ) from error
-    return step_of(model)
-
-
-def step_of(model: keras.Model) -> int:
-    """The number of training steps that a `TwoViewModel` has taken."""
-    return int(keras.ops.convert_to_numpy(model.steps))
 
 
 def learning_rate_of(model: keras.Model) -> float:
@@ -182,17 +123,30 @@ class MetricsCSV(keras.callbacks.Callback):
     Args:
         path: path of the CSV file.
         first_epoch: int, the epoch at which this run starts.
+        timing: optional path of a second file for what the clock says,
+            `seconds` and `images_per_second`: the first is then the same
+            whenever the run is repeated.
+
+    Attributes:
+        rows: list of dicts, one an epoch, from both files.
     """
 
-    def __init__(self, path: str | os.PathLike, first_epoch: int = 0):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        first_epoch: int = 0,
+        timing: str | os.PathLike | None = None,
+    ):
         """See the class."""
         super().__init__()
         self.path = os.fspath(path)
+        self.timing = timing and os.fspath(timing)
         self.rows = []
         if first_epoch and os.path.exists(self.path):
-            with open(self.path, newline="") as file:
-                rows = list(csv.DictReader(file))
-            self.rows = [r for r in rows if int(r["epoch"]) <= first_epoch]
+            self.rows = _read_rows(self.path)[:first_epoch]
+        if self.timing and self.rows and os.path.exists(self.timing):
+            times = {row["epoch"]: row for row in _read_rows(self.timing)}
+            self.rows = [r | times.get(r["epoch"], {}) for r in self.rows]
 
     def on_epoch_end(self, epoch, logs=None):
         """Adds a row and writes the table."""
@@ -204,12 +158,66 @@ class MetricsCSV(keras.callbacks.Callback):
         row |= {k: float(np.asarray(v)) for k, v in (logs or {}).items()}
         self.rows.append(row)
         names = list(dict.fromkeys(key for row in self.rows for key in row))
-        part = f"{self.path}.tmp"
-        with open(part, "w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(part, self.path)
+        if self.timing:
+            clock = [name for name in names if name in CLOCK]
+            _write_rows(self.timing, ["epoch", *clock], self.rows)
+            names = [name for name in names if name not in CLOCK]
+        _write_rows(self.path, names, self.rows)
+
+
+def _read_rows(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_rows(path, names, rows):
+    part = f"{path}.tmp"
+    with open(part, "w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+class Curves(keras.callbacks.Callback):
+    """Writes the rows of a table to TensorBoard, by step.
+
+    The events of a run that resumes are written anew from the table, so no
+    step is shown twice.
+
+    Args:
+        folder: path of the events of the curves, emptied at the start.
+        table: `MetricsCSV`, which stands before it in the list.
+    """
+
+    def __init__(self, folder: str | os.PathLike, table: MetricsCSV):
+        """See the class."""
+        super().__init__()
+        self.folder = os.fspath(folder)
+        self.table = table
+        self._writer = None
+
+    def on_train_begin(self, logs=None):
+        """Writes the rows of the epochs before."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self._writer = tf.summary.create_file_writer(self.folder)
+        for row in self.table.rows:
+            self._write(row)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the row of the epoch."""
+        self._write(self.table.rows[-1])
+
+    def on_train_end(self, logs=None):
+        """Closes the file."""
+        self._writer.close()
+
+    def _write(self, row):
+        with self._writer.as_default(step=int(row["step"])):
+            for name, value in row.items():
+                if name not in ("epoch", "step") and value != "":
+                    tf.summary.scalar(name, float(value))
+        self._writer.flush()
 
 
 class Progress(keras.callbacks.Callback):

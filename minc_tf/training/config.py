@@ -48,7 +48,12 @@ _EXTENSIBLE = (
 )
 
 #: Sections of which all keys are known.
-FIXED_SECTIONS = ("data", "monitor", "target")
+FIXED_SECTIONS = ("data", "monitor", "target", "checkpoint", "distribute")
+
+#: Settings, or the sections of settings, that do not change what is trained.
+MACHINE_SETTINGS = ("strategy", "distribute.", "checkpoint.", "data.service")
+
+STRATEGIES = ("default", "mirrored", "multiworker", "tpu", "auto")
 
 #: Settings of the views' section that make small crops.
 SMALL_CROPS = ("small_crops", "small_size", "small_area")
@@ -69,11 +74,18 @@ def default_config() -> ConfigDict:
         A locked `ml_collections.ConfigDict`: setting a key that does not
         exist is an error. Its sections:
 
-        - `seed`, `batch_size`, `epochs`, `micro_batches`, `precision`
-          ("float32", "mixed_bfloat16", "mixed_float16"), `jit_compile`;
+        - `seed`, `batch_size` (of all devices together), `epochs`,
+          `micro_batches`, `precision` ("float32", "mixed_bfloat16",
+          "mixed_float16"), `jit_compile`;
+        - `strategy` ("default", "mirrored", "multiworker", "tpu", "auto") and
+          `distribute`, its `devices`, `tpu`, `port` and `join_timeout`: the
+          arguments of `minc_tf.training.make_strategy`;
+        - `checkpoint`: `every_steps`, besides those at the end of epochs (0:
+          none), and `max_to_keep`;
         - `data`: `name`, `data_dir`, `split`, `image_size`, `skip_bad`,
           `num_examples`, `classes` (a tuple of names, or the path of a file
-          with one a line; see `minc_tf.data.load`); for the kNN monitor and
+          with one a line; see `minc_tf.data.load`), `service` (addresses of
+          tf.data services that make the views); for the kNN monitor and
           evaluation `labelled_split` (None: `split`) and `test_split` (None:
           no monitor);
         - `views`: `preset` ("simclr", "byol", "simsiam", "mio"), `size` in
@@ -117,6 +129,14 @@ def default_config() -> ConfigDict:
             "micro_batches": 1,
             "precision": "float32",
             "jit_compile": False,
+            "strategy": "default",
+            "distribute": {
+                "devices": config_dict.placeholder(object),
+                "tpu": config_dict.placeholder(str),
+                "port": 8888,
+                "join_timeout": 300,
+            },
+            "checkpoint": {"every_steps": 0, "max_to_keep": 2},
             "data": {
                 "name": "shapes",
                 "data_dir": config_dict.placeholder(str),
@@ -127,6 +147,7 @@ def default_config() -> ConfigDict:
                 "skip_bad": False,
                 "num_examples": config_dict.placeholder(int),
                 "classes": config_dict.placeholder(object),
+                "service": config_dict.placeholder(str),
             },
             "views": {"preset": "simclr", "size": 32},
             "encoder": {"name": "small_resnet"},
@@ -175,15 +196,12 @@ def validate(config: ConfigDict) -> None:
     for section in FIXED_SECTIONS:
         names = list(default[section])
         _check_keys(section, config[section], names, required=names)
-    for key in ("batch_size", "epochs", "micro_batches"):
-        if config[key] < 1:
-            raise ValueError(
-                f"config.{key} must be a positive int; received {config[key]}."
-            )
-    if config.seed < 0:
-        raise ValueError(
-            f"config.seed must not be negative; received {config.seed}."
-        )
+    _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
+    _check_smallest(config, 0, "seed")
+    _check_choice("strategy", config.strategy, STRATEGIES)
+    _check_smallest(config, 1, "checkpoint.max_to_keep")
+    _check_smallest(config, 0, "checkpoint.every_steps")
+    _check_smallest(config, 1, "distribute.port", "distribute.join_timeout")
     if config.batch_size % config.micro_batches:
         raise ValueError(
             f"config.micro_batches={config.micro_batches} must divide "
@@ -213,6 +231,22 @@ def validate(config: ConfigDict) -> None:
             f"{warmup!r}."
         )
     _check_heads(config)
+
+
+def _check_smallest(config, smallest, *keys):
+    """Ints that must not be less than `smallest`, keys with their section."""
+    for key in keys:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(
+                f"config.{key} must be an int; received {value!r}."
+            )
+        if value < smallest:
+            raise ValueError(
+                f"config.{key} must be {smallest} or more; received {value}."
+            )
 
 
 def _check_small_crops(config):

@@ -16,8 +16,12 @@ from ml_collections import ConfigDict
 import minc_tf
 from minc_tf import data, evaluation, models
 from minc_tf.training import build, callbacks, pictures
+from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.config import validate
+from minc_tf.training.loop import SaveCheckpoints
+from minc_tf.training.loop import train as train_loop
 from minc_tf.training.workdir import Workdir
+from minc_tf.training.workers import Termination, Workers
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,8 +34,12 @@ def run(
     The folder gets the resolved settings, a checkpoint at the end of each
     epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
     `model.keras` and `summary.json`. The same call on a folder whose run
-    stopped goes on from its last checkpoint; on one whose run ended it
-    returns the summary.
+    stopped goes on from its last checkpoint, to the bit as if it had not
+    stopped; on one whose run ended it returns the summary.
+
+    With `config.strategy` it trains on several devices or machines. Of the
+    workers of a cluster each makes the same call, on one folder that all of
+    them see.
 
     Args:
         config: the settings: `default_config()`, changed.
@@ -48,6 +56,10 @@ def run(
         ValueError: for settings, data or a folder that do not fit.
         FileNotFoundError: if the data do not exist.
         FloatingPointError: if the loss stops being finite.
+        OSError: if the folder cannot be written to.
+        PreemptedError: after SIGTERM, once a checkpoint is written.
+        WorkerLostError: if another worker ended.
+        TimeoutError: if another worker did not join.
 
     Example:
     ```python
@@ -65,18 +77,35 @@ def run(
     if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
+    with Termination() as termination:
+        # First of all: it decides which devices TensorFlow sees.
+        strategy = build.build_strategy(config)
+        workers = Workers(strategy)
+        saved = Checkpoints(folder.checkpoints)
+        with workers.watched(lambda: saved.latest):
+            return _run(
+                config, folder, overwrite, strategy, workers, termination
+            )
+
+
+def _run(config, folder, overwrite, strategy, workers, termination):
+    """The run, on the strategy and with the workers that it has."""
     views = build.build_views(config)
-    model = build.build_model(config)
     train, reference, test = build.build_sources(config)
     skipped = len(train.skipped)
     if skipped:
         _LOGGER.warning("%d unreadable images skipped", skipped)
     steps = len(train) // config.batch_size
-    model.target_momentum = build.target_momentum(config, steps)
-    model.compile(
-        optimizer=build.build_optimizer(config, steps, model),
-        jit_compile=config.jit_compile,
-    )
+    count = strategy.num_replicas_in_sync
+    with strategy.scope():
+        model = build.build_model(config)
+        model.target_momentum = build.target_momentum(config, steps)
+        model.compile(
+            optimizer=build.build_optimizer(config, steps, model),
+            # A TPU compiles every step, and Keras must not do it again.
+            jit_compile=config.jit_compile and count == 1,
+        )
+        model.optimizer.build(model.trainable_variables)
     collapse = evaluation.CollapseMonitor(
         data.eval_batches(
             reference.subset(min(512, len(reference)), config.seed), 256
@@ -86,59 +115,66 @@ def run(
     images, drawn = _check_views(train, views, config.seed)
 
     # Only now, so that settings that do not work leave no run behind.
-    folder.claim(config, overwrite)
-    picture = pictures.view_pairs(images, drawn)
-    pictures.write(folder.pictures, folder.events, "views", picture)
-    done = 0
-    if folder.checkpoint.exists():
-        done = callbacks.restore(model, folder.checkpoint)
+    workers.wait()
+    if workers.chief:
+        folder.claim(config, overwrite)
+    workers.wait()
+    checkpoints = Checkpoints(
+        folder.checkpoints, config, config.checkpoint.max_to_keep
+    )
+    done = checkpoints.restore(model)
+    workers.check_same_step(done)
+    if done:
         _LOGGER.info("resuming at step %d", done)
-    first_epoch = done // steps
-    table = callbacks.MetricsCSV(folder.metrics, first_epoch)
-    progress = callbacks.Progress(
-        config.batch_size, config.epochs * steps, done
+    saver = SaveCheckpoints(
+        checkpoints, config.checkpoint.every_steps, workers, termination
     )
     watchers = [
-        callbacks.StopOnNonFinite(folder.checkpoint),
+        callbacks.StopOnNonFinite(checkpoints),
         callbacks.Throughput(config.batch_size),
         collapse,
         *monitor,
-        table,
-        keras.callbacks.TensorBoard(folder.events, write_graph=False),
-        progress,
-        callbacks.AtomicCheckpoint(folder.checkpoint),
     ]
+    table = callbacks.MetricsCSV(folder.metrics, done // steps, folder.timing)
+    progress = callbacks.Progress(
+        config.batch_size, config.epochs * steps, done
+    )
+    if workers.chief:
+        picture = pictures.view_pairs(images, drawn)
+        pictures.write(folder.pictures, folder.events, "views", picture)
+        curves = callbacks.Curves(folder.events / "train", table)
+        watchers += [table, curves, progress]
     with contextlib.closing(progress):
-        model.fit(
-            data.view_batches(
-                train,
-                views,
-                config.batch_size,
-                seed=config.seed,
-                start_step=done,
-            ),
+        train_loop(
+            model,
+            build.build_batches(config, strategy, train, views, done),
+            [*watchers, saver],
+            first_step=done,
             steps_per_epoch=steps,
-            initial_epoch=first_epoch,
             epochs=config.epochs,
-            callbacks=watchers,
-            shuffle=False,
-            verbose=0,
         )
-    model.save(folder.model)
-    _write_neighbours(folder, model, reference, test)
-    if len(train.skipped) > skipped:  # large sets are read as they train
-        _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
+    neighbours = _neighbours(model, reference, test)
     # Also where the run had only its end left to do.
     collapse.set_model(model)
     collapse.measure()
-    summary = {
-        **_summary(model, table.rows, train),
-        "collapse": collapse.reason,
-    }
+    if len(train.skipped) > skipped:  # large sets are read as they train
+        _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
+    if workers.chief:
+        pictures.write(folder.pictures, folder.events, "neighbours", neighbours)
+        _finish(folder, model, table.rows, train, collapse.reason)
+    workers.wait()
+    return json.loads(folder.summary.read_text())
+
+
+def _finish(folder, model, rows, train, collapse):
+    """Writes the model, then the summary, which says that the run ended."""
+    part = folder.model.with_suffix(".tmp.keras")
+    model.save(part)
+    os.replace(part, folder.model)
+    summary = {**_summary(model, rows, train), "collapse": collapse}
     part = folder.summary.with_suffix(".tmp")
     part.write_text(json.dumps(summary, indent=2) + "\n")
     os.replace(part, folder.summary)
-    return summary
 
 
 def load_run(workdir: str | os.PathLike) -> tuple:
@@ -164,7 +200,8 @@ def load_run(workdir: str | os.PathLike) -> tuple:
     """
     folder = Workdir(workdir)
     config = folder.read_config()
-    if not folder.checkpoint.exists():
+    checkpoints = Checkpoints(folder.checkpoints, config)
+    if checkpoints.latest is None:
         raise FileNotFoundError(
             f"workdir {str(folder.path)!r} holds no checkpoint yet; the first "
             "is written at the end of the first epoch."
@@ -172,7 +209,7 @@ def load_run(workdir: str | os.PathLike) -> tuple:
     model = build.build_model(config)
     # Weights alone do not need the schedule's true length.
     model.compile(optimizer=build.build_optimizer(config, 1, model))
-    callbacks.restore(model, folder.checkpoint)
+    checkpoints.restore(model)
     return model, config
 
 
@@ -243,8 +280,8 @@ def _monitor(config, train, test):
     ]
 
 
-def _write_neighbours(folder, model, train, test):
-    """Writes the nearest training images of a few (test) images."""
+def _neighbours(model, train, test):
+    """A picture of the nearest training images of a few (test) images."""
     drawn = (
         train.subset(min(2000, len(train)), seed=0),
         (test or train).subset(min(8, len(test or train)), seed=1),
@@ -253,14 +290,13 @@ def _write_neighbours(folder, model, train, test):
         np.concatenate([batch["image"] for batch in source.examples(256)])
         for source in drawn
     ]
+    encode = evaluation.encoder_function(model.encoder)
     features = [
-        model.encoder.predict(batch.astype("float32"), verbose=0)
-        for batch in images
+        evaluation.extract(encode, source.examples(256))[0] for source in drawn
     ]
-    picture = pictures.nearest_neighbours(
+    return pictures.nearest_neighbours(
         features[0], images[0], features[1], images[1]
     )
-    pictures.write(folder.pictures, folder.events, "neighbours", picture)
 
 
 def _summary(model: models.TwoViewModel, rows, train) -> dict:

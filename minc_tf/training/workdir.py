@@ -7,11 +7,8 @@ import shutil
 
 from ml_collections import ConfigDict
 
-from minc_tf.training.config import (
-    FIXED_SECTIONS,
-    default_config,
-    to_json,
-)
+from minc_tf.training.config import to_json
+from minc_tf.training.identity import changed_settings, complete
 
 
 class Workdir:
@@ -22,9 +19,10 @@ class Workdir:
 
     Attributes:
         config: `config.json`, the resolved settings.
-        checkpoint: `last.weights.h5`, everything needed to go on.
+        checkpoints: `checkpoints/`, everything needed to go on.
         model: `model.keras`, the whole model, at the end.
         metrics: `metrics.csv`, a row an epoch.
+        timing: `timing.csv`, the same for what the clock says.
         events: `events/`, for TensorBoard.
         pictures: `pictures/`, PNG files.
         summary: `summary.json`, at the end.
@@ -34,9 +32,10 @@ class Workdir:
         """See the class."""
         self.path = pathlib.Path(path)
         self.config = self.path / "config.json"
-        self.checkpoint = self.path / "last.weights.h5"
+        self.checkpoints = self.path / "checkpoints"
         self.model = self.path / "model.keras"
         self.metrics = self.path / "metrics.csv"
+        self.timing = self.path / "timing.csv"
         self.events = self.path / "events"
         self.pictures = self.path / "pictures"
         self.summary = self.path / "summary.json"
@@ -49,12 +48,18 @@ class Workdir:
             overwrite: bool, whether another run may be in it.
 
         Raises:
+            PermissionError: if the folder cannot be written to.
             ValueError: if the folder holds files that are no run's, or a run
                 of other settings and `overwrite` is false.
         """
+        places = (self.path, *self.path.absolute().parents)
+        place = next(path for path in places if path.exists())
+        if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"workdir {str(self.path)!r} cannot be written to: no "
+                f"permission in {str(place)!r}, or a read-only file system."
+            )
         if not self.config.exists():
-            places = (self.path, *self.path.parents)
-            place = next(path for path in places if path.exists())
             if not place.is_dir():
                 raise ValueError(
                     f"workdir {str(self.path)!r} must be a folder; "
@@ -65,13 +70,14 @@ class Workdir:
                     f"workdir {str(self.path)!r} is not empty and holds no "
                     "run; choose a new folder."
                 )
-        elif not overwrite and self._saved() != _complete(config):
-            changed = _changed(self._saved(), _complete(config))
-            raise ValueError(
-                f"workdir {str(self.path)!r} holds a run of other settings "
-                f"({changed}); choose another folder, or pass --overwrite to "
-                "remove that run."
-            )
+        elif not overwrite:
+            changed = changed_settings(self.read_config(), config)
+            if changed:
+                raise ValueError(
+                    f"workdir {str(self.path)!r} holds a run of other "
+                    f"settings ({changed}); choose another folder, or pass "
+                    "--overwrite to remove that run."
+                )
 
     def claim(self, config: ConfigDict, overwrite: bool = False) -> None:
         """Makes the folder that of a run with these settings.
@@ -97,51 +103,25 @@ class Workdir:
 
         Raises:
             FileNotFoundError: if there is no run.
+            ValueError: if the settings cannot be read.
         """
         if not self.config.exists():
             raise FileNotFoundError(
                 f"workdir {str(self.path)!r} holds no run: there is no "
                 f"{self.config.name}."
             )
-        return ConfigDict(self._saved())
-
-    def _saved(self) -> dict:
-        return _complete(ConfigDict(json.loads(self.config.read_text())))
+        try:
+            saved = json.loads(self.config.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{self.config} is not the settings of a run: {error}"
+            ) from error
+        return ConfigDict(complete(ConfigDict(saved)))
 
     def _clear(self):
         # Not the settings, which mark the folder as a run's.
-        files = (self.checkpoint, self.model, self.metrics, self.summary)
+        files = (self.model, self.metrics, self.timing, self.summary)
         for file in files:
             file.unlink(missing_ok=True)
-        for folder in (self.events, self.pictures):
+        for folder in (self.checkpoints, self.events, self.pictures):
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _complete(config: ConfigDict) -> dict:
-    """Settings as JSON has them; what they leave out is as by default."""
-    given = json.loads(to_json(config))
-    default = json.loads(to_json(default_config()))
-    merged = {**default, **given}
-    for section in FIXED_SECTIONS:
-        merged[section] = {**default[section], **given.get(section, {})}
-    rate = default["optimizer"]["predictor_rate"]
-    merged["optimizer"].setdefault("predictor_rate", rate)
-    return merged
-
-
-def _changed(old: dict, new: dict) -> str:
-    """The first settings that differ, as `key: old -> new`."""
-    before, after = _flat(old), _flat(new)
-    keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]
-    shown = [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys[:3]]
-    return ", ".join(shown) + (", ..." if len(keys) > 3 else "")
-
-
-def _flat(settings, prefix=""):
-    flat = {}
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

@@ -71,7 +71,8 @@ def test_measure_before_training_and_resumed_run(model):
     before = monitor.measure()
     assert 0 <= before <= 1
     fit(model, [monitor], epochs=8, initial_epoch=4)
-    assert monitor.history["epoch"] == [4, 7]
+    # As if it had not been interrupted.
+    assert monitor.history["epoch"] == [7]
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,11 @@ import json
 import os
 import types
 
-import h5py
 import numpy as np
 import pytest
 
-from minc_tf.training import callbacks, default_config, run
+from minc_tf.training import Checkpoints, callbacks, default_config, run
+from minc_tf.training.checkpoints import step_of
 
 
 def tiny_config(**changes):
@@ -50,16 +50,9 @@ def monitored_config():
 
 
 def checkpoint_arrays(workdir):
-    """Every array of a run's checkpoint, by path in the file."""
-    arrays = {}
-
-    def keep(name, item):
-        if isinstance(item, h5py.Dataset):
-            arrays[name] = item[()]
-
-    with h5py.File(workdir / "last.weights.h5") as file:
-        file.visititems(keep)
-    return arrays
+    """Every array of a run's newest checkpoint, by its name in the file."""
+    with np.load(Checkpoints(workdir / "checkpoints").latest) as file:
+        return {key: file[key] for key in file.files if key != "settings"}
 
 
 def assert_same_checkpoint(one, other):
@@ -76,7 +69,7 @@ def stop_at(patch, step):
 
     def stop(self, batch, logs=None):
         move(self, batch, logs)
-        if callbacks.step_of(self.model) == step:
+        if step_of(self.model) == step:
             raise RuntimeError("power cut")
 
     patch.setattr(callbacks.Progress, "on_train_batch_end", stop)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import minc_tf
-from minc_tf.training import callbacks
+from minc_tf.training import Checkpoints, SaveCheckpoints, callbacks
+from minc_tf.training.checkpoints import step_of
 
 
 @pytest.fixture
@@ -115,52 +116,10 @@ def test_throughput_leaves_out_the_first_step(monkeypatch):
     assert only == {"seconds": 4.0, "images_per_second": 2.0}
 
 
-def test_checkpoint_is_replaced_only_when_written(model, tmp_path, monkeypatch):
-    path = tmp_path / "last.weights.h5"
-    saver = callbacks.AtomicCheckpoint(path)
-    fit(model, saver, epochs=1)
-    good = path.read_bytes()
-    assert [file.name for file in tmp_path.iterdir()] == ["last.weights.h5"]
-
-    def disk_full(part, **kwargs):
-        with open(part, "wb") as file:
-            file.write(good[: len(good) // 2])
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(model, "save_weights", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        saver.save()
-    assert path.read_bytes() == good
-    monkeypatch.undo()
-    saver.save()
-    assert [file.name for file in tmp_path.iterdir()] == ["last.weights.h5"]
-
-
-def test_restore_gives_back_every_variable(model, tmp_path):
-    path = tmp_path / "last.weights.h5"
-    fit(model, callbacks.AtomicCheckpoint(path))
-    variables = (*model.variables, *model.optimizer.variables)
-    saved = [np.array(v) for v in variables]
-    fit(model)
-    assert callbacks.restore(model, path) == 6
-    trackers = {id(v) for v in model.metrics_variables}
-    for variable, value in zip(variables, saved, strict=True):
-        # Running means start anew with each epoch.
-        if id(variable) not in trackers:
-            np.testing.assert_array_equal(variable, value, variable.path)
-
-
-def test_restore_of_another_file(model, tmp_path):
-    path = tmp_path / "last.weights.h5"
-    path.write_text("no HDF5")
-    with pytest.raises(ValueError, match="not a checkpoint of this model"):
-        callbacks.restore(model, path)
-
-
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_non_finite_metric_stops(tmp_path, bad):
-    checkpoint = tmp_path / "last.weights.h5"
-    watcher = callbacks.StopOnNonFinite(checkpoint)
+    checkpoint = tmp_path / "step-00000012.npz"
+    watcher = callbacks.StopOnNonFinite(Checkpoints(tmp_path))
     watcher.set_model(stub(step=17, rate=0.25))
     watcher.on_train_batch_end(0, {"loss": 1.0, "rate": np.float32(0.5)})
     message = f"effective_rank is {bad} at step 17 with learning rate 0.25; "
@@ -174,11 +133,11 @@ def test_non_finite_metric_stops(tmp_path, bad):
 
 def test_non_finite_weights_are_not_saved(model, tmp_path):
     """The last step of an epoch breaks the weights after its finite loss."""
-    path = tmp_path / "last.weights.h5"
+    checkpoints = Checkpoints(tmp_path)
 
     class Break(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
-            if callbacks.step_of(self.model) == 6:
+            if step_of(self.model) == 6:
                 kernel = self.model.projector.trainable_variables[0]
                 kernel.assign(kernel * np.nan)
 
@@ -186,10 +145,10 @@ def test_non_finite_weights_are_not_saved(model, tmp_path):
         fit(
             model,
             Break(),
-            callbacks.StopOnNonFinite(path),
-            callbacks.AtomicCheckpoint(path),
+            callbacks.StopOnNonFinite(checkpoints),
+            SaveCheckpoints(checkpoints),
         )
-    assert callbacks.restore(model, path) == 3
+    assert checkpoints.restore(model) == 3
 
 
 def test_progress_counts_images_from_where_it_starts(capsys):

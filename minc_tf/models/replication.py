@@ -1,0 +1,93 @@
+"""What a model needs to train on replicas and to be saved with its state."""
+
+import warnings
+
+import keras
+from keras import ops
+
+
+def unsynchronized_norms(model: keras.Layer) -> list[keras.Layer]:
+    """The batch normalisations whose statistics are those of one replica.
+
+    Args:
+        model: Keras layer or model.
+
+    Returns:
+        List of layers.
+    """
+    return [
+        layer
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and not layer.synchronized
+    ]
+
+
+class Replicated:
+    """Mix-in for a `keras.Model` that is trained in step by replicas.
+
+    Random generators are part of what is saved, and differ from replica to
+    replica; on several workers `fit` starts without the reductions that Keras
+    cannot do there.
+    """
+
+    def prepare_replicas(self) -> None:
+        """Spreads the random generators; warns of local batch statistics.
+
+        Called once the state is made. Without replicas nothing is done.
+        """
+        if _replica_count() == 1:
+            return
+        self.spread_random_states()
+        local = unsynchronized_norms(self)
+        if local:
+            warnings.warn(
+                f"{self.name}: {len(local)} BatchNormalization layers "
+                f"({local[0].name}, ...) take statistics of each replica "
+                "alone, so training depends on their number; make them with "
+                "synchronized=True.",
+                stacklevel=3,
+            )
+
+    def spread_random_states(self) -> None:
+        """Gives each replica random numbers of its own, in dropout say."""
+        if keras.backend.backend() == "tensorflow":
+            from minc_tf.models import tensorflow_step
+
+            tensorflow_step.spread_random_states(self._random_states())
+
+    def save_own_variables(self, store):
+        """Adds the states of the random generators, which Keras leaves out."""
+        super().save_own_variables(store)
+        for i, state in enumerate(self._random_states()):
+            store[f"random_state_{i}"] = ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store):
+        """Restores what `save_own_variables` saved."""
+        saved = {key: store[key] for key in store.keys()}  # noqa: SIM118
+        random = [k for k in saved if k.startswith("random_state_")]
+        states = {key: saved.pop(key) for key in random}
+        super().load_own_variables(saved)
+        for i, state in enumerate(self._random_states()):
+            if f"random_state_{i}" in states:
+                state.assign(states[f"random_state_{i}"][()])
+        self.spread_random_states()
+
+    def _random_states(self):
+        known = {id(v) for v in (*self.weights, *self.metrics_variables)}
+        return [v for v in self.variables if id(v) not in known]
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras (3.15) averages a batch over the replicas to see its shape,
+        # which fails on several workers; a built model has nothing to see.
+        if self.built and self.optimizer.built:
+            return
+        super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def _replica_count():
+    if keras.backend.backend() != "tensorflow":
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync

@@ -1,0 +1,242 @@
+"""The checkpoints of a run: whole, named by their step, the newest few."""
+
+import errno
+import io
+import json
+import os
+import pathlib
+import re
+import zipfile
+
+import keras
+import numpy as np
+from ml_collections import ConfigDict
+
+from minc_tf.training.config import to_json
+from minc_tf.training.identity import changed_settings
+
+_NAME = re.compile(r"step-(\d+)\.npz")
+_SETTINGS = "settings"
+
+
+class Checkpoints:
+    """A folder of checkpoints, each everything that a run needs to go on.
+
+    A checkpoint is one file: weights, statistics, second moment, target
+    network, optimizer, random generators, the running means of the epoch, and
+    the step, which is also the position in the data. It is written beside the
+    others and renamed once it is on the disk, so a crash or a full disk while
+    writing leaves the previous one as the newest. Damage is found by the
+    checksums of the file.
+
+    Args:
+        folder: path of the folder; created by the first `save`.
+        config: the run's settings, kept in each file and compared when it is
+            read; None leaves that out.
+        max_to_keep: int, at least 1: older files are removed.
+
+    Raises:
+        ValueError: for `max_to_keep` below 1.
+
+    Example:
+    ```python
+    import minc_tf
+
+    checkpoints = minc_tf.training.Checkpoints("run/checkpoints")
+    print(checkpoints.latest)  # None, or run/checkpoints/step-00000390.npz
+    ```
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        config: ConfigDict | None = None,
+        max_to_keep: int = 2,
+    ):
+        """See the class."""
+        if max_to_keep < 1:
+            raise ValueError(
+                "Checkpoints: max_to_keep must be 1 or more; received "
+                f"{max_to_keep}."
+            )
+        self.folder = pathlib.Path(folder)
+        self.config = config
+        self.max_to_keep = max_to_keep
+
+    @property
+    def paths(self) -> list[pathlib.Path]:
+        """The files, oldest first."""
+        found = [p for p in self.folder.glob("*") if _NAME.fullmatch(p.name)]
+        return sorted(found, key=_step_in)
+
+    @property
+    def latest(self) -> pathlib.Path | None:
+        """The newest file, or None."""
+        return self.paths[-1] if self.paths else None
+
+    def save(self, model: keras.Model, write: bool = True) -> None:
+        """Writes a checkpoint and removes those that are too old.
+
+        Args:
+            model: a built and compiled `TwoViewModel`.
+            write: bool; false only takes part in reading the state, which all
+                workers of a cluster do together, and one of them writes.
+
+        Raises:
+            FloatingPointError: if a weight is not finite.
+            OSError: if it cannot be written; those before stay.
+        """
+        state = _read(model)
+        stays = f"; the last good one is {self.latest}" * bool(self.latest)
+        for name, variable in _variables(model).items():
+            if not np.all(np.isfinite(state[name])):
+                raise FloatingPointError(
+                    f"no checkpoint of step {step_of(model)}: {variable.path} "
+                    f"is not finite{stays}"
+                )
+        if not write:
+            return
+        path = self.folder / f"step-{step_of(model):08d}.npz"
+        if self.config is not None:
+            state[_SETTINGS] = np.array(to_json(self.config))
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(path, state)
+            for old in self.paths[: -self.max_to_keep]:
+                old.unlink()
+        except OSError as error:
+            raise OSError(
+                error.errno or errno.EIO,
+                f"cannot write checkpoint {path} ({error.strerror or error})"
+                f"{stays}",
+            ) from error
+
+    def restore(self, model: keras.Model) -> int:
+        """Loads the newest checkpoint, if there is one.
+
+        Args:
+            model: a built and compiled model of the same settings.
+
+        Returns:
+            The number of steps taken, the position in the data; 0 without a
+            checkpoint.
+
+        Raises:
+            ValueError: if the file is damaged, or of another run or model.
+        """
+        paths = self.paths
+        if not paths:
+            return 0
+        try:
+            state = _load(paths[-1])
+            saved = state.pop(_SETTINGS, None)
+            if self.config is not None and saved is not None:
+                settings = ConfigDict(json.loads(str(saved)))
+                changed = changed_settings(settings, self.config)
+                if changed:
+                    raise ValueError(f"it is of other settings: {changed}")
+            _assign(model, state)
+        except ValueError as error:
+            advice = "start anew"
+            if len(paths) > 1:
+                advice = f"go on from {paths[-2].name}"
+            raise ValueError(
+                f"{paths[-1]} is not a checkpoint of this run ({error}); "
+                f"remove it to {advice}."
+            ) from error
+        return step_of(model)
+
+
+def step_of(model: keras.Model) -> int:
+    """The number of training steps that a `TwoViewModel` has taken."""
+    return int(keras.ops.convert_to_numpy(model.steps))
+
+
+def _variables(model):
+    """All state by name; the same model gives the same names."""
+    model.optimizer.build(model.trainable_variables)
+    owners = {
+        "model": model.variables,
+        "optimizer": model.optimizer.variables,
+        "means": [v for mean in model.metrics for v in mean.variables],
+    }
+    # Names that Keras numbers, of layers say, differ from process to process.
+    return {
+        f"{owner}/{index:04d}": variable
+        for owner, variables in owners.items()
+        for index, variable in enumerate(variables)
+    }
+
+
+def _read(model):
+    # NumPy has no bfloat16 that survives a file.
+    return {
+        name: keras.ops.convert_to_numpy(
+            keras.ops.cast(variable, "float32")
+            if variable.dtype == "bfloat16"
+            else variable
+        )
+        for name, variable in _variables(model).items()
+    }
+
+
+def _write(path, state):
+    """Writes arrays in one atomic step."""
+    # In memory first: plain writes report a full disk, libraries crash on it.
+    buffer = io.BytesIO()
+    np.savez(buffer, **state)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _load(path):
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"it is damaged: {reason}") from error
+
+
+def _assign(model, state):
+    variables = _variables(model)
+    if variables.keys() != state.keys():
+        first = sorted(variables.keys() ^ state.keys())[0]
+        where = "the model has no" if first in state else "it lacks"
+        raise ValueError(
+            f"it holds {len(state)} variables and the model "
+            f"{len(variables)}; {where} {first}"
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != state[name].shape:
+            raise ValueError(
+                f"{variable.path} has the shape {state[name].shape}, in the "
+                f"model {tuple(variable.shape)}"
+            )
+    # Only now, so that a model is never half of one and half of another.
+    for name, variable in variables.items():
+        variable.assign(state[name])
+    model.spread_random_states()
+
+
+def _step_in(path):
+    return int(_NAME.fullmatch(path.name).group(1))

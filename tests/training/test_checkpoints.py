@@ -1,0 +1,267 @@
+"""Checkpoints: what is in them, and what a crash, a full disk, damage do."""
+
+import os
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+
+import minc_tf
+from minc_tf.training import Checkpoints, SaveCheckpoints
+
+from .conftest import tiny_config
+
+SHAPE = (4, 4, 3)
+
+
+def make_model(width=4, dropout=0.5, dtype=None):
+    """A small compiled model with batch statistics and random generators."""
+    keras.utils.set_random_seed(0)
+    encoder = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(width, dtype=dtype),
+            keras.layers.Dropout(dropout),
+        ]
+    )
+    model = minc_tf.MINCModel(
+        encoder,
+        minc_tf.models.mlp(width, (5, 3)),
+        minc_tf.objectives.MINC(dim=3),
+        target_momentum=0.9,
+    )
+    model.compile(keras.optimizers.Adam(1e-2))
+    return model
+
+
+def fit(model, *watchers, epochs=1):
+    views = np.random.default_rng(0).uniform(0, 255, (2, 12, *SHAPE))
+    model.fit(
+        *views,
+        batch_size=4,
+        epochs=epochs,
+        shuffle=False,
+        callbacks=watchers,
+        verbose=0,
+    )
+
+
+def variables(model):
+    means = [v for mean in model.metrics for v in mean.variables]
+    return [*model.variables, *model.optimizer.variables, *means]
+
+
+def values(variables):
+    return [keras.ops.convert_to_numpy(v) for v in variables]
+
+
+@pytest.fixture
+def model():
+    return make_model()
+
+
+@pytest.fixture
+def saved(tmp_path, model):
+    """A folder with two checkpoints, of steps 3 and 6."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    fit(model, SaveCheckpoints(checkpoints), epochs=2)
+    return checkpoints
+
+
+def test_restore_gives_back_every_variable(model, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fit(model, SaveCheckpoints(checkpoints))
+    expected = values(variables(model))
+    assert len(model._random_states()) == 2, "dropout, online and target"
+    fit(model)
+    other = make_model(dropout=0.1)
+    for each in (model, other):
+        assert checkpoints.restore(each) == 3
+        for variable, value in zip(variables(each), expected, strict=True):
+            np.testing.assert_array_equal(variable, value, variable.path)
+
+
+def test_restored_model_trains_on_as_the_first(model, tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    fit(model, SaveCheckpoints(checkpoints))
+    again = make_model()
+    checkpoints.restore(again)
+    fit(model)
+    fit(again)
+    for one, other in zip(variables(model), variables(again), strict=True):
+        np.testing.assert_array_equal(one, other, one.path)
+
+
+def test_bfloat16_variables_survive(tmp_path):
+    model = make_model(dtype="bfloat16")
+    kernel = model.encoder.trainable_variables[0]
+    assert kernel.dtype == "bfloat16"
+    expected = np.array(keras.ops.cast(kernel, "float32"))
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(model)
+    kernel.assign(kernel * 2)
+    checkpoints.restore(model)
+    found = keras.ops.cast(kernel, "float32")
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("keep", [1, 3])
+def test_only_the_newest_are_kept(model, tmp_path, keep):
+    checkpoints = Checkpoints(tmp_path, max_to_keep=keep)
+    (tmp_path / "step-notes.npz").write_text("mine")
+    fit(model, SaveCheckpoints(checkpoints, every_steps=2), epochs=3)
+    # At steps 2, 3 (epoch), 4, 6 (both), 8, 9 (epoch).
+    steps = [int(path.stem[5:]) for path in checkpoints.paths]
+    assert steps == [2, 3, 4, 6, 8, 9][-keep:]
+    assert len(list(tmp_path.iterdir())) == keep + 1
+
+
+def test_at_least_one_is_kept(tmp_path):
+    with pytest.raises(ValueError, match="max_to_keep must be 1 or more"):
+        Checkpoints(tmp_path, max_to_keep=0)
+
+
+def test_nothing_to_restore(model, tmp_path):
+    checkpoints = Checkpoints(tmp_path / "none")
+    assert checkpoints.latest is None
+    assert checkpoints.restore(model) == 0
+
+
+@pytest.mark.parametrize(
+    "moment", ["write", "flush", "rename"], ids=lambda moment: moment
+)
+def test_crash_while_writing_leaves_the_last_one(
+    saved, model, monkeypatch, moment
+):
+    """Killed in the middle: what was begun is no checkpoint."""
+    before = saved.latest.read_bytes()
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*args):
+        raise Killed
+
+    if moment == "write":
+        opened = open
+
+        def half(path, mode="r", **kwargs):
+            file = opened(path, mode, **kwargs)
+            if "w" in mode:
+                file.write(before[: len(before) // 2])
+                file.close()
+                raise Killed
+            return file
+
+        monkeypatch.setattr("builtins.open", half)
+    else:
+        name = {"flush": "fsync", "rename": "replace"}[moment]
+        monkeypatch.setattr(os, name, killed)
+    model.steps.assign(9)
+    with pytest.raises(Killed):
+        saved.save(model)
+    monkeypatch.undo()
+    assert saved.latest.name == "step-00000006.npz"
+    assert saved.latest.read_bytes() == before
+    assert saved.restore(model) == 6
+    # And what was left behind is in nobody's way.
+    model.steps.assign(9)
+    saved.save(model)
+    assert saved.restore(model) == 9
+    names = {path.name for path in saved.folder.iterdir()}
+    assert names == {"step-00000006.npz", "step-00000009.npz"}
+
+
+@pytest.mark.skipif(
+    not pathlib.Path("/dev/full").exists(), reason="needs /dev/full"
+)
+def test_full_disk(saved, model):
+    """The kernel says that the disk is full; the last checkpoint stays."""
+    before = saved.latest.read_bytes()
+    model.steps.assign(9)
+    part = saved.folder / ".step-00000009.npz.part"
+    part.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        saved.save(model)
+    message = caught.value.strerror
+    assert "cannot write checkpoint" in message
+    assert f"the last good one is {saved.latest}" in message
+    assert "\n" not in message
+    assert not part.is_symlink()
+    assert saved.latest.read_bytes() == before
+    assert saved.restore(model) == 6
+
+
+def test_weights_that_are_not_finite_are_not_saved(saved, model):
+    kernel = model.projector.trainable_variables[0]
+    kernel.assign(kernel * np.nan)
+    model.steps.assign(9)
+    message = r"step 9: .*/kernel is not finite; the last good one is"
+    with pytest.raises(FloatingPointError, match=message):
+        saved.save(model)
+    assert saved.restore(model) == 6
+
+
+def damage(data, how):
+    if how == "empty":
+        return b""
+    if how == "half":
+        return data[: len(data) // 2]
+    if how == "text":
+        return b"of another program"
+    middle = len(data) // 2  # one bit
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.mark.parametrize("how", ["empty", "half", "text", "bit"])
+def test_damaged_checkpoint(saved, model, how):
+    path, before = (
+        saved.paths[-1],
+        values(variables(model)),
+    )
+    path.write_bytes(damage(path.read_bytes(), how))
+    with pytest.raises(ValueError, match="it is damaged") as caught:
+        saved.restore(model)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is not a checkpoint of this run")
+    assert message.endswith("remove it to go on from step-00000003.npz.")
+    assert "\n" not in message
+    for variable, value in zip(variables(model), before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    path.unlink()
+    assert saved.restore(model) == 3
+
+
+def test_checkpoint_of_another_model(saved):
+    other = make_model(width=6)
+    before = values(other.variables)
+    with pytest.raises(ValueError, match=r"has the shape .*, in the model"):
+        saved.restore(other)
+    for variable, value in zip(other.variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
+    smaller = minc_tf.MINCModel(
+        other.encoder,
+        minc_tf.models.mlp(6, (3,), norm=None),
+        minc_tf.objectives.MINC(dim=3),
+    )
+    smaller.compile(keras.optimizers.Adam())
+    with pytest.raises(ValueError, match=r"holds \d+ variables and the model"):
+        saved.restore(smaller)
+
+
+def test_checkpoint_of_other_settings(model, tmp_path):
+    fit(model)
+    Checkpoints(tmp_path, tiny_config()).save(model)
+    changed = tiny_config(optimizer={"learning_rate": 0.5}, epochs=7)
+    message = (
+        r"of other settings: epochs: 3 -> 7, optimizer.learning_rate: 0.001 "
+        r"-> 0.5\); remove it to start anew"
+    )
+    with pytest.raises(ValueError, match=message):
+        Checkpoints(tmp_path, changed).restore(model)
+    # Where it runs, and how often it saves, is no part of what it is.
+    moved = tiny_config(strategy="mirrored", checkpoint={"every_steps": 5})
+    assert Checkpoints(tmp_path, moved).restore(model) == 3
