@@ -66,9 +66,10 @@ def launch(main: Callable[[list[str]], None]) -> None:
         main: takes the command line left over by the flags.
 
     Raises:
-        SystemExit: always, with 0, 2 for an error of the user's, or 130 for
-            Ctrl-C. With `--debug` an error is raised with its traceback
-            instead.
+        SystemExit: always, with 0, 2 for an error of the user's, 130 for
+            Ctrl-C, or 75 for a run that was told to end, or lost a worker, and
+            goes on when the same command is given again. With `--debug` an
+            error is raised with its traceback instead.
     """
     from absl import app
     from absl import logging as absl_logging
@@ -89,10 +90,12 @@ def launch(main: Callable[[list[str]], None]) -> None:
             fail(f"unexpected argument {argv[1]!r}; see --help")
         try:
             main(argv)
-        except _EXPECTED as error:
-            if flags.FLAGS.debug:
+        except Exception as error:
+            code = getattr(error, "exit_code", None)
+            known = code is not None or isinstance(error, _EXPECTED)
+            if flags.FLAGS.debug or not known:
                 raise
-            fail(str(error))
+            fail(str(error), code or USAGE_ERROR)
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED)
@@ -109,7 +112,7 @@ def launch(main: Callable[[list[str]], None]) -> None:
     app.run(guarded, flags_parser=parse)
 
 
-def fail(message: str) -> None:
-    """Prints an error on one line and leaves with exit code 2."""
+def fail(message: str, code: int = USAGE_ERROR) -> None:
+    """Prints an error on one line and leaves with an exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(USAGE_ERROR)
+    sys.exit(code)

@@ -81,6 +81,7 @@ def run(
         # First of all: it decides which devices TensorFlow sees.
         strategy = build.build_strategy(config)
         workers = Workers(strategy)
+        termination.watch()  # the services of a cluster take SIGTERM over
         saved = Checkpoints(folder.checkpoints)
         with workers.watched(lambda: saved.latest):
             return _run(

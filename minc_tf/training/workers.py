@@ -8,13 +8,20 @@ import tensorflow as tf
 
 from minc_tf.training.strategies import is_multiworker, workers_of
 
+#: Exit code of a command that can be given again, `EX_TEMPFAIL` of sysexits.
+TRY_AGAIN = 75
+
 
 class PreemptedError(Exception):
     """The run was told to end (SIGTERM) and saved: it can be started again."""
 
+    exit_code = TRY_AGAIN
+
 
 class WorkerLostError(ConnectionError):
     """Another worker of the cluster ended; all can be started again."""
+
+    exit_code = TRY_AGAIN
 
 
 class Workers:
@@ -86,10 +93,10 @@ class Workers:
             saved = last_checkpoint()
             kept = f"go on from {saved}" if saved else "begin again"
             addresses = ", ".join(workers_of(self._strategy))
-            reason = (error.message or type(error).__name__).splitlines()[0]
             raise WorkerLostError(
-                f"a worker of {addresses} was lost ({reason[:300]}); start "
-                f"all of them with the same command to {kept}."
+                f"a worker of {addresses} was lost "
+                f"({type(error).__name__}); start all of them with the same "
+                f"command to {kept}."
             ) from error
 
     def _sum(self, value):
@@ -115,9 +122,15 @@ class Termination:
 
     def __enter__(self):
         """Sets the handler."""
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, self._request)
+        self.watch()
         return self
+
+    def watch(self) -> None:
+        """Sets the handler, also where another library has set its own."""
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, self._request)
+            if self._before is None:
+                self._before = before
 
     def __exit__(self, *exception):
         """Puts the handler back that was there before."""

@@ -1,0 +1,186 @@
+"""Runs that are told to end, killed, or stopped in the middle of an epoch."""
+
+import os
+import pathlib
+import runpy
+import shutil
+import signal
+import subprocess
+import threading
+
+import pytest
+
+from minc_tf.training import PreemptedError, run
+from minc_tf.training.callbacks import Progress
+from minc_tf.training.checkpoints import step_of
+from minc_tf.training.workdir import Workdir
+from minc_tf.training.workers import TRY_AGAIN, Termination
+
+from .conftest import assert_same_checkpoint, monitored_config, stop_at
+
+KILL = runpy.run_path(
+    pathlib.Path(__file__).parents[2] / "benchmarks" / "kill.py"
+)
+
+
+def at_step(patch, step, action):
+    """Makes every run do something after a step."""
+    move = Progress.on_train_batch_end
+
+    def act(self, batch, logs=None):
+        move(self, batch, logs)
+        if step_of(self.model) == step:
+            action()
+
+    patch.setattr(Progress, "on_train_batch_end", act)
+
+
+def steps_saved(folder):
+    return [path.name for path in sorted((folder / "checkpoints").iterdir())]
+
+
+def assert_same_run(one, other):
+    """The same weights, table and curves, each step once."""
+    assert_same_checkpoint(one, other)
+    table = (one / "metrics.csv").read_bytes()
+    assert table == (other / "metrics.csv").read_bytes()
+    assert KILL["logged_steps"](one) == [4, 8, 12]
+
+
+@pytest.mark.parametrize("step", [6, 8])
+def test_told_to_end(finished, tmp_path, monkeypatch, step):
+    """In the middle of an epoch, and at its end."""
+    handler = signal.getsignal(signal.SIGTERM)
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
+        message = f"SIGTERM. at step {step}; saved in {folder}/checkpoints"
+        with pytest.raises(PreemptedError, match=message):
+            run(monitored_config(), folder)
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert steps_saved(folder)[-1] == f"step-{step:08d}.npz"
+    assert not (folder / "summary.json").exists()
+    run(monitored_config(), folder)
+    assert_same_run(folder, finished.folder)
+
+
+def test_told_to_end_while_ending(finished, tmp_path, monkeypatch):
+    """After the last step there is nothing to come back for."""
+    with monkeypatch.context() as patch:
+        at_step(patch, 12, lambda: signal.raise_signal(signal.SIGTERM))
+        run(monitored_config(), tmp_path / "run")
+    assert_same_run(tmp_path / "run", finished.folder)
+
+
+def test_checkpoints_between_epochs(finished, tmp_path, monkeypatch):
+    """A crash loses the steps since the last one, not the epoch."""
+    folder = tmp_path / "run"
+    config = monitored_config()
+    config.checkpoint.every_steps = 3
+    with monkeypatch.context() as patch:
+        stop_at(patch, step=11)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(config, folder)
+    assert steps_saved(folder) == ["step-00000008.npz", "step-00000009.npz"]
+    # How often to save is no part of what the run is.
+    config.checkpoint.every_steps = 0
+    config.checkpoint.max_to_keep = 1
+    run(config, folder)
+    assert_same_run(folder, finished.folder)
+    assert steps_saved(folder) == ["step-00000012.npz"]
+
+
+def test_row_without_its_checkpoint_is_written_once(
+    finished, tmp_path, monkeypatch
+):
+    """Killed between the table and the checkpoint of an epoch."""
+    folder = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        replace = os.replace
+
+        def killed(source, target):
+            if str(target).endswith("step-00000008.npz"):
+                raise KeyboardInterrupt
+            replace(source, target)
+
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(monitored_config(), folder)
+    assert (folder / "metrics.csv").read_text().count("\n") == 3
+    run(monitored_config(), folder)
+    assert_same_run(folder, finished.folder)
+
+
+def test_damaged_checkpoint_stops_the_run(finished, tmp_path):
+    folder = shutil.copytree(finished.folder, tmp_path / "run")
+    (folder / "summary.json").unlink()
+    newest = folder / "checkpoints" / "step-00000012.npz"
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="remove it to go on from step-000000"):
+        run(monitored_config(), folder)
+    assert newest.read_bytes() == whole[:-100]
+    assert steps_saved(folder) == ["step-00000008.npz", newest.name]
+    newest.unlink()
+    run(monitored_config(), folder)
+    assert newest.exists()
+    assert_same_run(folder, finished.folder)
+
+
+def test_checkpoint_of_another_run_stops_the_run(finished, tmp_path):
+    folder = tmp_path / "run"
+    Workdir(folder).claim(monitored_config())
+    shutil.copytree(finished.folder / "checkpoints", folder / "checkpoints")
+    config = monitored_config()
+    config.seed = 3
+    (folder / "config.json").unlink()
+    shutil.move(folder / "checkpoints", tmp_path / "checkpoints")
+    Workdir(folder).claim(config)
+    shutil.move(tmp_path / "checkpoints", folder / "checkpoints")
+    with pytest.raises(ValueError, match="other settings: seed: 0 -> 3"):
+        run(config, folder)
+    assert len(steps_saved(folder)) == 2
+
+
+def test_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
+    """Said before anything is loaded; root may write where others may not."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(PermissionError, match="cannot be written to") as caught:
+        run(monitored_config(), tmp_path / "deep" / "run")
+    assert f"no permission in '{tmp_path}'" in str(caught.value)
+    assert not (tmp_path / "deep").exists()
+
+
+def test_no_handler_outside_the_main_thread():
+    found = []
+
+    def enter():
+        with Termination() as termination:
+            found.append(termination.requested)
+
+    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [False]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+def test_killed_processes_lose_nothing(tmp_path):
+    """The short form of `benchmarks/kill.py`, one SIGTERM among the kills."""
+    short = ["--config.epochs=3", "--config.data.num_examples=160"]
+    command = KILL["command"](tmp_path / "killed", *short)
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        KILL["wait_for"](
+            process, lambda: KILL["newest"](tmp_path / "killed/checkpoints") > 0
+        )
+        process.terminate()
+        errors = process.communicate()[1]
+    assert process.returncode == TRY_AGAIN, errors
+    assert "told to end (SIGTERM) at step" in errors.splitlines()[-1]
+    killed, different = KILL["trial"](tmp_path, 2, 0, *short)
+    assert killed == 2
+    assert different == []
