@@ -10,13 +10,15 @@ import zipfile
 
 import keras
 import numpy as np
+import tensorflow as tf
 from ml_collections import ConfigDict
 
+from minc_tf.objectives import replicas
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings
 
 _NAME = re.compile(r"step-(\d+)\.npz")
-_SETTINGS = "settings"
+_SETTINGS, _MEANS = "settings", "means"
 
 
 class Checkpoints:
@@ -158,7 +160,6 @@ def _variables(model):
     owners = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,
-        "means": [v for mean in model.metrics for v in mean.variables],
     }
     # Names that Keras numbers, of layers say, differ from process to process.
     return {
@@ -170,7 +171,7 @@ def _variables(model):
 
 def _read(model):
     # NumPy has no bfloat16 that survives a file.
-    return {
+    state = {
         name: keras.ops.convert_to_numpy(
             keras.ops.cast(variable, "float32")
             if variable.dtype == "bfloat16"
@@ -178,6 +179,41 @@ def _read(model):
         )
         for name, variable in _variables(model).items()
     }
+    return state | {_MEANS: _read_means(model)}
+
+
+def _read_means(model):
+    """The sums and counts of the running means, of each replica (n, k).
+
+    A replica's sum is its own: added up and divided again they would differ
+    in the last digit from those of a run that was not interrupted.
+    """
+
+    @tf.function
+    def read():
+        own = [tf.convert_to_tensor(v) for v in model.metrics_variables]
+        return replicas.gather(tf.stack(own)[tf.newaxis])
+
+    values = model.distribute_strategy.run(read)
+    return model.distribute_strategy.experimental_local_results(values)[
+        0
+    ].numpy()
+
+
+def _assign_means(model, values):
+    count = model.distribute_strategy.num_replicas_in_sync
+    if len(values) != count:
+        values = np.repeat(values.sum(0, keepdims=True) / count, count, axis=0)
+
+    @tf.function
+    def assign(values):
+        own = tf.gather(values, replicas.index())
+        for variable, value in zip(
+            model.metrics_variables, tf.unstack(own), strict=True
+        ):
+            variable.assign(value)
+
+    model.distribute_strategy.run(assign, args=(tf.constant(values),))
 
 
 def _write(path, state):
@@ -218,7 +254,10 @@ def _load(path):
 
 
 def _assign(model, state):
-    variables = _variables(model)
+    variables, state = _variables(model), dict(state)
+    if _MEANS not in state:
+        raise ValueError("it lacks the running means")
+    means = state.pop(_MEANS)
     if variables.keys() != state.keys():
         first = sorted(variables.keys() ^ state.keys())[0]
         where = "the model has no" if first in state else "it lacks"
@@ -235,6 +274,7 @@ def _assign(model, state):
     # Only now, so that a model is never half of one and half of another.
     for name, variable in variables.items():
         variable.assign(state[name])
+    _assign_means(model, means)
     model.spread_random_states()
 
 

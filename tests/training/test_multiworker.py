@@ -1,0 +1,178 @@
+"""Two processes on the loopback address train as one does."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from minc_tf.training import Checkpoints
+from minc_tf.training.workers import TRY_AGAIN
+
+from .conftest import assert_same_checkpoint, checkpoint_arrays
+
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes/shapes/minc.py"
+
+#: Four steps of the demo, in two epochs. One device rounds differently from
+#: two, and at the demo's learning rate that grows some three times a step.
+SHORT = [
+    "--config.epochs=2",
+    "--config.data.num_examples=128",
+    "--config.monitor.num_examples=100",
+    "--config.checkpoint.every_steps=1",
+]
+
+pytestmark = pytest.mark.slow
+
+
+def start(workdir, *overrides, index=None, addresses=()):
+    """Starts the run, or one worker of it."""
+    command = [sys.executable, "-m", "minc_tf.cli.pretrain"]
+    command += [f"--config={RECIPE}", f"--workdir={workdir}"]
+    command += [*SHORT, *overrides]
+    environment = dict(os.environ)
+    if index is not None:
+        command += ["--config.strategy=multiworker"]
+        command += ["--config.distribute.join_timeout=60"]
+        task = {"type": "worker", "index": index}
+        cluster = {"worker": list(addresses)}
+        environment["TF_CONFIG"] = json.dumps(
+            {"cluster": cluster, "task": task}
+        )
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@contextlib.contextmanager
+def pair(workdir, *overrides):
+    """Two workers, which do not outlive the block."""
+    with contextlib.ExitStack() as stack:
+        servers = [
+            stack.enter_context(socket.create_server(("", 0))) for _ in range(2)
+        ]
+        ports = [server.getsockname()[1] for server in servers]
+    addresses = [f"127.0.0.1:{port}" for port in ports]
+    workers = [
+        start(workdir, *overrides, index=index, addresses=addresses)
+        for index in range(2)
+    ]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def end(process):
+    """The exit code and what was printed as an error."""
+    errors = process.communicate(timeout=240)[1]
+    return process.returncode, errors
+
+
+def steps_saved(folder):
+    """The steps of the checkpoints, oldest first."""
+    paths = Checkpoints(folder / "checkpoints").paths
+    return [int(path.stem.removeprefix("step-")) for path in paths]
+
+
+def wait_for_step(process, folder, step):
+    """Waits for the checkpoint of a step, or of a later one."""
+    while max(steps_saved(folder), default=0) < step:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+
+
+def train(folder, *overrides):
+    """The run in one process."""
+    code, errors = end(start(folder, *overrides))
+    assert code == 0, errors[-2000:]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """The run in two processes."""
+    folder = tmp_path_factory.mktemp("together") / "run"
+    with pair(folder) as workers:
+        for code, errors in map(end, workers):
+            assert code == 0, errors[-2000:]
+    return folder
+
+
+def numbers(folder):
+    table = np.genfromtxt(folder / "metrics.csv", delimiter=",", names=True)
+    return np.array(table.tolist())
+
+
+def test_two_processes_end_in_the_weights_of_one_device(together, tmp_path):
+    alone = train(tmp_path / "run")
+    one, two = checkpoint_arrays(alone), checkpoint_arrays(together)
+    assert one.keys() == two.keys()
+    for name in (name for name in one if name.startswith("model/")):
+        np.testing.assert_allclose(
+            two[name], one[name], rtol=1e-4, atol=1e-4, err_msg=name
+        )
+    # Loss, metrics of the embeddings, and the kNN accuracy.
+    np.testing.assert_allclose(numbers(together), numbers(alone), rtol=1e-3)
+    names = {path.name for path in together.iterdir()}
+    assert names == {path.name for path in alone.iterdir()}
+
+
+def test_two_processes_are_one_process_of_two_devices(together, tmp_path):
+    """To the bit, and so also where rounding would grow."""
+    alone = train(
+        tmp_path / "run",
+        "--config.strategy=mirrored",
+        "--config.distribute.devices=2",
+    )
+    assert_same_checkpoint(alone, together)
+    np.testing.assert_allclose(numbers(together), numbers(alone), rtol=1e-6)
+
+
+def test_one_process_writes_the_folder(together):
+    assert len(list(together.glob("events/*/events.out.tfevents.*"))) == 3
+
+
+def test_ended_killed_and_the_same_command_again(together, tmp_path):
+    """SIGTERM for one of two, then SIGKILL, and nothing is lost."""
+    folder = tmp_path / "run"
+    with pair(folder) as (first, second):
+        wait_for_step(first, folder, 1)
+        second.terminate()
+        ended = [end(worker) for worker in (first, second)]
+    said = set()
+    for code, errors in ended:
+        assert code == TRY_AGAIN, errors[-2000:]
+        said.add(errors.splitlines()[-1])
+    assert len(said) == 1, "both ended at the same step"
+    assert "told to end (SIGTERM) at step " in said.pop()
+
+    with pair(folder) as (first, second):
+        wait_for_step(first, folder, steps_saved(folder)[-1] + 1)
+        second.send_signal(signal.SIGKILL)
+        code, errors = end(first)
+    assert code == TRY_AGAIN, errors[-2000:]
+    message = errors.splitlines()[-1]
+    assert message.startswith("error: a worker of 127.0.0.1:"), errors[-2000:]
+    assert f"with the same command to go on from {folder}" in message
+    assert not (folder / "summary.json").exists()
+
+    with pair(folder) as workers:
+        for code, errors in map(end, workers):
+            assert code == 0, errors[-2000:]
+    assert_same_checkpoint(folder, together)
+    table = (folder / "metrics.csv").read_bytes()
+    assert table == (together / "metrics.csv").read_bytes()
