@@ -97,6 +97,9 @@ class ArraySource(ImageSource):
     def _image_at(self, index):
         return tf.gather(self._images, index)
 
+    def _sent_bytes(self):
+        return self.images.nbytes
+
     def _replace_rows(self, rows):
         return ArraySource(self.images[rows], **self._description(rows))
 

@@ -1,7 +1,5 @@
 """JPEG and PNG of every kind to upright RGB, as TensorFlow graph code."""
 
-import struct
-
 import numpy as np
 import tensorflow as tf
 
@@ -71,7 +69,7 @@ def _is_plain_jpeg(contents):
 def _decode_other(contents):
     image = tf.cond(
         tf.strings.substr(contents, 0, 2) == b"\xff\xd8",
-        lambda: upright(_decode_jpeg(contents), _read_orientation(contents)),
+        lambda: upright(_decode_jpeg(contents), exif_orientation(contents)),
         lambda: _decode_png(contents),
     )
     return tf.ensure_shape(image, [None, None, 3])
@@ -100,52 +98,71 @@ def _over_white(image):
     return tf.cast(tf.round(colour), tf.uint8)
 
 
-def orientation(head: bytes) -> int:
+# Outside a graph this is one call instead of many.
+@tf.function(
+    input_signature=[tf.TensorSpec([], tf.string)],
+    experimental_attributes={"_noinline": True},
+)
+def exif_orientation(contents: bytes | tf.Tensor) -> tf.Tensor:
     """Read the Exif orientation of a JPEG.
 
     Args:
-        head: bytes, the first 64 KiB of the file or all of it.
+        contents: scalar string tensor, the file.
 
     Returns:
-        int in 1 to 8; 1 where there is none or it is damaged.
+        int64 scalar in 1 to 8; 1 where there is none or it is damaged.
 
     Reference: CIPA DC-008 (Exif 2.32), sections 4.5 and 4.6.
     """
-    at = 2
-    try:
-        # Application segments come first, each with its length.
-        while head[at] == 0xFF and head[at + 1] >> 4 == 0xE:
-            if head[at + 4 : at + 10] == b"Exif\0\0":
-                return _orientation_of_tiff(head[at + 10 :])
-            at += 2 + struct.unpack_from(">H", head, at + 2)[0]
-    except (IndexError, struct.error):
-        pass
-    return 1
+    contents = tf.strings.substr(contents, 0, _HEAD)
+    size = tf.cast(tf.strings.length(contents), tf.int64)
+    # What lies behind the end reads as zeros, which mean nothing.
+    head = tf.io.decode_raw(contents, tf.uint8, fixed_length=_HEAD + 10)
+
+    def segment(at):
+        at = tf.minimum(at, size)
+        found = head[at : at + 10]
+        application = tf.logical_and(found[0] == 0xFF, found[1] // 16 == 0xE)
+        exif = tf.reduce_all(found[4:] == tuple(b"Exif\0\0"))
+        return found, application, tf.logical_and(application, exif)
+
+    def is_another(at):
+        _, application, exif = segment(at)
+        return tf.logical_and(application, tf.logical_not(exif))
+
+    def after(at):
+        length = tf.cast(segment(at)[0][2:4], tf.int64)
+        return (at + 2 + 256 * length[0] + length[1],)
+
+    # Application segments come first, each with its length.
+    (at,) = tf.while_loop(is_another, after, [tf.constant(2, tf.int64)])
+    tiff = tf.where(segment(at)[2], tf.minimum(at + 10, size), size)
+    return _orientation_of_tiff(head[tiff:], size - tiff)
 
 
-def _orientation_of_tiff(tiff):
-    order = "<" if tiff[:2] == b"II" else ">"
-    (at,) = struct.unpack_from(order + "I", tiff, 4)
-    (count,) = struct.unpack_from(order + "H", tiff, at)
-    for entry in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind = struct.unpack_from(order + "HH", tiff, entry)
-        if tag == _ORIENTATION_TAG:
-            code = order + ("I" if kind == _LONG else "H")
-            (value,) = struct.unpack_from(code, tiff, entry + 8)
-            return value if 1 <= value <= 8 else 1
-    return 1
+def _orientation_of_tiff(tiff, size):
+    """Look it up; `tiff` goes on with zeros behind its `size`."""
+    little = tf.reduce_all(tiff[:2] == tuple(b"II"))
 
+    def number(at, width):
+        places = tf.minimum(at, size)[..., tf.newaxis]
+        digits = tf.gather(tiff, places + tf.range(width, dtype=tf.int64))
+        powers = tf.constant([256**i for i in range(width)], tf.int64)
+        powers = tf.where(little, powers, powers[::-1])
+        return tf.reduce_sum(tf.cast(digits, tf.int64) * powers, -1)
 
-def _read_orientation(contents):
-    def read(head):
-        # bytes in a graph, an array without axes outside.
-        return np.int64(orientation(np.asarray(head).item()))
-
-    # Only for files with such segments: a call into Python costs little
-    # beside them, and a parser in graph code would cost all others.
-    head = tf.strings.substr(contents, 0, _HEAD)
-    value = tf.numpy_function(read, [head], tf.int64, stateful=False)
-    return tf.ensure_shape(value, [])
+    first = number(tf.constant(4, tf.int64), 4)
+    count = tf.minimum(number(first, 2), size // 12)
+    entries = first + 2 + 12 * tf.range(count)
+    is_it = number(entries, 2) == _ORIENTATION_TAG
+    entry = tf.boolean_mask(entries, is_it)[:1]
+    is_long = number(entry + 2, 2) == _LONG
+    value = tf.where(is_long, number(entry + 8, 4), number(entry + 8, 2))
+    width = tf.cast(tf.where(is_long, 4, 2), tf.int64)
+    whole = entry + 8 + width <= size
+    known = tf.logical_and(whole, tf.logical_and(value >= 1, value <= 8))
+    # There may be no entry, whose maximum is the smallest integer.
+    return tf.maximum(tf.reduce_max(tf.where(known, value, 1)), 1)
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:

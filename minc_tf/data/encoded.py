@@ -13,7 +13,9 @@ import tensorflow as tf
 
 from minc_tf.data.decode import decode_rgb, resize_and_crop
 from minc_tf.data.source import (
+    MOST_SENT,
     ImageSource,
+    absolute,
     check_choice,
     check_count,
     to_host,
@@ -44,6 +46,8 @@ class EncodedSource(ImageSource):
             `stream` and `batches` do about one that does not: `"raise"`, an
             error that names it; `"skip"`, list it in `skipped` and give the
             next image that decodes, with its label and index, in its place.
+        on_disk: `ImageSource` of the same images in files, which a service
+            reads when `items` are too large to be sent, or `None`.
 
     Example:
     ```python
@@ -66,6 +70,7 @@ class EncodedSource(ImageSource):
         skipped: Sequence[str] = (),
         num_examples: int | None = None,
         on_bad: str | None = None,
+        on_disk: ImageSource | None = None,
     ):
         check_choice("on_bad", on_bad, (None, "raise", "skip"))
         super().__init__(
@@ -80,6 +85,7 @@ class EncodedSource(ImageSource):
         self.files = files
         self.on_bad = on_bad
         self._items = to_host(items)
+        self._on_disk = on_disk
 
     def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
         """Return one example; TensorFlow code that a graph can hold.
@@ -125,6 +131,40 @@ class EncodedSource(ImageSource):
         return indices_dataset.map(
             at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
+
+    def portable(self) -> ImageSource:
+        """Return the same images for pipelines that other machines run.
+
+        Paths are absolute. What cannot be read is TensorFlow's own error.
+
+        Raises:
+            ValueError: If that cannot be; see `ImageSource`.
+        """
+        if self.on_bad == "skip":
+            hint = ", or load with load_folder(check='all')" * self.files
+            raise ValueError(
+                "skip_bad must be false with a service for "
+                f"{self.name}/{self.split}, whose images were not all decoded "
+                f"when it was loaded; repair or remove bad images{hint}"
+            )
+        if self._on_disk is not None and self._sent_bytes() > MOST_SENT:
+            source = self._on_disk.portable()
+            source.labels, source._labels = self.labels, self._labels
+            source.class_names = self.class_names
+            source.num_classes = self.num_classes
+            return source
+        source = super().portable()
+        source.on_bad = None
+        if self.files:
+            paths = self._items.numpy().tolist()
+            source._items = to_host([absolute(path) for path in paths])
+        return source
+
+    def _sent_bytes(self):
+        if self.files:
+            return 0
+        lengths = tf.strings.length(self._items)
+        return int(tf.reduce_sum(tf.cast(lengths, tf.int64)))
 
     def _image_at(self, index):
         item = tf.gather(self._items, index)
@@ -175,11 +215,13 @@ class EncodedSource(ImageSource):
         return f"{self.split}#{int(index)}"
 
     def _replace_rows(self, rows):
+        on_disk = self._on_disk
         return EncodedSource(
             tf.gather(self._items, to_host(rows)),
             image_shape=self.image_shape,
             files=self.files,
             on_bad=self.on_bad,
+            on_disk=None if on_disk is None else on_disk._replace_rows(rows),
             **self._description(rows),
         )
 

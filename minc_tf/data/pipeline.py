@@ -5,10 +5,16 @@ the global position in the stream. Nothing is stored: a run that stopped goes
 on with `start_step`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from minc_tf.data.service import (
+    check_services,
+    from_services,
+    only_graph_code,
+    parse_services,
+)
 from minc_tf.data.source import ImageSource, check_count, check_seed
 
 _PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
@@ -23,6 +29,7 @@ def view_batches(
     start_step: int = 0,
     num_shards: int = 1,
     shard: int = 0,
+    service: str | Sequence[str] | None = None,
 ) -> tf.data.Dataset:
     """Return an endless stream of batches of views.
 
@@ -49,6 +56,12 @@ def view_batches(
         num_shards: int >= 1, the number of workers that share each batch.
         shard: int in `[0, num_shards)`, whose part to return: the parts of
             one step, one after another, are the batch of a single worker.
+        service: str such as `"grpc://host:port"`, a dispatcher of the
+            `tf.data` service, whose worker then makes the views; or several,
+            separated by commas or in a sequence, that make the batches in
+            turn. The stream stays the same. Each dispatcher must have one
+            worker, and the workers find files under the same paths; `views`
+            must be TensorFlow graph code. `None`: this process makes them.
 
     Returns:
         A `tf.data.Dataset` of tuples `(view1, view2)`, of static shape, with
@@ -58,7 +71,8 @@ def view_batches(
         TypeError: If `views` is not callable, returns no tuple of views, or
             has no `crop` and `finish` for images that differ in size.
         ValueError: If the batch is larger than the data set or cannot be
-            shared, or an argument is out of range.
+            shared, an argument is out of range, or a service cannot be
+            reached or cannot read the source.
 
     Example:
     ```python
@@ -82,6 +96,10 @@ def view_batches(
             f"{source.name}/{source.split}; received {batch_size}"
         )
     _check_callable(views, source)
+    if service is not None:
+        addresses = parse_services(service)
+        source = source.portable()
+        check_services(addresses)
 
     def place(step):
         first = step * batch_size + shard * part
@@ -121,17 +139,24 @@ def view_batches(
         outputs = views({"images": batch["image"], "augmentation_seed": pairs})
         return _check_views(outputs, part)
 
-    steps = tf.data.Dataset.counter(start_step)
-    indices = steps.map(shuffled_indices).unbatch()
-    if source.varies:
-        epochs = steps.map(lambda step: place(step)[0]).unbatch()
-        images = tf.data.Dataset.zip(source.stream(indices), epochs)
-        crops = images.map(crop, **_PARALLEL).batch(part, drop_remainder=True)
-        dataset = crops.map(finish, **_PARALLEL)
-    else:
+    def make(steps):
+        indices = steps.map(shuffled_indices).unbatch()
+        if source.varies:
+            epochs = steps.map(lambda step: place(step)[0]).unbatch()
+            images = tf.data.Dataset.zip(source.stream(indices), epochs)
+            crops = images.map(crop, **_PARALLEL)
+            crops = crops.batch(part, drop_remainder=True)
+            return crops.map(finish, **_PARALLEL)
         batches = source.batches(indices, part, drop_remainder=True)
         dataset = tf.data.Dataset.zip(steps, batches)
-        dataset = dataset.map(make_views, **_PARALLEL)
+        return dataset.map(make_views, **_PARALLEL)
+
+    if service is None:
+        dataset = make(tf.data.Dataset.counter(start_step))
+    else:
+        sent = (crop, finish, make_views)
+        crop, finish, make_views = map(only_graph_code, sent)
+        dataset = from_services(make, addresses, start_step)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

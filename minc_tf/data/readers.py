@@ -107,6 +107,16 @@ class TFRecordReader:
             values[rows] = found
         return values
 
+    def places(self) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Return where each record begins.
+
+        Returns:
+            A tuple `(paths, files, offsets)`: the files, and of each record
+            the number of its file and the byte there at which its header is,
+            int arrays `(len(self),)`.
+        """
+        return self._paths, self._files, self._offsets - _HEADER.size
+
     def _by_file(self, indices):
         """Yield a path, places in `indices` and the indices there, by file."""
         indices = np.asarray(indices, np.int64)

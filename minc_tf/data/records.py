@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from minc_tf.data.decode import decode_rgb, resize_and_crop
 from minc_tf.data.encoded import EncodedSource, check_images
+from minc_tf.data.graph_reader import GraphReader
 from minc_tf.data.readers import TFRecordReader
 
 # Records a call into Python: enough to hide its cost, few enough to hold.
@@ -109,6 +110,27 @@ class RecordSource(EncodedSource):
         decode = self._decode if self.on_bad is None else self._decode_or
         return read.unbatch().map(decode, **parallel)
 
+    def portable(self) -> "RecordSource":
+        """Return the same images for pipelines that other machines run.
+
+        Paths are absolute. What cannot be read is TensorFlow's own error.
+
+        Raises:
+            ValueError: If that cannot be; see `ImageSource`.
+        """
+        if not isinstance(self._reader, TFRecordReader):
+            raise ValueError(
+                f"{self.name}/{self.split} must be in TFRecord files to be "
+                f"read by a service; {type(self._reader).__name__} is Python "
+                "code, which is not sent there; prepare it as tfrecord"
+            )
+        source = super().portable()
+        source._reader = GraphReader(self._reader)
+        return source
+
+    def _sent_bytes(self):
+        return 0
+
     def _read(self, indices):
         """Encoded images, labels and indices of a vector of indices."""
         keys = [self._image_key]
@@ -163,12 +185,14 @@ def read_records(reader, rows: tf.Tensor) -> tf.Tensor:
     """Read records inside a graph.
 
     Args:
-        reader: object with `read(indices) -> list[bytes]`.
+        reader: object with `read(indices) -> list[bytes]`, or `GraphReader`.
         rows: int64 tensor `(b,)`.
 
     Returns:
         string tensor `(b,)`.
     """
+    if isinstance(reader, GraphReader):
+        return reader.read(rows)
 
     def read(rows):
         return np.array(reader.read(rows), dtype=object)
@@ -302,21 +326,28 @@ def make_source(
         labels = read_labels(reader, label_key, rows)
     if label_key is not None and _all_unknown(reader, label_key, rows, labels):
         label_key = class_names = labels = None
-    description = {"name": name, "split": split, "class_names": class_names}
-    if small:
-        return EncodedSource(
-            images, labels, shape, files=False, skipped=skipped, **description
-        )
-    return RecordSource(
+    on_bad = "skip" if skip_bad else "raise"
+    description = {
+        "labels": labels,
+        "image_shape": shape,
+        "name": name,
+        "split": split,
+        "class_names": class_names,
+        "skipped": skipped,
+    }
+    on_disk = RecordSource(
         reader,
-        shape,
         image_key=image_key,
         label_key=label_key,
         rows=rows,
-        labels=labels,
-        on_bad=("skip" if skip_bad else "raise") if unchecked else None,
+        on_bad=on_bad if unchecked and not small else None,
         **description,
     )
+    if not small:
+        return on_disk
+    if not isinstance(reader, TFRecordReader):
+        on_disk = None
+    return EncodedSource(images, files=False, on_disk=on_disk, **description)
 
 
 def _all_unknown(reader, label_key, rows, labels):

@@ -79,6 +79,7 @@ def build_batches(
             start_step=step,
             num_shards=num_shards,
             shard=shard,
+            service=config.data.service or None,
         )
 
     if strategy.num_replicas_in_sync == 1:

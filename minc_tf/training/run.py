@@ -114,6 +114,8 @@ def _run(config, folder, overwrite, strategy, workers, termination):
     )
     monitor = _monitor(config, reference, test)
     images, drawn = _check_views(train, views, config.seed)
+    if config.data.service:  # does it answer, and can it read the images?
+        build.build_batches(config, strategy, train, views, 0)
 
     # Only now, so that settings that do not work leave no run behind.
     workers.wait()

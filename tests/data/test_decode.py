@@ -9,7 +9,7 @@ import PIL.ImageOps
 import pytest
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb, orientation
+from minc_tf.data.decode import decode_rgb, exif_orientation
 
 Y, X = np.mgrid[:23, :34]
 PIXELS = np.stack(
@@ -119,7 +119,7 @@ def _exif(value, endian="<"):
 def test_exif_orientation(value, endian):
     contents = _bytes(IMAGE, "JPEG", exif=_exif(value, endian))
     assert (b"Exif\0\0II" in contents) == (endian == "<")
-    assert orientation(contents) == value
+    assert exif_orientation(contents) == value
     with PIL.Image.open(io.BytesIO(contents)) as image:
         wanted = np.asarray(PIL.ImageOps.exif_transpose(image))
     assert (wanted.shape[0] == 34) == (value >= 5)
@@ -139,7 +139,7 @@ def _after_another_segment(contents):
 @pytest.mark.parametrize("change", [_without_jfif, _after_another_segment])
 def test_exif_wherever_it_stands(change):
     contents = change(_bytes(IMAGE, "JPEG", exif=_exif(6)))
-    assert orientation(contents) == 6
+    assert exif_orientation(contents) == 6
     wanted = np.rot90(_pillow(contents), 3)
     _assert_decodes(contents, wanted, atol=_JPEG)
 
@@ -155,7 +155,7 @@ def test_long_orientation():
         tiff = mark + struct.pack(order + "HIH", 42, 8, 1)
         tiff += struct.pack(order + "HHII", 0x0112, 4, 1, 8)
         head = b"\xff\xd8\xff\xe1\x00\x40Exif\0\0" + tiff
-        assert orientation(head) == 8
+        assert exif_orientation(head) == 8
 
 
 def test_damaged_exif_is_ignored():
@@ -165,10 +165,95 @@ def test_damaged_exif_is_ignored():
     for place, value in ((4, 0xFFFFFF00), (8, 0), (30, 0x99999999)):
         damaged = bytearray(contents)
         struct.pack_into("<I", damaged, tiff + place, value)
-        assert orientation(bytes(damaged)) == 1
+        assert exif_orientation(bytes(damaged)) == 1
         _assert_decodes(bytes(damaged), wanted, atol=_JPEG)
     for end in range(2, tiff + 40):
-        assert orientation(contents[:end]) in (1, 6)
+        assert exif_orientation(contents[:end]) in (1, 6)
+
+
+def _reference_orientation(head):
+    """The parser in plain Python, where what is damaged is an exception."""
+    at = 2
+    try:
+        while head[at] == 0xFF and head[at + 1] >> 4 == 0xE:
+            if head[at + 4 : at + 10] == b"Exif\0\0":
+                return _reference_of_tiff(head[at + 10 :])
+            at += 2 + struct.unpack_from(">H", head, at + 2)[0]
+    except (IndexError, struct.error):
+        pass
+    return 1
+
+
+def _reference_of_tiff(tiff):
+    order = "<" if tiff[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(order + "I", tiff, 4)
+    (count,) = struct.unpack_from(order + "H", tiff, at)
+    for entry in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", tiff, entry)
+        if tag == 0x0112:
+            code = order + ("I" if kind == 4 else "H")
+            (value,) = struct.unpack_from(code, tiff, entry + 8)
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _segments(rng):
+    """Segments before the one with Exif data, few with a wrong length."""
+    return b"".join(
+        b"\xff\xe1"
+        + struct.pack(">H", length + rng.choice([2] * 8 + [1, 900]))
+        + bytes(length)
+        for length in rng.integers(0, 40, rng.integers(0, 4))
+    )
+
+
+def _exif_segment(rng):
+    """Entries of any kind, and a count that may be wrong."""
+    order, mark = [("<", b"II"), (">", b"MM")][rng.integers(2)]
+    count = int(rng.integers(0, 7))
+    told = int(rng.choice([count] * 4 + [count + 1, 65535, 0]))
+    entries = b"".join(
+        struct.pack(
+            order + "HHIHH",
+            rng.choice([0x010F, 0x0112]),
+            rng.choice([1, 3, 4]),
+            1,
+            *rng.choice([0, 3, 6, 8], 2),
+        )
+        for _ in range(count)
+    )
+    start = int(rng.choice([8] * 8 + [9, 0, 2**31]))
+    tiff = mark + struct.pack(order + "HIH", 42, start, told) + entries
+    return b"\xff\xe1\x01\x00Exif\0\0" + tiff
+
+
+def test_orientation_of_damaged_files():
+    """As the parser in Python reads them, whatever they hold."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(1000):
+        contents = b"\xff\xd8" + _segments(rng) + _exif_segment(rng)
+        contents += bytes(rng.integers(0, 30))
+        damaged = bytearray(contents)
+        for place in rng.integers(2, len(contents), rng.integers(0, 2)):
+            damaged[place] = rng.choice([0, 1, 6, 0x12, 0xE1, 0xFF])
+        cut = len(contents) * (rng.integers(4) == 0)
+        damaged = bytes(damaged[: len(contents) - rng.integers(0, cut + 1)])
+        found.append(_reference_orientation(damaged))
+        assert exif_orientation(damaged) == found[-1], damaged
+    assert set(found) == {1, 3, 6, 8}
+    assert sum(value > 1 for value in found) > 100
+
+
+def test_orientation_is_looked_for_in_the_beginning():
+    """In 64 KiB, over any number of segments."""
+    exif = b"\xff\xe1\x00\x40Exif\0\0II" + struct.pack(
+        "<HIHHHII", 42, 8, 1, 0x0112, 3, 1, 6
+    )
+    for count, expected in ((0, 6), (5000, 6), (2**14 - 12, 6), (2**14, 1)):
+        contents = b"\xff\xd8" + b"\xff\xe2\x00\x02" * count + exif
+        assert exif_orientation(contents) == expected
+        assert _reference_orientation(contents[: 2**16]) == expected
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
