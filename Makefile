@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # TensorFlow's start-up messages say nothing about the run.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 EXTRAS ?= test
+# Files of tests side by side: much of the time is tracing, in one thread.
+PYTEST_FLAGS ?= -n 2 --dist loadfile
 
 .PHONY: setup demo test lint clean
 

@@ -156,7 +156,8 @@ def step_of(model: keras.Model) -> int:
 
 def _variables(model):
     """All state by name; the same model gives the same names."""
-    model.optimizer.build(model.trainable_variables)
+    if not model.optimizer.built:  # twice would make some variables twice
+        model.optimizer.build(model.trainable_variables)
     owners = {
         "model": model.variables,
         "optimizer": model.optimizer.variables,

@@ -7,12 +7,11 @@ import signal
 import subprocess
 import sys
 
-import h5py
 import numpy as np
 import pytest
 
 from minc_tf import evaluation
-from minc_tf.training import load_recipe, read_config, run
+from minc_tf.training import Checkpoints, load_recipe, read_config, run
 
 ROOT = pathlib.Path(__file__).parents[2]
 RECIPE = ROOT / "recipes" / "shapes" / "minc.py"
@@ -34,21 +33,17 @@ OVERRIDES = {
 DYING = """
 import os, signal
 from minc_tf.cli import pretrain
-from minc_tf.training import callbacks
 
-save = callbacks.AtomicCheckpoint.on_epoch_end
+replace = os.replace
 
 
-def die(self, epoch, logs=None):
-    if epoch == 1:
-        part = self.path.removesuffix(".weights.h5") + ".tmp.weights.h5"
-        with open(part, "wb") as file:
-            file.write(b"half a checkpoint")
+def die(source, target):
+    if str(target).endswith("step-00000008.npz"):
         os.kill(os.getpid(), signal.SIGKILL)
-    save(self, epoch, logs)
+    replace(source, target)
 
 
-callbacks.AtomicCheckpoint.on_epoch_end = die
+os.replace = die
 pretrain.run()
 """
 
@@ -66,16 +61,9 @@ def call(*arguments, cwd):
 
 
 def arrays(workdir):
-    """Every array of a run's checkpoint."""
-    found = {}
-
-    def keep(name, item):
-        if isinstance(item, h5py.Dataset):
-            found[name] = item[()]
-
-    with h5py.File(workdir / "last.weights.h5") as file:
-        file.visititems(keep)
-    return found
+    """Every array of a run's newest checkpoint."""
+    with np.load(Checkpoints(workdir / "checkpoints").latest) as file:
+        return dict(file)
 
 
 @pytest.mark.slow
@@ -90,6 +78,8 @@ def test_killed_resumed_exported_evaluated(tmp_path):
     killed = call("-c", DYING, *flags, cwd=here)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (here / "run" / "summary.json").exists()
+    saved = sorted(p.name for p in (here / "run" / "checkpoints").iterdir())
+    assert saved == [".step-00000008.npz.part", "step-00000004.npz"]
 
     resumed = call("-m", "minc_tf.cli.pretrain", *flags, cwd=here)
     assert resumed.returncode == 0, resumed.stderr
@@ -98,13 +88,14 @@ def test_killed_resumed_exported_evaluated(tmp_path):
     # The bar starts at the second of two epochs.
     assert "50%" in resumed.stdout
     assert sorted(path.name for path in (here / "run").iterdir()) == [
+        "checkpoints",
         "config.json",
         "events",
-        "last.weights.h5",
         "metrics.csv",
         "model.keras",
         "pictures",
         "summary.json",
+        "timing.csv",
     ]
     assert [path.name for path in here.iterdir()] == ["run"]
 

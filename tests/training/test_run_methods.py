@@ -70,7 +70,7 @@ def test_checkpoint_holds_predictor_and_target(straight):
     saved = [
         value
         for name, value in checkpoint_arrays(straight.folder).items()
-        if not name.startswith("optimizer/")
+        if name.startswith("model/")
     ]
     assert len(saved) == len(model.weights)
     for name in parts:
