@@ -204,7 +204,8 @@ def _read_means(model):
 def _assign_means(model, values):
     count = model.distribute_strategy.num_replicas_in_sync
     if len(values) != count:
-        values = np.repeat(values.sum(0, keepdims=True) / count, count, axis=0)
+        # Each replica counts every step.
+        values = np.repeat(values.mean(0, keepdims=True), count, axis=0)
 
     @tf.function
     def assign(values):

@@ -1,0 +1,215 @@
+"""What replicas exchange in a training step: the bytes of its collectives.
+
+Sizes of what is reduced and gathered, in float32, whatever the precision of
+the network: statistics, embeddings in an objective and gradients of variables
+are float32 under every policy. The few integers with which TensorFlow tells
+the shapes of what it gathers, at most 16 bytes a replica and gather, are left
+out.
+"""
+
+import math
+
+import keras
+
+from minc_tf import objectives
+
+_BYTES = 4
+
+
+def exchanged_bytes(
+    objective: objectives.Objective, batch_size: int, dim: int, replicas: int
+) -> dict[str, int]:
+    """Bytes that an objective's collectives carry in one training step.
+
+    Forward and backward, for one call of the objective on a batch whose size
+    is known, both of its arguments with gradient, without sample weights. A
+    collective counts once, with its payload; `ring_bytes` tells what that
+    puts on the wire.
+
+    Args:
+        objective: a `minc_tf.objectives.Objective`.
+        batch_size: int, B, the pairs of all replicas together.
+        dim: int, d, the dimension of the embeddings.
+        replicas: int, n, the replicas that train in step; they divide B.
+
+    Returns:
+        dict of ints: `all_reduce`, the bytes of the tensors that are summed,
+        and `all_gather`, those of the gathered results. Of one replica both
+        are zero.
+
+    Raises:
+        TypeError: for an objective that is none of the library's.
+        ValueError: for a size below 1, replicas that do not divide the batch,
+            or a `dim` that is not that of the objective.
+
+    Example:
+    ```python
+    from minc_tf import diagnostics, objectives
+
+    exchanged = diagnostics.exchanged_bytes(
+        objectives.NTXent(), batch_size=4096, dim=256, replicas=8
+    )
+    print(exchanged, diagnostics.ring_bytes(8, **exchanged))
+    ```
+    """
+    _check_sizes(batch_size=batch_size, dim=dim, replicas=replicas)
+    if batch_size % replicas:
+        raise ValueError(
+            f"exchanged_bytes: replicas={replicas} must divide batch_size="
+            f"{batch_size}."
+        )
+    if getattr(objective, "dim", dim) != dim:
+        raise ValueError(
+            f"exchanged_bytes: dim must be the objective's, {objective.dim}; "
+            f"received {dim}."
+        )
+    reduced, gathered = _numbers(objective, batch_size, dim, replicas)
+    if replicas == 1:
+        return {"all_reduce": 0, "all_gather": 0}
+    # The loss is averaged, for the metrics.
+    return {
+        "all_reduce": _BYTES * (reduced + 1),
+        "all_gather": _BYTES * gathered,
+    }
+
+
+def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
+    """Bytes that are all-reduced in a step for the network around the loss.
+
+    A synchronised batch normalisation of C channels reduces 3C numbers forward
+    (sums, sums of squares and, as Keras does it, counts) and 2C backward, each
+    time it is called: once a step with both views together, k times and
+    another k times forward with `micro_batches=k`. That of a target network
+    has no backward pass. Crops of a second size, which are another call, are
+    not counted.
+
+    Args:
+        model: a built Keras model, or a `TwoViewModel`.
+        replicas: int.
+
+    Returns:
+        dict of ints: `gradients`, the bytes of the gradients of all trainable
+        variables, and `statistics`, those of batch normalisation.
+
+    Raises:
+        ValueError: for a model that is not built, or `replicas` below 1.
+
+    Example:
+    ```python
+    import minc_tf
+
+    encoder = minc_tf.models.small_resnet(filters=(8, 16))
+    model = minc_tf.build("minc", encoder, projector_widths=(32, 8))
+    print(minc_tf.diagnostics.network_bytes(model, replicas=2))
+    ```
+    """
+    _check_sizes(replicas=replicas)
+    if not model.built:
+        raise ValueError(
+            f"network_bytes: model must be built; {model.name} is not. Call "
+            "it on a batch, or give its encoder an input shape."
+        )
+    if replicas == 1:
+        return {"gradients": 0, "statistics": 0}
+    parts = getattr(model, "micro_batches", 1)
+    forward = parts if parts == 1 else 2 * parts
+    online = 3 * forward + 2 * parts
+    targets = (
+        getattr(model, "target_encoder", None),
+        getattr(model, "target_projector", None),
+    )
+    copied = sum(_channels(part) for part in targets if part is not None)
+    reduced = online * (_channels(model) - copied) + 3 * parts * copied
+    trained = sum(math.prod(v.shape) for v in model.trainable_weights)
+    return {"gradients": _BYTES * trained, "statistics": _BYTES * reduced}
+
+
+def ring_bytes(
+    replicas: int, all_reduce: int = 0, all_gather: int = 0
+) -> float:
+    """Bytes that each replica sends, and receives, in a ring of replicas.
+
+    `2 (n - 1) / n` times what is reduced, `(n - 1) / n` times what is
+    gathered: the least that any algorithm without help of the network needs.
+
+    Args:
+        replicas: int, n.
+        all_reduce: int, bytes of the tensors that are reduced.
+        all_gather: int, bytes of the gathered results.
+
+    Returns:
+        float, bytes.
+
+    Raises:
+        ValueError: for `replicas` below 1.
+
+    Example:
+    ```python
+    import minc_tf
+
+    print(minc_tf.diagnostics.ring_bytes(8, all_reduce=1024))  # 1792.0
+    ```
+
+    Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms
+    for clusters of workstations", J. Parallel Distrib. Comput. 69 (2).
+    """
+    _check_sizes(replicas=replicas)
+    return (2 * all_reduce + all_gather) * (replicas - 1) / replicas
+
+
+def _numbers(objective, b, d, n):
+    """How many numbers are reduced and gathered, beside the loss itself.
+
+    For b pairs of embeddings of d dimensions on n replicas. What a gradient
+    comes back through is reduced a second time; so is what was gathered.
+    """
+    match objective:
+        case objectives.NegativeCosine():
+            return 0, 0
+        case objectives.MINC():
+            # The second moment and the mean of ||z||^4: no gradient.
+            return d * d + 1, 0
+        case objectives.SpectralContrastive() if b <= 2 * d:
+            return b * d, b * d
+        case objectives.SpectralContrastive():
+            # Two moments, and the mean square of the positives.
+            return 2 * (2 * d * d + 1), 0
+        case objectives.FMICL():
+            return b * d, b * d
+        case objectives.NTXent() | objectives.MIO(form="published"):
+            return 2 * b * d, 2 * b * d
+        case objectives.MIO():
+            # A log-sum-exp of each replica.
+            return 2 * b * d + n, 2 * b * d + n
+        case objectives.VICRegCtr():
+            # Of each view the mean, and the centred embeddings.
+            return 4 * d + 2 * b * d, 2 * b * d
+        case objectives.VICReg():
+            # Of each view the mean and the covariance.
+            return 4 * (d + d * d), 0
+        case objectives.BarlowTwins():
+            # Means and variances of both views, and their correlation.
+            return 2 * (4 * d + d * d), 0
+    raise TypeError(
+        "exchanged_bytes: objective must be of a class of minc_tf.objectives; "
+        f"received {type(objective).__name__}."
+    )
+
+
+def _channels(model):
+    """Channels of the normalisations that replicas take statistics for."""
+    return sum(
+        layer.moving_mean.shape[0]
+        for layer in model._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.synchronized
+        and layer.trainable
+    )
+
+
+def _check_sizes(**sizes):
+    for name, value in sizes.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(
+                f"{name} must be a positive int; received {value!r}."
+            )
