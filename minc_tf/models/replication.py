@@ -36,7 +36,7 @@ class Replicated:
 
         Called once the state is made. Without replicas nothing is done.
         """
-        if _replica_count() == 1:
+        if self._replica_count() == 1:
             return
         self.spread_random_states()
         local = unsynchronized_norms(self)
@@ -49,12 +49,37 @@ class Replicated:
                 stacklevel=3,
             )
 
+    def check_clipping(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Refuses an optimizer that clips gradients where it cannot.
+
+        Keras (3.15) clips the gradient of each replica, then adds them up.
+
+        Args:
+            optimizer: Keras optimizer, not one that wraps others.
+
+        Raises:
+            ValueError: if it clips and there are several replicas.
+        """
+        count = self._replica_count()
+        for name in ("clipnorm", "global_clipnorm", "clipvalue"):
+            value = getattr(optimizer, name)
+            if value is not None and count > 1:
+                raise ValueError(
+                    f"{type(self).__name__}.compile: the optimizer has "
+                    f"{name}={value}, which Keras would apply to the gradient "
+                    f"of each of the {count} replicas and not to their sum; "
+                    "leave it out."
+                )
+
     def spread_random_states(self) -> None:
         """Gives each replica random numbers of its own, in dropout say."""
         if keras.backend.backend() == "tensorflow":
             from minc_tf.models import tensorflow_step
 
-            tensorflow_step.spread_random_states(self._random_states())
+            # Wherever this is called, in the strategy's scope or not.
+            tensorflow_step.spread_random_states(
+                self._random_states(), self.distribute_strategy
+            )
 
     def save_own_variables(self, store):
         """Adds the states of the random generators, which Keras leaves out."""
@@ -73,6 +98,11 @@ class Replicated:
                 state.assign(states[f"random_state_{i}"][()])
         self.spread_random_states()
 
+    def _replica_count(self):
+        if keras.backend.backend() != "tensorflow":
+            return 1
+        return self.distribute_strategy.num_replicas_in_sync
+
     def _random_states(self):
         known = {id(v) for v in (*self.weights, *self.metrics_variables)}
         return [v for v in self.variables if id(v) not in known]
@@ -83,11 +113,3 @@ class Replicated:
         if self.built and self.optimizer.built:
             return
         super()._maybe_symbolic_build(iterator, data_batch)
-
-
-def _replica_count():
-    if keras.backend.backend() != "tensorflow":
-        return 1
-    import tensorflow as tf
-
-    return tf.distribute.get_strategy().num_replicas_in_sync

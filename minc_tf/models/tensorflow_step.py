@@ -73,7 +73,7 @@ def check_strategy(strategy, jit_compile, steps_per_execution) -> None:
         )
 
 
-def spread_random_states(states) -> None:
+def spread_random_states(states, strategy) -> None:
     """Gives each replica random numbers of its own.
 
     Keras's generators start alike on all replicas, and dropout would leave
@@ -83,10 +83,10 @@ def spread_random_states(states) -> None:
     Args:
         states: variables of `keras.random.SeedGenerator`, equal on all
             replicas.
+        strategy: `tf.distribute.Strategy` that the model was made under.
     """
-    strategy = tf.distribute.get_strategy()
     alone = strategy.num_replicas_in_sync == 1
-    if not states or alone or not tf.distribute.in_cross_replica_context():
+    if not states or alone or replicas.count() > 1:  # on a replica already
         return
 
     def spread():
@@ -96,7 +96,9 @@ def spread_random_states(states) -> None:
             other = tf.cast(replicas.index(), value.dtype) * _SEED_STRIDE
             state.assign(value + tf.stack([other, tf.zeros_like(other)]))
 
-    strategy.run(spread)
+    # Out of the graph in which Keras builds a model by its first batch.
+    with tf.init_scope(), strategy.scope():
+        strategy.run(spread)
 
 
 def _reducible(logs):
@@ -125,6 +127,8 @@ def _unpack(model, data):
             "images, or these and more views of one smaller size; received "
             f"{received}."
         )
+    # With run_eagerly, train_on_batch hands over arrays.
+    data = tuple(map(tf.convert_to_tensor, data))
     view1, view2, *small = data
     if model.micro_batches > 1 and small:
         raise ValueError(

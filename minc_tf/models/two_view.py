@@ -176,7 +176,8 @@ class TwoViewModel(Replicated, keras.Model):
         Raises:
             ValueError: for a loss or metrics (the objective has its own), for
                 `gradient_accumulation_steps` in the optimizer, and on several
-                replicas for `jit_compile=True` or `steps_per_execution`.
+                replicas for `jit_compile=True`, `steps_per_execution` or an
+                optimizer that clips gradients.
         """
         given = [
             key
@@ -198,6 +199,7 @@ class TwoViewModel(Replicated, keras.Model):
         # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         for part in getattr(inner, "optimizers", [inner]):
+            self.check_clipping(part)
             if part.gradient_accumulation_steps:
                 raise ValueError(
                     "TwoViewModel.compile: the optimizer has "

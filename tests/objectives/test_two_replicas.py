@@ -1,4 +1,4 @@
-"""Two replicas with half of a batch each give what one gives with all."""
+"""Replicas with a part of a batch each give what one gives with all."""
 
 import json
 import pathlib
@@ -13,7 +13,8 @@ from minc_tf.models import METHODS
 from minc_tf.objectives import FMICL, MINC, MIO, NTXent, SpectralContrastive
 from objectives.harness import assert_close
 
-OBJECTIVES = [
+#: Other settings than those of the methods.
+SETTINGS = [
     MINC(5),
     MINC(5, rate=0.3, triangular=False, order="read_first", mu=4.0),
     SpectralContrastive(mu=None),
@@ -21,37 +22,60 @@ OBJECTIVES = [
     NTXent(temperature=0.1),
     MIO(negative_temperature=0.1, mse_weight=3.0),
     FMICL(divergence="tsallis", order=3.0, alpha=2.0, sigma=0.8),
+]
+OBJECTIVES = [
+    *SETTINGS,
     *(row.objective(**row.objective_arguments(5)) for row in METHODS.values()),
 ]
+#: By the number of replicas; tests/models takes the methods to four.
+COMPARED = {1: OBJECTIVES, 2: OBJECTIVES, 4: SETTINGS}
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
+    """What each number of replicas gave, by key."""
     folder = tmp_path_factory.mktemp("replicas")
-    configs = [keras.saving.serialize_keras_object(o) for o in OBJECTIVES]
-    (folder / "in.json").write_text(json.dumps(configs))
     program = pathlib.Path(__file__).with_name("two_replicas.py")
-    subprocess.run(
-        [sys.executable, program, folder / "in.json", folder / "out.npz"],
-        check=True,
-        timeout=300,
-    )
-    with np.load(folder / "out.npz") as arrays:
-        return dict(arrays)
+    running = []
+    for count, compared in COMPARED.items():
+        configs = [keras.saving.serialize_keras_object(o) for o in compared]
+        source = folder / f"{count}.json"
+        source.write_text(json.dumps(configs))
+        output = source.with_suffix(".npz")
+        running.append(
+            subprocess.Popen(
+                [sys.executable, program, str(count), source, output]
+            )
+        )
+    try:
+        for process in running:
+            assert process.wait(timeout=300) == 0
+    finally:
+        for process in running:
+            process.kill()
+    found = {}
+    for count in COMPARED:
+        with np.load(folder / f"{count}.npz") as arrays:
+            found[count] = dict(arrays)
+    return found
 
 
-@pytest.mark.parametrize("index", range(len(OBJECTIVES)))
-def test_loss_gradient_and_state_are_equal(results, index):
-    one, two = f"{index}/one/", f"{index}/two/"
-    names = [k.removeprefix(one) for k in results if k.startswith(one)]
+@pytest.mark.parametrize(
+    "index, count",
+    [(i, n) for n in (2, 4) for i in range(len(COMPARED[n]))],
+)
+def test_loss_gradient_and_state_are_equal(results, index, count):
+    prefix = f"{index}/"
+    one, several = results[1], results[count]
+    names = [k.removeprefix(prefix) for k in one if k.startswith(prefix)]
     assert {"loss", "gradient", "last_loss"} <= set(names)
     for name in names:
-        expected, found = results[one + name], results[two + name]
+        expected, found = one[prefix + name], several[prefix + name]
         if name in ("loss", "gradient"):
             assert_close(found, expected)
         else:
-            assert len(found) == 2, "both replicas hold a copy"
+            assert len(found) == count, "every replica holds a copy"
             for copy in found:
                 assert_close(copy, expected[0])

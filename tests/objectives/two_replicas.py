@@ -1,9 +1,10 @@
-"""A program: steps of objectives on one device and on two replicas.
+"""A program: steps of objectives on one device, or on two or four replicas.
 
 Run in a process of its own, because the number of (logical) devices cannot
-change once TensorFlow has started.
+change once TensorFlow has started, and for each number of replicas in another,
+because TensorFlow's collectives allow for one group of devices only.
 
-    python two_replicas.py input.json output.npz
+    python two_replicas.py replicas input.json output.npz
 """
 
 import json
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 import minc_tf  # noqa: F401, so that saved classes are found
 
-BATCH, DIM, STEPS, REPLICAS = 12, 5, 3, 2
+BATCH, DIM, STEPS = 12, 5, 3
 
 
 def batches():
@@ -48,7 +49,7 @@ def run(config, strategy, parts):
 
     losses, gradients = [], []
     for views in batches():
-        # Unequal totals on the two replicas.
+        # Unequal totals on the replicas.
         weights = np.linspace(0.5, 2.0, BATCH, dtype="float32")
         halves = [np.split(part, parts) for part in (*views, weights)]
         values = [
@@ -72,23 +73,23 @@ def run(config, strategy, parts):
     return results
 
 
-def main(source, destination):
-    """Reads serialised objectives, writes what both set-ups gave."""
+def main(replicas, source, destination):
+    """Reads serialised objectives, writes what they do on `replicas`."""
+    parts = int(replicas)
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * REPLICAS
+        cpu, [tf.config.LogicalDeviceConfiguration()] * parts
     )
-    strategies = {
-        "one": (tf.distribute.get_strategy(), 1),
-        "two": (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), REPLICAS),
-    }
+    strategy = tf.distribute.get_strategy()
+    if parts > 1:
+        devices = [f"CPU:{index}" for index in range(parts)]
+        strategy = tf.distribute.MirroredStrategy(devices)
     with open(source) as file:
         configs = json.load(file)
     arrays = {}
     for index, config in enumerate(configs):
-        for label, strategy in strategies.items():
-            for key, value in run(config, *strategy).items():
-                arrays[f"{index}/{label}/{key}"] = value
+        for key, value in run(config, strategy, parts).items():
+            arrays[f"{index}/{key}"] = value
     np.savez(destination, **arrays)
 
 

@@ -95,6 +95,23 @@ def test_restored_model_trains_on_as_the_first(model, tmp_path):
         np.testing.assert_array_equal(one, other, one.path)
 
 
+def test_means_of_another_number_of_replicas(saved, model):
+    """Two replicas, each with its own sums, seen by one."""
+    with np.load(saved.latest) as file:
+        state = dict(file)
+    (means,) = state["means"]
+    state["means"] = np.stack([means, means])
+    state["means"][:, ::2] *= [[0.5], [1.5]]  # sums, not counts
+    np.savez(saved.latest, **state)
+    expected = [float(metric.result()) for metric in model.metrics]
+    model.reset_metrics()
+    saved.restore(model)
+    found = [float(metric.result()) for metric in model.metrics]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    for metric in model.metrics:  # as many steps as there were
+        assert float(metric.count) == 3.0
+
+
 def test_bfloat16_variables_survive(tmp_path):
     model = make_model(dtype="bfloat16")
     kernel = model.encoder.trainable_variables[0]

@@ -1,0 +1,256 @@
+"""A program: every method trained on one device, or on several replicas.
+
+Run in a process of its own, because the number of (logical) devices cannot
+change once TensorFlow has started, and for each number of replicas in another,
+because synchronised batch statistics allow for one group of devices only.
+
+    python replicas.py replicas output.npz
+"""
+
+import pathlib
+import sys
+import tempfile
+import warnings
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+import minc_tf
+from minc_tf.models import METHODS, mlp
+
+#: A batch of 16 in 8 parts on 2 replicas has one pair a part.
+BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
+#: Of the many steps. A larger one amplifies rounding by more than 1000.
+RATE, MOMENTUM = 1e-3, 0.9
+
+#: What is compared in parts: each way in which an objective sees a batch.
+METHODS_IN_PARTS = (
+    "minc",
+    "spectral",
+    "simclr",
+    "vicreg",
+    "mio",
+    "fmicl_kl",
+    "barlow_twins",
+    "byol",
+)
+PARTS = (2, 8)
+#: In parts, these are traced as `fit` does it; the others take less time.
+TRACED = ("minc", "byol")
+
+
+def encoder(images=True, synchronized=True, dropout=0.0):
+    """Convolution - BN - tanh - dropout, (B, 32); its input known or not."""
+    # No ReLU here: an activation that rounds to the other side of zero would
+    # change the gradient by more than the differences that are looked for.
+    return keras.Sequential(
+        [
+            *([keras.Input(SHAPE)] if images else []),
+            layers.Rescaling(1 / 127.5, -1.0),
+            layers.Conv2D(2, 3, strides=2, padding="same", use_bias=False),
+            layers.BatchNormalization(
+                momentum=0.9, synchronized=synchronized, name="encoder_norm"
+            ),
+            layers.Activation("tanh"),
+            layers.Flatten(),
+            layers.Dropout(dropout, seed=3, name="dropout"),
+        ],
+        name="encoder",
+    )
+
+
+def build(strategy, method, micro_batches=1, at_rest=False, eager=False):
+    """A compiled model of a method; the same call gives the same weights.
+
+    Args:
+        strategy: `tf.distribute.Strategy`.
+        method: string, one of `METHODS`.
+        micro_batches: int, see `TwoViewModel`.
+        at_rest: bool, batch normalisation in inference mode.
+        eager: bool, steps are not compiled.
+    """
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    # Wide enough that no image is left without a positive unit: its embedding
+    # would be the bias alone, and the direction of that anything.
+    widths = {"projector_widths": (32, 4)}
+    predictor = METHODS[method].predictor
+    if predictor is not None:
+        widths["predictor_widths"] = (32, 4)[-len(predictor["widths"]) :]
+    with strategy.scope():
+        model = minc_tf.build(
+            method, encoder(), micro_batches=micro_batches, **widths
+        )
+        for layer in model._flatten_layers() if at_rest else ():
+            if isinstance(layer, layers.BatchNormalization):
+                layer.trainable = False
+        optimizer = keras.optimizers.SGD(1.0, momentum=MOMENTUM)
+        model.compile(optimizer=optimizer, run_eagerly=eager)
+        # Or Keras does it, by tracing the step once more.
+        model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def build_minc(strategy, optimizer=None, compile=None, **kwargs):
+    """A compiled MINC model around `encoder(**kwargs)`."""
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(0)
+    with strategy.scope():
+        model = minc_tf.MINCModel(encoder(**kwargs), mlp(32, (4,)))
+        optimizer = keras.optimizers.SGD(0.01, **(optimizer or {}))
+        model.compile(optimizer=optimizer, **(compile or {}))
+    return model
+
+
+def fit(model, steps):
+    """Trains on noise in a fixed order; returns the last epoch's logs."""
+    rng = np.random.default_rng(0)
+    view1 = rng.uniform(0, 255, (steps * BATCH, *SHAPE))
+    view2 = np.clip(view1 + rng.normal(scale=40, size=view1.shape), 0, 255)
+    views = view1.astype("float32"), view2.astype("float32")
+    history = model.fit(*views, BATCH, shuffle=False, verbose=0).history
+    return {f"log {name}": values[-1] for name, values in history.items()}
+
+
+def state(model, variables=None):
+    """Variables, all weights by default, as (replicas, ...) each.
+
+    These are Lambda, the moving statistics and the target too.
+    """
+    copies_of = model.distribute_strategy.experimental_local_results
+    variables = model.weights if variables is None else variables
+    return {
+        f"{index:02} {variable.path}": np.stack(copies_of(variable.value))
+        for index, variable in enumerate(variables)
+    }
+
+
+def one_step(model):
+    """Logs, gradient and the rest of the state after a step at rate one.
+
+    The gradient is by how much a step of gradient descent at rate one reduced
+    the trainable weights.
+    """
+    start = state(model)
+    results = {**fit(model, 1), **state(model)}
+    for key, variable in zip(start, model.weights, strict=True):
+        if variable.trainable:
+            results[f"gradient {key}"] = start[key] - results.pop(key)
+    return results
+
+
+def train(strategy, method):
+    """One step at rate one; then many from the same weights, at `RATE`."""
+    model = build(strategy, method)
+    weights = model.get_weights()
+    results = {"start": state(model), "step": one_step(model)}
+    # The same compiled step once more: tracing it is what takes the time.
+    model.set_weights(weights)
+    for variable in model.optimizer.variables:
+        variable.assign(np.zeros(variable.shape))
+    model.optimizer.learning_rate = RATE
+    results["fit"] = {**fit(model, STEPS), **state(model)}
+    return results
+
+
+def train_in_parts(strategy, method, count):
+    """One step in `count` parts."""
+    eager = method not in TRACED
+    model = build(strategy, method, count, at_rest=True, eager=eager)
+    return {str(count): one_step(model)}
+
+
+def warnings_of_norms(strategy, **kwargs):
+    """What is said of batch normalisation where a model is built."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        build_minc(strategy, **kwargs)
+    found = [f"{each.category.__name__}: {each.message}" for each in caught]
+    return np.array([each for each in found if "Normalization" in each], "U")
+
+
+def refusal(strategy, **settings):
+    """The message of the error of settings that do not work on replicas."""
+    try:
+        build_minc(strategy, **settings)
+    except ValueError as error:
+        return np.array(str(error))
+    return np.array("")
+
+
+def masks(model):
+    """Dropout of ones on each replica, (replicas, 64)."""
+    strategy = model.distribute_strategy
+    dropout = model.encoder.get_layer("dropout")
+    kept = strategy.run(lambda: dropout(tf.ones((1, 64)), training=True))
+    return np.concatenate(strategy.experimental_local_results(kept))
+
+
+def train_with_dropout(strategy):
+    """Masks, and what two models became of which one was loaded."""
+    late = build_minc(strategy, images=False, dropout=0.5)
+    fit(late, 1)
+    model, loaded = (build_minc(strategy, dropout=0.5) for _ in range(2))
+    results = {"masks": {"late": masks(late), "early": masks(model)}}
+    fit(model, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "model.weights.h5"
+        model.save_weights(path)
+        loaded.load_weights(path)
+    for name, each in (("kept", model), ("loaded", loaded)):
+        fit(each, 3)
+        # Weights and random states; Keras's metrics differ as they should.
+        variables = [*each.weights, *each._random_states()]
+        results[name] = state(each, variables)
+    return results
+
+
+def results_of(count):
+    """Everything that a process of `count` replicas finds out, nested."""
+    strategy = tf.distribute.get_strategy()
+    if count > 1:
+        devices = [f"CPU:{index}" for index in range(count)]
+        strategy = tf.distribute.MirroredStrategy(devices)
+    results = {name: train(strategy, name) for name in METHODS}
+    for name in METHODS_IN_PARTS if count < 4 else ():
+        results[f"{name}-parts"] = parts = {}
+        for parts_count in PARTS if count > 1 else (1,):
+            parts.update(train_in_parts(strategy, name, parts_count))
+    if count == 2:
+        results["norms"] = {
+            "synchronized": warnings_of_norms(strategy),
+            "local": warnings_of_norms(strategy, synchronized=False),
+        }
+        results["refusals"] = {
+            "jit_compile": refusal(strategy, compile={"jit_compile": True}),
+            "steps_per_execution": refusal(
+                strategy, compile={"steps_per_execution": 2}
+            ),
+            "clipping": refusal(strategy, optimizer={"global_clipnorm": 0.5}),
+        }
+        results["dropout"] = train_with_dropout(strategy)
+    return results
+
+
+def flat(nested, prefix=""):
+    """Nested dicts as one, its keys joined by slashes."""
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}/")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def main(count, destination):
+    """Writes what `count` replicas give."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 4
+    )
+    np.savez(destination, **dict(flat(results_of(int(count)))))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,153 @@
+"""Training on replicas equals training on one device, method by method."""
+
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minc_tf.models import METHODS
+from models.replicas import METHODS_IN_PARTS, PARTS, STEPS
+
+pytestmark = pytest.mark.slow
+
+COUNTS = (1, 2, 4)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """What each number of replicas gave, by key."""
+    folder = tmp_path_factory.mktemp("replicas")
+    program = pathlib.Path(__file__).with_name("replicas.py")
+    running = [
+        subprocess.Popen([sys.executable, program, str(n), folder / f"{n}.npz"])
+        for n in COUNTS
+    ]
+    try:
+        for process in running:
+            assert process.wait(timeout=600) == 0
+    finally:
+        for process in running:
+            process.kill()
+    found = {}
+    for count in COUNTS:
+        with np.load(folder / f"{count}.npz") as arrays:
+            found[count] = dict(arrays)
+    return found
+
+
+def under(arrays, prefix):
+    """The arrays below a prefix, by the rest of their keys."""
+    return {
+        key.removeprefix(prefix): value
+        for key, value in arrays.items()
+        if key.startswith(prefix)
+    }
+
+
+def assert_same(found, expected, tolerance):
+    """The same on each replica as on one device, relative to a scale.
+
+    Each value is a sum that float32 rounds in another order, so that an error
+    is to be compared with the size of what was summed: with the length of the
+    whole gradient for gradients, some of which are zero but for rounding (of
+    biases in front of BN), and with one at least for losses and weights.
+    """
+    assert found.keys() == expected.keys()
+    length = np.sqrt(
+        sum(np.sum(v[0] ** 2) for k, v in expected.items() if _is_gradient(k))
+    )
+    for key, value in expected.items():
+        one = value if key.startswith("log ") else value[0]
+        scale = length if _is_gradient(key) else max(1.0, np.max(np.abs(one)))
+        np.testing.assert_allclose(
+            found[key],
+            np.broadcast_to(one, found[key].shape),
+            rtol=0.0,
+            atol=tolerance * scale,
+            err_msg=key,
+        )
+
+
+def _is_gradient(key):
+    return key.startswith("gradient ")
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_step_is_that_of_one_device(results, method, count):
+    """Loss, gradient, Lambda, moving statistics and target."""
+    one, several = results[1], results[count]
+    start = under(several, f"{method}/start/")
+    for key, value in under(one, f"{method}/start/").items():
+        assert start[key].shape == (count, *value.shape[1:])
+        np.testing.assert_array_equal(
+            start[key], np.repeat(value, count, axis=0)
+        )
+    expected = under(one, f"{method}/step/")
+    assert {"log loss"} < expected.keys()
+    assert any("moving_variance" in key for key in expected)
+    assert any("second_moment" in key for key in expected) == ("minc" in method)
+    assert max(np.abs(expected[k]).max() for k in expected if "grad" in k) > 0.1
+    assert_same(under(several, f"{method}/step/"), expected, 1e-5)
+
+
+@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("method", METHODS)
+def test_many_steps_end_in_the_same_weights(results, method, count):
+    prefix = f"{method}/fit/"
+    expected = under(results[1], prefix)
+    start = under(results[1], f"{method}/start/")
+    steps = next(key for key in start if key.endswith("/steps"))
+    assert expected[steps] == STEPS
+    kernel = next(key for key in start if key.endswith("kernel"))
+    assert np.abs(expected[kernel] - start[kernel]).max() > 1e-2
+    assert_same(under(results[count], prefix), expected, 1e-4)
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("method", METHODS_IN_PARTS)
+def test_parts_on_replicas_equal_a_whole_batch(results, method, parts):
+    """Each replica splits its half; batch normalisation is at rest."""
+    expected = under(results[1], f"{method}-parts/1/")
+    found = under(results[2], f"{method}-parts/{parts}/")
+    assert_same(found, expected, 1e-6)
+
+
+def test_local_batch_statistics_are_warned_of(results):
+    (message,) = results[2]["norms/local"]
+    assert message.startswith("UserWarning: ")
+    assert "(encoder_norm, ...)" in message
+    assert "synchronized=True" in message
+    assert len(results[2]["norms/synchronized"]) == 0
+
+
+@pytest.mark.parametrize(
+    "setting, message",
+    [
+        ("jit_compile", "jit_compile=True does not work on 2 replicas"),
+        ("steps_per_execution", "steps_per_execution must be 1 on 2 replicas"),
+        ("clipping", "global_clipnorm=0.5, which Keras would apply to the"),
+    ],
+)
+def test_settings_that_do_not_work_on_replicas(results, setting, message):
+    assert message in str(results[2][f"refusals/{setting}"])
+
+
+@pytest.mark.parametrize("built", ["early", "late"])
+def test_dropout_differs_between_replicas(results, built):
+    """Whether the encoder knew its input's shape, or learned it in `fit`."""
+    first, second = results[2][f"dropout/masks/{built}"]
+    assert 0.0 < np.mean(first == second) < 1.0
+
+
+def test_training_goes_on_from_saved_weights(results):
+    """Bit for bit: the random states of both replicas are as they were."""
+    kept, loaded = (
+        under(results[2], f"dropout/{name}/") for name in ("kept", "loaded")
+    )
+    assert any("seed_generator" in key for key in kept)
+    assert kept.keys() == loaded.keys()
+    for key, value in kept.items():
+        np.testing.assert_array_equal(loaded[key], value, err_msg=key)
