@@ -7,12 +7,11 @@ import sys
 import numpy as np
 import pytest
 
-from minc_tf.models import METHODS
-from models.replicas import METHODS_IN_PARTS, PARTS, STEPS
+from models.replicas import METHODS_IN_PARTS, METHODS_ON, PARTS, STEPS
 
 pytestmark = pytest.mark.slow
 
-COUNTS = (1, 2, 4)
+EVERY = [(name, count) for count in (2, 4) for name in METHODS_ON[count]]
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +21,7 @@ def results(tmp_path_factory):
     program = pathlib.Path(__file__).with_name("replicas.py")
     running = [
         subprocess.Popen([sys.executable, program, str(n), folder / f"{n}.npz"])
-        for n in COUNTS
+        for n in METHODS_ON
     ]
     try:
         for process in running:
@@ -31,7 +30,7 @@ def results(tmp_path_factory):
         for process in running:
             process.kill()
     found = {}
-    for count in COUNTS:
+    for count in METHODS_ON:
         with np.load(folder / f"{count}.npz") as arrays:
             found[count] = dict(arrays)
     return found
@@ -74,8 +73,7 @@ def _is_gradient(key):
     return key.startswith("gradient ")
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method, count", EVERY)
 def test_a_step_is_that_of_one_device(results, method, count):
     """Loss, gradient, Lambda, moving statistics and target."""
     one, several = results[1], results[count]
@@ -93,8 +91,7 @@ def test_a_step_is_that_of_one_device(results, method, count):
     assert_same(under(several, f"{method}/step/"), expected, 1e-5)
 
 
-@pytest.mark.parametrize("count", COUNTS[1:])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method, count", EVERY)
 def test_many_steps_end_in_the_same_weights(results, method, count):
     prefix = f"{method}/fit/"
     expected = under(results[1], prefix)
@@ -102,7 +99,7 @@ def test_many_steps_end_in_the_same_weights(results, method, count):
     steps = next(key for key in start if key.endswith("/steps"))
     assert expected[steps] == STEPS
     kernel = next(key for key in start if key.endswith("kernel"))
-    assert np.abs(expected[kernel] - start[kernel]).max() > 1e-2
+    assert np.abs(expected[kernel] - start[kernel]).max() > 5e-3
     assert_same(under(results[count], prefix), expected, 1e-4)
 
 
