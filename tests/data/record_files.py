@@ -32,7 +32,7 @@ def example(**features):
             feature.float_list.value.append(value)
         else:
             feature.int64_list.value.append(int(value))
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 RECORDS = [

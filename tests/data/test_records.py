@@ -253,6 +253,7 @@ def test_labels_of_some_records(tmp_path, max_bytes):
         (example(image=b"x"), r"unreadable image 'train#0'"),
         (None, r"at least one record; .*a\.tfrecord' hold none"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "record",
 )
 def test_examples_without_an_image(tmp_path, record, message):
     path = tmp_path / "a.tfrecord"
