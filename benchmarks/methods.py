@@ -5,8 +5,9 @@
 Trains each method from the same weights on the same views, at most two minutes
 each on two free cores, and writes `benchmarks/results/methods.json`, `.md` and
 `.png`: kNN accuracy of the frozen features before and after, the spread of the
-embeddings, seconds. The last row is SimSiam without its stop-gradient, which
-collapses. A method whose result is in the workdir is not trained again.
+embeddings, what the collapse alarm said and when, seconds. The last two rows
+collapse: SimSiam without its stop-gradient, BYOL with a frozen predictor. A
+method whose result is in the workdir is not trained again.
 
 Choices (optimizers, settings of objectives) were made on `--seed=1`, whose
 images, training and test, are others; the published table is `--seed=0`. Needs
@@ -27,7 +28,10 @@ from minc_tf.training import build
 
 RECIPE = ROOT / "recipes/shapes/minc.py"
 EPOCHS, WIDTHS, HIDDEN = 8, (512, 128), (256,)
-COLLAPSED = "simsiam_without_stop_gradient"
+WITHOUT_STOP = "simsiam_without_stop_gradient"
+FROZEN_PREDICTOR = "byol_with_frozen_predictor"
+#: What is meant to collapse, and the method that it is made of.
+COLLAPSED = {WITHOUT_STOP: "simsiam", FROZEN_PREDICTOR: "byol"}
 
 _SGD = {
     "name": "sgd",
@@ -78,7 +82,7 @@ class WithoutStopGradient(minc_tf.TwoViewModel):
 
 def main(_) -> None:
     """Trains what has no result yet, and writes the table."""
-    names = _METHODS.value or [*minc_tf.methods(), COLLAPSED]
+    names = _METHODS.value or [*minc_tf.methods(), *COLLAPSED]
     folder = pathlib.Path(_WORKDIR.value)
     folder.mkdir(parents=True, exist_ok=True)
     rows = {}
@@ -101,7 +105,7 @@ def measure(name: str) -> dict:
     """Trains one method; returns its row."""
     config = training.load_recipe(RECIPE)
     config.seed, config.epochs = _SEED.value, _EPOCHS.value
-    method = "simsiam" if name == COLLAPSED else name
+    method = COLLAPSED.get(name, name)
     changes = SETTINGS.get(method, {})
     training.use_method(config, method, **changes.get("objective", {}))
     training.set_widths(config, WIDTHS, HIDDEN)
@@ -111,10 +115,12 @@ def measure(name: str) -> dict:
     config.target.update(changes.get("target", {}))
     training.validate(config)
     model = build.build_model(config)
-    if name == COLLAPSED:
+    if name == WITHOUT_STOP:
         model = WithoutStopGradient(
             model.encoder, model.projector, model.objective, model.predictor
         )
+    if name == FROZEN_PREDICTOR:
+        model.predictor.trainable = False
     train, _, _ = build.build_sources(config)
     steps = len(train) // config.batch_size
     model.target_momentum = build.target_momentum(config, steps)
@@ -124,9 +130,9 @@ def measure(name: str) -> dict:
         for source in build.build_evaluation_sources(config)
     ]
     before = accuracy(model.encoder, batches)
-    monitor = evaluation.CollapseMonitor(
-        data.eval_batches(train.subset(1024, seed=0), 256)
-    )
+    watched = data.eval_batches(train.subset(1024, seed=0), 256)
+    monitor = evaluation.CollapseMonitor(watched)
+    alarm = evaluation.CollapseAlarm(next(iter(watched))["image"])
     start = time.perf_counter()
     history = model.fit(
         data.view_batches(
@@ -137,7 +143,7 @@ def measure(name: str) -> dict:
         ),
         steps_per_epoch=steps,
         epochs=config.epochs,
-        callbacks=[monitor],
+        callbacks=[monitor, alarm],
         shuffle=False,
         verbose=0,
     ).history
@@ -148,6 +154,8 @@ def measure(name: str) -> dict:
         "embedding_std": round(history["embedding_std"][-1], 4),
         "embedding_rank": round(history["embedding_rank"][-1], 2),
         "collapsed": monitor.reason,
+        "alarm": alarm.cause,
+        "alarm_step": alarm.step,
         "loss": history["loss"][-1],
         "objective": config.objective.to_dict(),
         "optimizer": config.optimizer.to_dict(),
@@ -164,20 +172,25 @@ def accuracy(encoder, batches) -> float:
 def table(rows: dict) -> str:
     """The rows as a table in Markdown, best first."""
     lines = [
-        "| method | kNN | gain | spread | rank | seconds |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| method | kNN | gain | spread | rank | alarm at step | seconds |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["knn"]):
         gain = row["knn"] - row["knn_untrained"]
         lines.append(
             f"| `{name}` | {row['knn']:.1f} | {gain:+.1f} | "
             f"{row['embedding_std']:.2f} | {row['embedding_rank']:.1f} | "
-            f"{row['seconds']:.0f} |"
+            f"{row['alarm_step'] or 'none'} | {row['seconds']:.0f} |"
         )
     found = [
         f"`{name}` has collapsed: {row['collapsed']}."
         for name, row in rows.items()
         if row["collapsed"]
+    ]
+    found += [
+        f"The alarm of `{name}`, at step {row['alarm_step']}: {row['alarm']}."
+        for name, row in rows.items()
+        if row["alarm"]
     ]
     return "\n".join([*lines, *(f"\n{line}" for line in found)]) + "\n"
 
@@ -189,7 +202,7 @@ def write_chart(path, rows: dict) -> None:
     ordered = sorted(rows, key=lambda name: rows[name]["knn"])
     figure = Figure(figsize=(7, 0.27 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
-    colors = ["#b0b0b0" if n == COLLAPSED else "#4878a8" for n in ordered]
+    colors = ["#b0b0b0" if n in COLLAPSED else "#4878a8" for n in ordered]
     axes.barh(ordered, [rows[n]["knn"] for n in ordered], color=colors)
     untrained = next(iter(rows.values()))["knn_untrained"]
     axes.axvline(untrained, color="black", linestyle="--", linewidth=1)

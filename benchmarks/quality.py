@@ -35,7 +35,9 @@ def main(_) -> None:
     run = training.run(config, _WORKDIR.value)
     model, _config = training.load_run(_WORKDIR.value)
     path = export.export_savedmodel(
-        model, os.path.join(_WORKDIR.value, "export")
+        model,
+        os.path.join(_WORKDIR.value, "export"),
+        recipe=config.to_dict(),
     )
     batches = [
         data.eval_batches(source, 256)

@@ -6,8 +6,8 @@ Loss and gradient with respect to the embeddings, of MINC, the spectral loss as
 the library has it, the spectral loss with its full (B, B) matrix as the paper
 writes it, NT-Xent and VICReg; B = 256 to 8192 at d = 256, and d = 64 to 2048
 at B = 1024. Writes `scaling.json` and `scaling.png` in `benchmarks/results`.
-Takes about three minutes on two cores, 4 GiB of memory, Linux, and matplotlib
-(`pip install minc_tf[plots]`). `--quick` tries everything on two small sizes.
+Takes about three minutes on two cores, 4 GiB of memory and Linux. `--quick`
+tries everything on two small sizes.
 
 Time: a `tf.function` without XLA. After one call to trace it, the objectives
 of a point take turns, one call each, so that a slow moment of the machine hits

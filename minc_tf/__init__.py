@@ -16,6 +16,7 @@ _LAZY = (
     "diagnostics",
     "evaluation",
     "export",
+    "report",
     "training",
 )
 

@@ -1,5 +1,6 @@
-"""What the console commands share: flags, and errors on one line."""
+"""What the console commands share: flags, logs, and errors on one line."""
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable
@@ -59,11 +60,14 @@ class _RecipeParser(flags.ArgumentParser):
         return "recipe"
 
 
-def launch(main: Callable[[list[str]], None]) -> None:
+def launch(
+    main: Callable[[list[str]], None], *, arguments: bool = False
+) -> None:
     """Runs a command: parses flags, calls `main`, prints errors on one line.
 
     Args:
         main: takes the command line left over by the flags.
+        arguments: bool, whether anything but flags may be left over.
 
     Raises:
         SystemExit: always, with 0, 2 for an error of the user's, 130 for
@@ -76,6 +80,12 @@ def launch(main: Callable[[list[str]], None]) -> None:
 
     if "debug" not in flags.FLAGS:
         flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
+        flags.DEFINE_bool(
+            "quiet", False, "No progress bars; warnings, errors and results."
+        )
+        flags.DEFINE_string(
+            "log_file", None, "Also add what is logged to this file."
+        )
 
     # `--help` lists the flags of the script, whose module is not `main`'s.
     for flag in flags.FLAGS.get_key_flags_for_module(main.__module__):
@@ -86,10 +96,13 @@ def launch(main: Callable[[list[str]], None]) -> None:
         logging.getLogger("tensorflow").setLevel(logging.WARNING)
         absl_logging.set_verbosity(absl_logging.WARNING)
         logging.getLogger("minc_tf").setLevel(logging.INFO)
-        if len(argv) > 1:
+        if quiet():  # on the terminal; a log file gets the rest
+            absl_logging.get_absl_handler().setLevel(logging.WARNING)
+        if len(argv) > 1 and not arguments:
             fail(f"unexpected argument {argv[1]!r}; see --help")
         try:
-            main(argv)
+            with _log_file():
+                main(argv)
         except Exception as error:
             code = getattr(error, "exit_code", None)
             known = code is not None or isinstance(error, _EXPECTED)
@@ -110,6 +123,21 @@ def launch(main: Callable[[list[str]], None]) -> None:
             fail(str(error))
 
     app.run(guarded, flags_parser=parse)
+
+
+def quiet() -> bool:
+    """Whether the command was given `--quiet`."""
+    return flags.FLAGS.quiet
+
+
+def _log_file():
+    """The context in which the command logs to `--log_file`, if given."""
+    path = flags.FLAGS.log_file
+    if path is None:
+        return contextlib.nullcontext()
+    from minc_tf import training
+
+    return training.log_file(path)
 
 
 def fail(message: str, code: int = USAGE_ERROR) -> None:

@@ -50,12 +50,12 @@ def main(_) -> None:
     before = evaluation.evaluate_savedmodel(untrained, train, test)
 
     print("2/4  pretraining with MINC, without labels")
-    training.run(config, workdir)
+    training.run(config, workdir, verbose=0 if app.quiet() else 1)
 
     print("3/4  exporting")
     model, _config = training.load_run(workdir)
     directory = os.path.join(_SAVEDMODELS.value, _NAME.value)
-    path = export.export_savedmodel(model, directory)
+    path = export.export_savedmodel(model, directory, recipe=config.to_dict())
 
     print("4/4  evaluating the exported model")
     after = evaluation.evaluate_savedmodel(path, train, test)
@@ -67,8 +67,8 @@ def main(_) -> None:
     print(
         f"\nfinished in {time.perf_counter() - start:.0f} s\n"
         f"  SavedModel   {path}\n"
+        f"  report       {workdir}/report.html\n"
         f"  curves       {workdir}/metrics.csv\n"
-        f"  pictures     {workdir}/pictures\n"
         f"  TensorBoard  tensorboard --logdir {workdir}/events"
     )
 

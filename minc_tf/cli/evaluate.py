@@ -1,4 +1,4 @@
-"""`minc-evaluate --savedmodel DIR --config RECIPE`: kNN and linear probe."""
+"""`minc-evaluate --savedmodel DIR`: protocols on an exported encoder."""
 
 import json
 import pathlib
@@ -10,70 +10,285 @@ from minc_tf.cli import app
 _SAVEDMODEL = flags.DEFINE_string(
     "savedmodel", None, "An exported model: NAME/, or NAME/VERSION/."
 )
-_CONFIG = app.define_recipe("The recipe whose data to evaluate on.")
+_CONFIG = app.define_recipe(
+    "The recipe whose data to evaluate on; by default that of the export."
+)
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run whose data to evaluate on, instead of --config."
+    "workdir",
+    None,
+    "The run whose data to evaluate on, instead of --config. The results are "
+    "added to its evaluation.json.",
 )
 _PROTOCOL = flags.DEFINE_list(
-    "protocol", ["knn", "linear"], "Any of knn, linear and ridge."
+    "protocol",
+    ["knn", "linear"],
+    "Any of knn, linear, ridge, retrieval, semi, finetune and transfer.",
 )
-_OUTPUT = flags.DEFINE_enum(
-    "output", "features", ["features", "embedding"], "Which output to use."
+_OUTPUT = flags.DEFINE_string(
+    "output", "features", "Which signature to use: features or embedding."
 )
 _K = flags.DEFINE_list("k", ["20", "200"], "Numbers of neighbours.")
 _TEMPERATURE = flags.DEFINE_float(
     "temperature", 0.07, "Temperature of the neighbours' votes."
 )
+_RECALL_AT = flags.DEFINE_list(
+    "recall_at", ["1", "5", "10"], "The k of the retrieval's recall@k."
+)
+_SOLVER = flags.DEFINE_enum(
+    "solver",
+    "lbfgs",
+    ["lbfgs", "sgd", "lars"],
+    "How to fit the linear probe: on cached features, or on augmented images.",
+)
+_SEEDS = flags.DEFINE_integer(
+    "seeds", 1, "Seeds to repeat with, from the recipe's on.", lower_bound=1
+)
+_FRACTIONS = flags.DEFINE_list(
+    "fractions", ["0.01", "0.1"], "Parts of the labels for the protocol semi."
+)
+_EPOCHS = flags.DEFINE_integer(
+    "epochs", None, "Epochs of sgd, lars, semi and finetune.", lower_bound=1
+)
+_BATCH_SIZE = flags.DEFINE_integer(
+    "batch_size", None, "Batch of sgd, lars, semi and finetune.", lower_bound=1
+)
+_LEARNING_RATES = flags.DEFINE_list(
+    "learning_rates", None, "Learning rates for these to choose from."
+)
+_DIMS = flags.DEFINE_list(
+    "dims", None, "Also evaluate the first coordinates, as 8,16,32."
+)
+_ORDER = flags.DEFINE_enum(
+    "order",
+    "auto",
+    ["auto", "embedding", "pairs", "pca"],
+    "What puts coordinates in order: the embedding itself, agreement of pairs "
+    "of views, or variance; auto is the first that there is.",
+)
+_ORDER_PAIRS = flags.DEFINE_integer(
+    "order_pairs",
+    20_000,
+    "Pairs of views to order by, rounded up to whole batches.",
+    lower_bound=1,
+)
+_PLOT = flags.DEFINE_string("plot", None, "Plot --dims here, as FILE.png.")
+_COMPARE = flags.DEFINE_list(
+    "compare", [], "Files written by --json --dims to plot beside it."
+)
+_TRANSFER_DATA = flags.DEFINE_string(
+    "transfer_data", None, "Name of the data set of the protocol transfer."
+)
+_TRANSFER_DIR = flags.DEFINE_string(
+    "transfer_data_dir", None, "Where it is: see config.data.data_dir."
+)
+_TRANSFER_TRAIN = flags.DEFINE_string(
+    "transfer_train_split", "train", "Its split to train on."
+)
+_TRANSFER_TEST = flags.DEFINE_string(
+    "transfer_test_split", "test", "Its split to test on."
+)
 _JSON = flags.DEFINE_string("json", None, "Also write the numbers here.")
 flags.mark_flag_as_required("savedmodel")
 
+#: Flags that say something about another one, and that one.
+_ABOUT = {
+    "fractions": ("protocol", "semi"),
+    "solver": ("protocol", "linear"),
+    "transfer_data": ("protocol", "transfer"),
+    "transfer_data_dir": ("transfer_data", None),
+    "transfer_train_split": ("transfer_data", None),
+    "transfer_test_split": ("transfer_data", None),
+    "order": ("dims", None),
+    "order_pairs": ("dims", None),
+    "plot": ("dims", None),
+    "compare": ("plot", None),
+}
+
 
 def main(_) -> None:
-    """Evaluates on the run's labelled splits and prints the numbers."""
-    from minc_tf import data, evaluation, training
-    from minc_tf.training import build
+    """Evaluates on labelled splits, prints the numbers and records them."""
+    from minc_tf import evaluation
+    from minc_tf.cli import evaluation_data
+    from minc_tf.evaluation import records
 
-    if (_CONFIG.value is None) == (_WORKDIR.value is None):
-        raise ValueError(
-            "--config=RECIPE or --workdir=RUN must say which data to evaluate "
-            "on, one of the two."
-        )
-    config = _CONFIG.value
-    if config is None:
-        config = training.read_config(_WORKDIR.value)
-    training.validate(config)
-    neighbours = _neighbours(_K.value)
+    _check_flags()
+    arguments = _arguments()
+    others = _compared()
+    config = _config()
+    file = _record_file()
     encoder = evaluation.load_savedmodel(_SAVEDMODEL.value)
-    train, test = (
-        data.eval_batches(source, 256)
-        for source in build.build_evaluation_sources(config)
-    )
+    config = config or evaluation_data.exported_config(encoder)
+    seed = 0 if config is None else config.seed
+    splits, transfer, pairs = (None, None), None, None
+    if set(_PROTOCOL.value) != {"transfer"}:
+        splits = evaluation_data.recipe_splits(config, encoder)
+    if _TRANSFER_DATA.value:
+        transfer = evaluation_data.other_splits(
+            _TRANSFER_DATA.value,
+            _TRANSFER_DIR.value,
+            (_TRANSFER_TRAIN.value, _TRANSFER_TEST.value),
+            encoder.image_shape(_OUTPUT.value),
+            seed,
+        )
+    if _DIMS.value and config and _by_pairs(encoder):
+        pairs = evaluation_data.view_pairs(config, _ORDER_PAIRS.value)
     results = evaluation.evaluate_savedmodel(
-        encoder.path,
-        train,
-        test,
-        protocols=_PROTOCOL.value,
+        encoder,
+        *splits,
+        **arguments,
         output=_OUTPUT.value,
-        k=neighbours,
-        temperature=_TEMPERATURE.value,
-        seed=config.seed,
-        verbose=1,
+        transfer=transfer,
+        pairs=pairs,
+        seed=seed,
+        verbose=0 if app.quiet() else 1,
     )
-    for key, value in results.items():
-        print(f"{key:>26}: {value:.4g}")
+    print(records.format_results(results))
     if _JSON.value:
-        pathlib.Path(_JSON.value).write_text(
-            json.dumps(results, indent=2) + "\n"
+        text = json.dumps(results, indent=2) + "\n"
+        _made(_JSON.value).write_text(text)
+    if file:
+        settings = {**arguments, "seed": seed, "data": _names(splits)}
+        if transfer:
+            settings["transfer"] = _names(transfer)
+        records.merge_record(
+            file,
+            records.make_record(encoder.path, _OUTPUT.value, settings, results),
+        )
+    if _PLOT.value:
+        curves = _curves(pathlib.Path(encoder.path), results["dims"])
+        evaluation.plot_dims({**curves, **others}, _made(_PLOT.value))
+
+
+def _check_flags():
+    """Refuses flags that would do nothing, and lists that are none."""
+    for name, (other, value) in _ABOUT.items():
+        given = flags.FLAGS[other].value
+        met = value in given if value else given
+        if flags.FLAGS[name].present and not met:
+            needed = f"--{other}={value}" if value else f"--{other}"
+            raise ValueError(f"--{name} needs {needed}, received none.")
+    if "transfer" in _PROTOCOL.value and not _TRANSFER_DATA.value:
+        raise ValueError(
+            "--protocol=transfer needs --transfer_data=NAME, the other data "
+            "set, received none."
         )
 
 
-def _neighbours(texts):
+def _arguments() -> dict:
+    """The arguments of `evaluate_savedmodel` that flags give."""
+    from minc_tf.evaluation.checks import check_dims
+
+    arguments = {"protocols": _PROTOCOL.value, "seeds": _SEEDS.value}
+    neighbours = _numbers("k", int, "20,200")
+    if {"knn", "transfer"} & set(_PROTOCOL.value):
+        arguments["k"] = neighbours
+        arguments["temperature"] = _TEMPERATURE.value
+    if "retrieval" in _PROTOCOL.value:
+        arguments["recall_at"] = _numbers("recall_at", int, "1,5,10")
+    if "linear" in _PROTOCOL.value:
+        arguments["solver"] = _SOLVER.value
+    if "semi" in _PROTOCOL.value:
+        arguments["fractions"] = _numbers("fractions", float, "0.01,0.1")
+    fitting = {
+        "epochs": _EPOCHS.value,
+        "batch_size": _BATCH_SIZE.value,
+        "learning_rates": _LEARNING_RATES.value
+        and _numbers("learning_rates", float, "0.1,0.3,1"),
+    }
+    fitting = {key: value for key, value in fitting.items() if value}
+    if fitting:
+        arguments["fitting"] = fitting
+    if _DIMS.value:
+        arguments["dims"] = check_dims(_numbers("dims", int, "8,16,32"))
+        arguments["order"] = _ORDER.value
+    return arguments
+
+
+def _numbers(name, kind, example):
+    texts = flags.FLAGS[name].value
     try:
-        return [int(text) for text in texts]
+        return [kind(text) for text in texts]
     except ValueError:
         raise ValueError(
-            f"--k must be a list of ints, as 20,200; received {texts}."
+            f"--{name} must be a list of {kind.__name__}s, as {example}; "
+            f"received {texts}."
         ) from None
+
+
+def _config():
+    """The settings of the recipe or run that flags name; None for neither."""
+    from minc_tf import training
+
+    config = _CONFIG.value
+    if config is not None and _WORKDIR.value is not None:
+        raise ValueError(
+            "--config=RECIPE or --workdir=RUN must say which data to evaluate "
+            "on, one of the two; received both."
+        )
+    if _WORKDIR.value is not None:
+        config = training.read_config(_WORKDIR.value)
+    if config is not None:
+        training.validate(config)
+    return config
+
+
+def _record_file():
+    """The file of the run's evaluations, which can be read; None for no run."""
+    from minc_tf.evaluation import records
+    from minc_tf.training.workdir import Workdir
+
+    if _WORKDIR.value is None:
+        return None
+    path = Workdir(_WORKDIR.value).evaluation
+    records.read_records(path)
+    return path
+
+
+def _by_pairs(encoder) -> bool:
+    """Whether pairs of views make the order of the coordinates."""
+    from minc_tf.evaluation import truncation
+
+    order = truncation.resolve_order(
+        _ORDER.value, _OUTPUT.value, encoder.manifest
+    )
+    return order == "pairs"
+
+
+def _names(splits):
+    return [split and f"{split.name}/{split.split}" for split in splits]
+
+
+def _compared() -> dict:
+    """The curves of other files, but for those of their PCA."""
+    curves = {}
+    for name in _COMPARE.value:
+        path = pathlib.Path(name)
+        found = json.loads(path.read_text())
+        if not isinstance(found, dict) or "dims" not in found:
+            raise ValueError(
+                f"--compare must name files of --json with --dims; {name!r} "
+                "has no dims."
+            )
+        for order, rows in found["dims"].items():
+            if order != "pca":
+                curves[f"{path.stem}, {order}"] = rows
+    return curves
+
+
+def _curves(path, dims) -> dict:
+    """Rows by order, named for the legend after the exported model."""
+    name = path.parent.name if path.name.isdigit() else path.name
+    return {
+        f"{order.upper() if order == 'pca' else name + ', ' + order}": rows
+        for order, rows in dims.items()
+    }
+
+
+def _made(path) -> pathlib.Path:
+    """The path, whose folder exists."""
+    path = pathlib.Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def run() -> None:

@@ -33,6 +33,7 @@ def main(_) -> None:
         os.path.join(_SAVEDMODELS.value, _NAME.value),
         version=_VERSION.value,
         image_shape=(config.views.size, config.views.size, 3),
+        recipe=config.to_dict(),
     )
     print(path)
 

@@ -19,7 +19,10 @@ def main(_) -> None:
     from minc_tf import training
 
     summary = training.run(
-        _CONFIG.value, _WORKDIR.value, overwrite=_OVERWRITE.value
+        _CONFIG.value,
+        _WORKDIR.value,
+        overwrite=_OVERWRITE.value,
+        verbose=0 if app.quiet() else 1,
     )
     shown = ("loss", "chi2_information", "knn_accuracy", "images_per_second")
     for key in shown:
@@ -30,8 +33,8 @@ def main(_) -> None:
     if summary["skipped_images"]:
         print(f"{'skipped_images':>20}: {summary['skipped_images']}")
     print(
-        f"run in {_WORKDIR.value} (tensorboard --logdir {_WORKDIR.value}); "
-        f"next: minc-export --workdir {_WORKDIR.value} --name NAME"
+        f"run in {_WORKDIR.value}: open {_WORKDIR.value}/report.html; next: "
+        f"minc-export --workdir {_WORKDIR.value} --name NAME"
     )
 
 

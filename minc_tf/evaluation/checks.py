@@ -1,5 +1,6 @@
 """Validation that the evaluation protocols share."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -163,6 +164,84 @@ def check_test(test_x, test_y, dim: int) -> tuple[np.ndarray, np.ndarray]:
     """
     test_x = check_features("test_x", test_x, dim)
     return test_x, check_labels("test_y", test_y, len(test_x))
+
+
+def check_ranks(name: str, ranks, most: int, what: str) -> list[int]:
+    """Check numbers of neighbours, or places in a ranking.
+
+    Args:
+        name: str, what the caller calls the argument.
+        ranks: positive int, or a sequence of them.
+        most: int, the largest that there can be.
+        what: str, of what there are `most`.
+
+    Returns:
+        List of int, not empty.
+
+    Raises:
+        TypeError: a value is not an int.
+        ValueError: no value, or one out of range.
+
+    Example:
+    ```python
+    check_ranks("ks", (1, 5), 50, "other images")  # [1, 5]
+    ```
+    """
+    values = _ints(name, ranks)
+    for value in values:
+        if not 1 <= value <= most:
+            raise ValueError(
+                f"{name} must be between 1 and the {most} {what}, received "
+                f"{value}"
+            )
+    return values
+
+
+def check_dims(dims, most: int | None = None) -> list[int]:
+    """Check numbers of coordinates to cut an embedding off after.
+
+    Args:
+        dims: positive int, or an ascending sequence of them.
+        most: int, the coordinates that there are; `None` where that is not
+            known yet.
+
+    Returns:
+        List of int, not empty.
+
+    Raises:
+        TypeError: a value is not an int.
+        ValueError: no value, values that do not ascend, or one out of range.
+
+    Example:
+    ```python
+    check_dims((8, 16, 32), 128)  # [8, 16, 32]
+    ```
+    """
+    values = _ints("dims", dims)
+    ascending = all(a < b for a, b in itertools.pairwise(values))
+    if values[0] < 1 or not ascending:
+        raise ValueError(
+            "dims must be positive and ascend, as (8, 16, 32), received "
+            f"{values}"
+        )
+    if most is not None and values[-1] > most:
+        raise ValueError(
+            f"dims must be at most {most}, the number of coordinates, "
+            f"received {values[-1]}"
+        )
+    return values
+
+
+def _ints(name, values):
+    values = [values] if np.ndim(values) == 0 else list(values)
+    if not values:
+        raise ValueError(f"{name} must hold at least one int, received none")
+    for value in values:
+        if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+            raise TypeError(
+                f"{name} must be int or a sequence of int, received {value!r}"
+            )
+    return [int(value) for value in values]
 
 
 def check_l2(l2: float | Sequence[float]) -> list[float]:

@@ -1,5 +1,6 @@
 """Whether the embeddings collapse while a model trains."""
 
+import dataclasses
 import logging
 
 import keras
@@ -16,6 +17,73 @@ _LOGGER = logging.getLogger(__name__)
 
 #: Below these the embeddings no longer tell images apart.
 _SMALLEST_STD, _SMALLEST_RANK = 0.1, 1.05
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """How far embeddings are from having collapsed.
+
+    Attributes:
+        std: float, `minc_tf.diagnostics.embedding_std`.
+        rank: float, `minc_tf.diagnostics.effective_rank`.
+        dim: int, number of dimensions.
+    """
+
+    std: float
+    rank: float
+    dim: int
+
+    @property
+    def margin(self) -> float:
+        """What is left over what is the least; below one is a collapse."""
+        least = self.std / _SMALLEST_STD
+        if least < 1.0:
+            return least
+        return (self.rank - 1.0) / (_SMALLEST_RANK - 1.0)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, in words; empty if nothing is."""
+        if self.margin >= 1.0:
+            return ""
+        if self.std < _SMALLEST_STD:
+            return (
+                "the embeddings of all images point the same way (spread "
+                f"{self.std:.3f} of 1)"
+            )
+        return (
+            f"the embeddings lie on a line (effective rank {self.rank:.2f} of "
+            f"{self.dim} dimensions)"
+        )
+
+    def logs(self) -> dict[str, float]:
+        """Returns both numbers under the names that they have in logs."""
+        return {"embedding_std": self.std, "embedding_rank": self.rank}
+
+
+def measure_spread(embeddings) -> Spread:
+    """Measures the spread of embeddings.
+
+    Args:
+        embeddings: float array (N, d).
+
+    Returns:
+        A `Spread`.
+
+    Raises:
+        ValueError: if the shape is not (N, d).
+
+    Example:
+    ```python
+    spread = measure_spread(np.ones((8, 4)))
+    print(spread.reason)  # the embeddings of all images point the same way ...
+    ```
+    """
+    return Spread(
+        float(diagnostics.embedding_std(embeddings)),
+        float(diagnostics.effective_rank(embeddings)),
+        embeddings.shape[1],
+    )
 
 
 class CollapseMonitor(keras.callbacks.Callback):
@@ -76,17 +144,6 @@ class CollapseMonitor(keras.callbacks.Callback):
             dict of floats, `embedding_std` and `embedding_rank`.
         """
         embeddings, _ = extract(self._embed, self.batches)
-        std = float(diagnostics.embedding_std(embeddings))
-        rank = float(diagnostics.effective_rank(embeddings))
-        self.reason = ""
-        if std < _SMALLEST_STD:
-            self.reason = (
-                "the embeddings of all images point the same way (spread "
-                f"{std:.3f} of 1)"
-            )
-        elif rank < _SMALLEST_RANK:
-            self.reason = (
-                f"the embeddings lie on a line (effective rank {rank:.2f} of "
-                f"{embeddings.shape[1]} dimensions)"
-            )
-        return {"embedding_std": std, "embedding_rank": rank}
+        spread = measure_spread(embeddings)
+        self.reason = spread.reason
+        return spread.logs()

@@ -1,163 +1,307 @@
 """Evaluate an exported encoder: what is measured is what is deployed."""
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.features import extract, load_savedmodel
-from minc_tf.evaluation.knn import knn_accuracy
-from minc_tf.evaluation.linear import linear_accuracy
-from minc_tf.evaluation.ridge import ridge_accuracy
+from minc_tf.data import ImageSource, eval_batches
+from minc_tf.evaluation.cached import (
+    CACHED,
+    check_protocols,
+    evaluate_features,
+    seed_range,
+)
+from minc_tf.evaluation.checks import (
+    check_classes,
+    check_dims,
+    check_labels,
+)
+from minc_tf.evaluation.features import (
+    SavedEncoder,
+    extract,
+    load_savedmodel,
+)
+from minc_tf.evaluation.finetune import finetune
+from minc_tf.evaluation.knn import check_k
+from minc_tf.evaluation.labelled import check_splits
+from minc_tf.evaluation.linear_sgd import linear_sgd
+from minc_tf.evaluation.repeats import over_seeds
+from minc_tf.evaluation.transfer import transfer_accuracy
+from minc_tf.evaluation.truncation import resolve_order, truncation_curves
+
+#: Every protocol of `evaluate_savedmodel`.
+PROTOCOLS = (*CACHED, "semi", "finetune", "transfer")
+
+#: How the linear probe can be fitted.
+SOLVERS = ("lbfgs", "sgd", "lars")
+
+#: Further arguments of the protocols that train on images.
+FITTING = ("epochs", "batch_size", "learning_rates", "held_out", "augment")
+
+_BATCH_SIZE = 256
 
 
 def evaluate_savedmodel(
-    path: str | os.PathLike,
-    train_batches: tf.data.Dataset,
-    test_batches: tf.data.Dataset,
+    path: str | os.PathLike | SavedEncoder,
+    train: ImageSource | tf.data.Dataset | None = None,
+    test: ImageSource | tf.data.Dataset | None = None,
     *,
     protocols: Sequence[str] = ("knn", "linear"),
     output: str = "features",
     k: int | Sequence[int] = (20, 200),
     temperature: float = 0.07,
+    recall_at: int | Sequence[int] = (1, 5, 10),
+    solver: str = "lbfgs",
+    fractions: Sequence[float] = (0.01, 0.1),
+    fitting: dict | None = None,
+    transfer: tuple | None = None,
+    dims: Sequence[int] | None = None,
+    order: str = "auto",
+    pairs: Iterable | None = None,
     seed: int = 0,
+    seeds: int = 1,
     verbose: int = 0,
-) -> dict[str, float]:
-    """Evaluate a SavedModel by protocols on frozen features.
+) -> dict:
+    """Evaluate a SavedModel by the protocols of the papers.
 
-    Each image passes through the SavedModel once; settings are chosen on the
-    training split.
+    For protocols on cached features each image passes through the SavedModel
+    once. Settings are chosen on a held-out part of the training split; the
+    test split is read for the final numbers alone.
+
+    - `"knn"`: weighted nearest neighbours (`knn_accuracy`).
+    - `"linear"`: logistic regression on cached features (`linear_accuracy`),
+      or by `solver` on augmented images (`linear_sgd`).
+    - `"ridge"`: least squares in closed form (`ridge_accuracy`).
+    - `"retrieval"`: test images search the training images
+      (`retrieval_metrics`).
+    - `"semi"`: fine-tuning on a part of the labels (`finetune`).
+    - `"finetune"`: fine-tuning on all labels (`finetune`).
+    - `"transfer"`: linear probe and kNN on another data set
+      (`transfer_accuracy`).
 
     Args:
-        path: a version folder, or the folder of versions (the latest).
-        train_batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3),
-            pixel values 0..255, and `label`: int64 (b,).
-        test_batches: the same for the test split.
-        protocols: names out of `"knn"`, `"linear"` and `"ridge"`.
+        path: a version folder, or the folder of versions (the latest), or a
+            `SavedEncoder`.
+        train: `ImageSource` of labelled images in the model's size; protocols
+            that do not train on images also take a finite `tf.data.Dataset` of
+            dicts `image`: (b, H, W, 3), pixel values 0..255, and `label`:
+            int64 (b,). `"transfer"` alone needs none.
+        test: the same of the test split.
+        protocols: names out of the above.
         output: signature to evaluate. Of an `"embedding"` that is ordered, the
-            first coordinate, the constant function, is left out.
+            first coordinate, the constant function, is left out. Fine-tuning
+            is always that of the encoder.
         k: number of neighbours, or several.
         temperature: positive float, of the kNN votes.
-        seed: int, of the held-out part that chooses the linear probe's penalty.
+        recall_at: the k of recall@k, or several.
+        solver: of `"linear"`: `"lbfgs"`, `"sgd"` or `"lars"`.
+        fractions: floats in (0, 1], parts of the labels for `"semi"`.
+        fitting: dict of further arguments of `linear_sgd` and `finetune`:
+            `epochs`, `batch_size`, `learning_rates`, `held_out`, `augment`.
+        transfer: `(train, test)` of the other data set, as `train` and `test`.
+        dims: ascending ints: also evaluate the first coordinates, this many,
+            by those of the protocols that use cached features.
+        order: what puts the coordinates in order: `"embedding"`, the model
+            itself (MINC's); `"pairs"`, `minc_tf.diagnostics.order` on `pairs`;
+            `"pca"`, variance; `"auto"`: the model, where `output` is an
+            embedding that its manifest calls ordered, else pairs.
+        pairs: finite iterable of `(view1, view2)`, batches of the two views
+            of training images.
+        seed: int, the first of the seeds.
+        seeds: int, how many seeds to repeat with what has randomness: held-out
+            parts, subsets of labels, starts, orders, augmentation.
         verbose: int, 1 shows progress bars.
 
     Returns:
-        Dict of floats: for `knn` one `knn_accuracy_k<k>` for each k; for
-        `linear` and `ridge` `<name>_accuracy`, `<name>_l2` and
-        `<name>_held_out_accuracy`. Accuracies are in [0, 1].
+        Dict of floats; accuracies, recall and mAP are in [0, 1]. For `knn` and
+        `transfer` one `[transfer_]knn_accuracy_k<k>` for each k; for
+        `retrieval` `retrieval_recall_at_<k>` and `retrieval_map`; otherwise
+        `<name>_accuracy` and what was chosen, `<name>_l2` or
+        `<name>_learning_rate`, with its `<name>_held_out_accuracy`. The name
+        is that of the protocol, but `linear_sgd` or `linear_lars` by these
+        solvers, `semi_<fraction>` and `transfer_linear` (which also has
+        `class_accuracy`, the mean over the classes). From two seeds on
+        accuracies are means, with `<name>_accuracy_ci95`, the half-width of
+        the 95 % interval (`over_seeds`), and what was chosen is the list of
+        every seed's. With `dims` there is `dims`: a dict from the order, and
+        `"pca"`, to the rows of `evaluate_dims`.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
+        TypeError: data of a wrong kind.
         ValueError: an unknown protocol or signature, or data that do not fit.
 
     Example:
     ```python
-    train = minc_tf.data.load("shapes", split="train").examples(256)
-    test = minc_tf.data.load("shapes", split="test").examples(256)
+    train = minc_tf.data.load("shapes", "train")
+    test = minc_tf.data.load("shapes", "test")
     minc_tf.evaluation.evaluate_savedmodel("savedmodels/shapes", train, test)
     ```
 
-    Source: arXiv 1805.01978 (kNN), arXiv 1805.08974 (linear probe).
+    Source: arXiv 1805.01978 (kNN), 1805.08974 (linear probe, transfer),
+    2002.05709 (fine-tuning, semi-supervised), 2011.10566 (SGD and LARS).
     """
-    _check_protocols(protocols)
-    encoder = load_savedmodel(path)
-    train = extract(encoder, train_batches, output, verbose=verbose)
-    test = extract(encoder, test_batches, output, verbose=verbose)
-    manifest = encoder.manifest or {}
-    if output == "embedding" and manifest.get("embedding_ordered"):
-        train, test = ((x[:, 1:], y) for x, y in (train, test))
-    return evaluate_features(
-        train,
-        test,
-        protocols=protocols,
-        k=k,
-        temperature=temperature,
-        seed=seed,
-    )
+    check_protocols(protocols, PROTOCOLS)
+    if solver not in SOLVERS:
+        raise ValueError(
+            f"solver must be one of {', '.join(SOLVERS)}, received {solver!r}"
+        )
+    used_seeds = seed_range(seed, seeds)
+    cached = [name for name in protocols if is_cached(name, solver)]
+    encoder = path
+    if not isinstance(path, SavedEncoder):
+        encoder = load_savedmodel(path)
+    encode = output_function(encoder, output)
+    if dims is not None:
+        check_dims(dims)
+        order = resolve_order(order, output, encoder.manifest)
+        _check_truncation(cached, order, pairs)
 
+    runs = _training_runs(protocols, solver, output, fractions)
+    _check_fitting(fitting or {}, runs)
+    if runs:
+        check_splits(train, test, encoder.image_shape())
+    if cached:
+        batches = _labelled_batches(train, test, k if "knn" in cached else 1)
+    if "transfer" in protocols:
+        others = _labelled_batches(*(transfer or (None, None)), k, "transfer ")
 
-def evaluate_features(
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    *,
-    protocols: Sequence[str] = ("knn", "linear"),
-    k: int | Sequence[int] = (20, 200),
-    temperature: float = 0.07,
-    seed: int = 0,
-) -> dict[str, float]:
-    """Evaluate features that are there already, as `evaluate_savedmodel`.
-
-    Args:
-        train: features, float32 (N, D), and labels, int64 (N,), of the
-            training split.
-        test: the same of the test split.
-        protocols: see `evaluate_savedmodel`.
-        k: see `evaluate_savedmodel`.
-        temperature: see `evaluate_savedmodel`.
-        seed: see `evaluate_savedmodel`.
-
-    Returns:
-        Dict of floats, see `evaluate_savedmodel`.
-
-    Raises:
-        ValueError: an unknown protocol, or data that do not fit.
-
-    Example:
-    ```python
-    train = minc_tf.data.load("shapes", split="train").examples(256)
-    test = minc_tf.data.load("shapes", split="test").examples(256)
-    train, test = map(minc_tf.evaluation.raw_pixels, (train, test))
-    minc_tf.evaluation.evaluate_features(train, test, protocols=["knn"])
-    ```
-    """
-    _check_protocols(protocols)
-    settings = {"k": k, "temperature": temperature, "seed": seed}
+    neighbours = {"k": k, "temperature": temperature}
     results = {}
-    for name in protocols:
-        results.update(_PROTOCOLS[name](*train, *test, settings))
+    if cached:
+        splits = [extract(encode, b, verbose=verbose) for b in batches]
+        settings = {
+            **neighbours,
+            "protocols": cached,
+            "recall_at": recall_at,
+            "seed": seed,
+            "seeds": seeds,
+        }
+        if dims is not None:
+            given = {"order": order, "pairs": pairs, "verbose": verbose}
+            results["dims"] = truncation_curves(
+                encode, *splits, dims, **given, **settings
+            )
+        results |= evaluate_features(*splits, **settings)
+    if "transfer" in protocols:
+        splits = [extract(encode, b, verbose=verbose) for b in others]
+        found = transfer_accuracy(*splits, seeds=used_seeds, **neighbours)
+        results |= {f"transfer_{key}": value for key, value in found.items()}
+    for name, run in runs.items():
+        run = functools.partial(
+            run, encoder.path, train, test, verbose=verbose, **(fitting or {})
+        )
+        results |= over_seeds(name, run, used_seeds)
     return results
 
 
-def _check_protocols(protocols):
-    unknown = [name for name in protocols if name not in _PROTOCOLS]
-    if unknown or not protocols or isinstance(protocols, str):
+def is_cached(protocol: str, solver: str = "lbfgs") -> bool:
+    """Whether a protocol uses features that are computed once.
+
+    Args:
+        protocol: str, one of `PROTOCOLS`.
+        solver: str, one of `SOLVERS`, of the linear probe.
+
+    Returns:
+        bool.
+
+    Example:
+    ```python
+    is_cached("linear", "sgd")  # False
+    ```
+    """
+    return protocol in CACHED and (protocol, solver) not in (
+        ("linear", "sgd"),
+        ("linear", "lars"),
+    )
+
+
+def output_function(encoder: SavedEncoder, output: str) -> Callable:
+    """Return the function of a signature, without a constant coordinate.
+
+    Args:
+        encoder: `SavedEncoder`.
+        output: str, the signature.
+
+    Returns:
+        Function from images (B, H, W, 3), 0..255, to a float32 tensor (B, D).
+        Of an `"embedding"` that the manifest calls ordered the first
+        coordinate, the constant function, is left out.
+
+    Raises:
+        ValueError: there is no such signature.
+
+    Example:
+    ```python
+    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encode = output_function(encoder, "embedding")
+    ```
+    """
+    encode = encoder.signature(output)
+    ordered = (encoder.manifest or {}).get("embedding_ordered")
+    if output != "embedding" or not ordered:
+        return encode
+    return lambda images: encode(images)[:, 1:]
+
+
+def _check_truncation(cached, order, pairs):
+    if not cached:
         raise ValueError(
-            f"protocols must be a sequence out of {', '.join(_PROTOCOLS)}, "
-            f"received {protocols!r}"
+            "dims must come with a protocol on cached features: "
+            f"{', '.join(CACHED)} (with solver='lbfgs'), received none"
+        )
+    if order == "pairs" and pairs is None:
+        raise ValueError(
+            "pairs must be batches of (view1, view2) for order='pairs', "
+            "received None"
         )
 
 
-def _knn(train_x, train_y, test_x, test_y, settings):
-    k = settings["k"]
-    accuracies = knn_accuracy(
-        train_x,
-        train_y,
-        test_x,
-        test_y,
-        k=[k] if np.ndim(k) == 0 else k,
-        temperature=settings["temperature"],
-    )
-    return {f"knn_accuracy_k{n}": a for n, a in accuracies.items()}
+def _check_fitting(fitting, runs):
+    unknown = [name for name in fitting if name not in FITTING]
+    if unknown or (fitting and not runs):
+        raise ValueError(
+            f"fitting must hold {', '.join(FITTING)}, for protocols that train "
+            f"on images, received {fitting!r} for "
+            f"{', '.join(runs) or 'none of them'}"
+        )
 
 
-def _linear(train_x, train_y, test_x, test_y, settings):
-    found = linear_accuracy(
-        train_x, train_y, test_x, test_y, seed=settings["seed"]
-    )
-    return _prefixed("linear", found)
+def _labelled_batches(train, test, k, prefix="") -> list[tf.data.Dataset]:
+    """Two splits as batches; what is known of them now is checked now."""
+    batches = []
+    for name, split in (("train", train), ("test", test)):
+        if isinstance(split, ImageSource):
+            label = f"labels of {prefix}{name}"
+            labels = check_labels(label, split.labels, len(split))
+            if name == "train":
+                check_classes(label, labels)
+                check_k(k, len(split))
+            split = eval_batches(split, _BATCH_SIZE)
+        if not isinstance(split, tf.data.Dataset):
+            raise TypeError(
+                f"{prefix}{name} must be a minc_tf.data.ImageSource or a "
+                f"tf.data.Dataset, received {type(split).__name__}"
+            )
+        batches.append(split)
+    return batches
 
 
-def _ridge(train_x, train_y, test_x, test_y, settings):
-    found = ridge_accuracy(
-        train_x, train_y, test_x, test_y, seed=settings["seed"]
-    )
-    return _prefixed("ridge", found)
-
-
-def _prefixed(name, found):
-    keys = ("accuracy", "l2", "held_out_accuracy")
-    return {f"{name}_{key}": found[key] for key in keys}
-
-
-_PROTOCOLS = {"knn": _knn, "linear": _linear, "ridge": _ridge}
+def _training_runs(protocols, solver, output, fractions) -> dict:
+    """What trains on images: from the name in the results to the function."""
+    runs = {}
+    for name in protocols:
+        if name == "linear" and not is_cached(name, solver):
+            runs[f"linear_{solver}"] = functools.partial(
+                linear_sgd, output=output, optimizer=solver
+            )
+        elif name == "finetune":
+            runs[name] = finetune
+        elif name == "semi":
+            for fraction in fractions:
+                runs[f"semi_{fraction:g}"] = functools.partial(
+                    finetune, fraction=fraction
+                )
+    return runs

@@ -57,13 +57,7 @@ class SavedEncoder:
         features = encoder.signature("features")(images)
         ```
         """
-        if name not in self.signatures:
-            raise ValueError(
-                f"output must be one of {', '.join(self.signatures)}, the "
-                f"signatures of {self.path!r}, received {name!r}"
-            )
-        function = self._module.signatures[name]
-        ((argument, spec),) = function.structured_input_signature[1].items()
+        function, argument, spec = self._entry(name)
         outputs = list(function.structured_outputs)
         key = name if name in outputs else outputs[0]
 
@@ -72,6 +66,66 @@ class SavedEncoder:
             return function(**{argument: tf.cast(images, spec.dtype)})[key]
 
         return encode
+
+    def image_shape(self, name: str = "serving_default") -> tf.TensorShape:
+        """Return the size of the images that a signature takes.
+
+        Args:
+            name: str, the signature.
+
+        Returns:
+            `tf.TensorShape` (H, W, 3), in pixels.
+
+        Raises:
+            ValueError: there is no such signature.
+
+        Example:
+        ```python
+        encoder.image_shape().as_list()  # [32, 32, 3]
+        ```
+        """
+        return self._entry(name)[2].shape[1:]
+
+    def trainable(self):
+        """Return the encoder as it can be trained, weights and all.
+
+        Training changes the weights of the signatures, too, but no file.
+
+        Returns:
+            The loaded object: a function of float32 images and `training`
+            that returns the features, with the attributes `variables` and
+            `trainable_variables`.
+
+        Raises:
+            ValueError: it has none to train.
+
+        Example:
+        ```python
+        network = encoder.trainable()
+        network(images, training=True)  # (B, F)
+        ```
+
+        Source: https://www.tensorflow.org/hub/reusable_saved_models
+        """
+        weights = getattr(self._module, "trainable_variables", ())
+        if not callable(self._module) or not len(weights):
+            raise ValueError(
+                "path must be a SavedModel with a function and weights to "
+                "train, as export_savedmodel writes them (but did not always: "
+                f"export again), received {self.path!r}"
+            )
+        return self._module
+
+    def _entry(self, name):
+        """Return a signature, and the name and spec of its one argument."""
+        if name not in self.signatures:
+            raise ValueError(
+                f"output must be one of {', '.join(self.signatures)}, the "
+                f"signatures of {self.path!r}, received {name!r}"
+            )
+        function = self._module.signatures[name]
+        ((argument, spec),) = function.structured_input_signature[1].items()
+        return function, argument, spec
 
 
 def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
@@ -117,12 +171,17 @@ def encoder_function(model: keras.Model) -> Callable:
     """
     strategy = getattr(model, "distribute_strategy", None)
     count = 1 if strategy is None else strategy.num_replicas_in_sync
+    expected = _image_shape(model)
+    traced = tf.function(reduce_retracing=True)
+    if expected is not None:  # one trace, whatever the size of the last batch
+        spec = tf.TensorSpec((None, *expected), tf.float32)
+        traced = tf.function(input_signature=[spec])
 
-    @tf.function(reduce_retracing=True)
+    @traced
     def infer(images):
         return tf.cast(model(images, training=False), tf.float32)
 
-    @tf.function(reduce_retracing=True)
+    @traced
     def infer_on_replicas(images):
         def share(images):
             rows = replicas.own_rows(tf.shape(images)[0] // count)
@@ -133,11 +192,8 @@ def encoder_function(model: keras.Model) -> Callable:
         return strategy.experimental_local_results(whole)[0]
 
     def encode(images):
-        try:
-            expected = model.input_shape[1:]
-        except (AttributeError, TypeError, ValueError):
-            expected = images.shape[1:]  # a subclassed model knows no shape
-        _check_image_shape(images.shape[1:], expected)
+        if expected is not None:
+            _check_image_shape(images.shape[1:], expected)
         images = tf.cast(images, tf.float32)
         if count == 1:
             return infer(images)
@@ -242,6 +298,14 @@ def check_finite(batches: tf.data.Dataset) -> int:
             "batches must be finite, received a data set that repeats forever"
         )
     return count
+
+
+def _image_shape(model):
+    """The shape of a model's images, None where it is not known."""
+    try:
+        return getattr(model, "encoder", model).input_shape[1:]
+    except (AttributeError, TypeError, ValueError):
+        return None  # a subclassed model
 
 
 def _encode(model, output):

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from minc_tf.export.ordering import order_of, rotated_layers
+from minc_tf.export.reusable import reusable, variables_of
 from minc_tf.export.versions import find_version, write_version
 
 MANIFEST = os.path.join("assets.extra", "manifest.json")
@@ -19,6 +20,7 @@ def export_savedmodel(
     *,
     image_shape: tuple[int, int, int] | None = None,
     version: int | None = None,
+    recipe: dict | None = None,
 ) -> str:
     """Write a model's encoder and projector for serving and evaluation.
 
@@ -32,8 +34,15 @@ def export_savedmodel(
       `triangular=False` they are rotated by `objective.rotation()`. The first
       one is close to the constant function.
 
-    `assets.extra/manifest.json` records shapes, eigenvalues and library
-    versions (`read_manifest`). The version appears at once, when it is
+    Both leave the weights alone. To train the encoder further, the object that
+    `tf.saved_model.load` returns is a function itself, with the attributes
+    `variables` and `trainable_variables`: the interface of TensorFlow Hub's
+    reusable SavedModels, which `hub.KerasLayer` expects. Weights that are
+    frozen in `model` can be trained there. On replicas each normalises its
+    own part of the batch.
+
+    `assets.extra/manifest.json` records shapes, eigenvalues, library versions
+    and the recipe (`read_manifest`). The version appears at once, when it is
     complete; `model` is not changed.
 
     Args:
@@ -44,12 +53,15 @@ def export_savedmodel(
         image_shape: (H, W, 3), in pixels; `None` takes the encoder's own,
             which then must be fixed.
         version: positive int; `None` takes the next free one.
+        recipe: dict of the settings that `model` was trained with, as JSON
+            can hold it; `None` where they are unknown.
 
     Returns:
         The path of the new version folder.
 
     Raises:
-        TypeError: `model` lacks a part, or `version` is not an int.
+        TypeError: `model` lacks a part, `version` is not an int, or `recipe`
+            is not a dict that JSON can hold.
         ValueError: the model is not built, `image_shape` is missing or wrong,
             `version` is taken, the second moment is not finite, or `directory`
             cannot be written.
@@ -60,11 +72,14 @@ def export_savedmodel(
     served = tf.saved_model.load(path)
     images = tf.zeros((1, 32, 32, 3))
     features = served.signatures["features"](images=images)["features"]
+    features = served(images, training=True)  # moves the batch statistics
     ```
 
-    Source: https://www.tensorflow.org/tfx/serving/serving_basic
+    Source: https://www.tensorflow.org/tfx/serving/serving_basic and
+    https://www.tensorflow.org/hub/reusable_saved_models
     """
     _check_model(model)
+    _check_recipe(recipe)
     image_shape = _resolve_image_shape(model.encoder, image_shape)
     # Behind a predictor the objective orders the predictions, not these.
     objective = model.objective
@@ -75,27 +90,31 @@ def export_savedmodel(
     if rotation is not None:
         head = rotated_layers(model.projector, rotation)
 
+    root = reusable(model.encoder, image_shape)
+    encode = root.__call__
+
     def features(images):
-        return {"features": _float32(model.encoder(images, training=False))}
+        return {"features": encode(images)}
 
     def embedding(images):
-        z = model.encoder(images, training=False)
+        z = encode(images)
         for layer in head:
             z = layer(z, training=False)
-        return {"embedding": _float32(z)}
+        return {"embedding": keras.ops.cast(z, "float32")}
 
-    signature = [tf.TensorSpec((None, *image_shape), tf.float32, "images")]
-    archive = keras.export.ExportArchive()
-    for part in (model.encoder, *head):
-        archive.track(part)
-    dims = {}
-    for endpoint in (features, embedding):
-        name = endpoint.__name__
-        traced = tf.function(endpoint, input_signature=signature)
-        shape = traced.get_concrete_function().structured_outputs[name].shape
+    images = tf.TensorSpec((None, *image_shape), tf.float32, "images")
+    signatures, dims = {}, {}
+    for function in (features, embedding):
+        name = function.__name__
+        traced = tf.function(function).get_concrete_function(images)
+        shape = traced.structured_outputs[name].shape
         _check_output(name, shape)
-        dims[name] = shape[-1]
-        archive.add_endpoint(name, traced)
+        signatures[name], dims[name] = traced, shape[-1]
+    signatures["serving_default"] = signatures["features"]
+    # A variable that no attribute leads to cannot be saved.
+    root.embedding_variables = variables_of(
+        [model.encoder, *head], list(signatures.values())
+    )
 
     manifest = {
         "image_shape": list(image_shape),
@@ -109,10 +128,11 @@ def export_savedmodel(
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         },
+        "recipe": recipe,
     }
 
     def write(folder):
-        archive.write_out(folder, verbose=False)
+        tf.saved_model.save(root, folder, signatures)
         os.makedirs(os.path.dirname(os.path.join(folder, MANIFEST)))
         with open(os.path.join(folder, MANIFEST), "w") as file:
             json.dump(manifest, file, indent=2)
@@ -130,7 +150,8 @@ def read_manifest(path: str | os.PathLike) -> dict | None:
     Returns:
         The dict that `export_savedmodel` wrote, with the keys `image_shape`,
         `features_dim`, `embedding_dim`, `objective`, `embedding_ordered`,
-        `eigenvalues` and `versions`; `None` for a SavedModel from elsewhere.
+        `eigenvalues`, `versions` and `recipe` (which exports of older versions
+        lack); `None` for a SavedModel from elsewhere.
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
@@ -148,10 +169,6 @@ def read_manifest(path: str | os.PathLike) -> dict | None:
         return None
 
 
-def _float32(x):
-    return keras.ops.cast(x, "float32")
-
-
 def _check_model(model):
     for name in ("encoder", "projector", "objective"):
         part = getattr(model, name, None)
@@ -165,6 +182,21 @@ def _check_model(model):
                 f"model must be built, received a model whose {name} has no "
                 "weights yet; build it or call it on one batch of images first"
             )
+
+
+def _check_recipe(recipe):
+    if recipe is not None and not isinstance(recipe, dict):
+        raise TypeError(
+            "recipe must be a dict or None, received "
+            f"{type(recipe).__name__}; of a config give config.to_dict()"
+        )
+    try:
+        json.dumps(recipe, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"recipe must be a dict that JSON can hold, received {recipe!r} "
+            f"({error})"
+        ) from error
 
 
 def _resolve_image_shape(encoder, image_shape):

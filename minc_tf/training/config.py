@@ -1,8 +1,6 @@
-"""The settings of a run, their defaults, and their checks."""
+"""The settings of a run and their defaults."""
 
 import dataclasses
-import difflib
-import inspect
 import json
 
 import keras
@@ -29,13 +27,11 @@ OPTIMIZERS = {
     "sgd": keras.optimizers.SGD,
 }
 
-_ENCODERS = {
+#: The encoders that check their own arguments.
+ENCODERS = {
     "small_resnet": models.small_resnet,
     **dict.fromkeys(("resnet18", "resnet34", "resnet50"), models.resnet),
 }
-
-#: Arguments that come from other settings.
-_FILLED_IN = ("image_shape", "depth")
 
 #: Sections that take the arguments of what they name.
 _EXTENSIBLE = (
@@ -48,12 +44,29 @@ _EXTENSIBLE = (
 )
 
 #: Sections of which all keys are known.
-FIXED_SECTIONS = ("data", "monitor", "target", "checkpoint", "distribute")
+FIXED_SECTIONS = (
+    "data",
+    "monitor",
+    "diagnostics",
+    "report",
+    "target",
+    "checkpoint",
+    "distribute",
+)
 
 #: Settings, or the sections of settings, that do not change what is trained.
-MACHINE_SETTINGS = ("strategy", "distribute.", "checkpoint.", "data.service")
+MACHINE_SETTINGS = (
+    "strategy",
+    "distribute.",
+    "checkpoint.",
+    "data.service",
+    "report.",
+)
 
 STRATEGIES = ("default", "mirrored", "multiworker", "tpu", "auto")
+
+#: What is done when the embeddings collapse.
+ALARMS = ("warn", "stop", "raise", "off")
 
 #: Settings of the views' section that make small crops.
 SMALL_CROPS = ("small_crops", "small_size", "small_area")
@@ -106,7 +119,14 @@ def default_config() -> ConfigDict:
           `warmup_epochs`, `predictor_rate` ("scheduled", or "constant" for
           the peak rate throughout) and arguments of the optimizer's class;
         - `monitor`: kNN during training: `every` epochs (0: never), `k`, and
-          `num_examples` of each split that it uses.
+          `num_examples` of each split that it uses;
+        - `diagnostics`: what `minc_tf.evaluation.DiagnosticsMonitor` measures,
+          `every` epochs (0: never), on `num_examples` pairs of views, with
+          the variance of the gradient over `gradient_batches` batches (0:
+          not measured); `alarm`, what to do when the embeddings collapse:
+          "warn", "stop", "raise" or "off";
+        - `report`: `num_examples` on the map of the embeddings in
+          `report.html` (0: no report).
 
         The sections with arguments can be extended, or replaced as a whole;
         `validate` checks their keys.
@@ -166,6 +186,13 @@ def default_config() -> ConfigDict:
                 "predictor_rate": "scheduled",
             },
             "monitor": {"every": 1, "k": 20, "num_examples": 2000},
+            "diagnostics": {
+                "every": 1,
+                "num_examples": 512,
+                "gradient_batches": 0,
+                "alarm": "warn",
+            },
+            "report": {"num_examples": 1000},
         }
     )
     config.lock()
@@ -179,143 +206,6 @@ def _optional(text):
     reference = config_dict.placeholder(str)
     reference.set(text)
     return reference
-
-
-def validate(config: ConfigDict) -> None:
-    """Checks a run's settings before any work starts.
-
-    Args:
-        config: `ml_collections.ConfigDict`, the settings.
-
-    Raises:
-        ValueError: for an unknown or missing key (with the nearest valid
-            one), or a value without meaning.
-    """
-    default = default_config()
-    _check_keys("", config, list(default), required=list(default))
-    for section in FIXED_SECTIONS:
-        names = list(default[section])
-        _check_keys(section, config[section], names, required=names)
-    _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
-    _check_smallest(config, 0, "seed")
-    _check_choice("strategy", config.strategy, STRATEGIES)
-    _check_smallest(config, 1, "checkpoint.max_to_keep")
-    _check_smallest(config, 0, "checkpoint.every_steps")
-    _check_smallest(config, 1, "distribute.port", "distribute.join_timeout")
-    if config.batch_size % config.micro_batches:
-        raise ValueError(
-            f"config.micro_batches={config.micro_batches} must divide "
-            f"config.batch_size={config.batch_size}."
-        )
-    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
-    _check_choice("precision", config.precision, precisions)
-    fields = ("size", *SMALL_CROPS, *view_fields())
-    _check_arguments("views", config.views, view_presets(), fields, ["size"])
-    _check_small_crops(config)
-    # Other encoders come from libraries, whose functions check for themselves.
-    if config.encoder.get("name") in _ENCODERS:
-        _check_arguments("encoder", config.encoder, _ENCODERS)
-    _check_arguments("objective", config.objective, OBJECTIVES)
-    own = OPTIMIZER_SETTINGS
-    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own[:3])
-    rate = config.optimizer.get("learning_rate")
-    if not isinstance(rate, (int, float)) or not rate > 0:
-        raise ValueError(
-            "config.optimizer.learning_rate must be a positive float; "
-            f"received {rate!r}."
-        )
-    warmup = config.optimizer.get("warmup_epochs")
-    if not isinstance(warmup, (int, float)) or not warmup >= 0:
-        raise ValueError(
-            "config.optimizer.warmup_epochs must not be negative; received "
-            f"{warmup!r}."
-        )
-    _check_heads(config)
-
-
-def _check_smallest(config, smallest, *keys):
-    """Ints that must not be less than `smallest`, keys with their section."""
-    for key in keys:
-        value = config
-        for part in key.split("."):
-            value = value[part]
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(
-                f"config.{key} must be an int; received {value!r}."
-            )
-        if value < smallest:
-            raise ValueError(
-                f"config.{key} must be {smallest} or more; received {value}."
-            )
-
-
-def _check_small_crops(config):
-    count = config.views.get("small_crops", 0)
-    if not isinstance(count, int) or count < 0:
-        raise ValueError(
-            "config.views.small_crops must be an int, 0 or more; received "
-            f"{count!r}."
-        )
-    if not count:
-        for key in SMALL_CROPS[1:]:
-            if key in config.views:
-                raise ValueError(
-                    f"config.views.{key}={config.views[key]!r} needs "
-                    "config.views.small_crops; received none."
-                )
-    elif config.micro_batches > 1:
-        raise ValueError(
-            f"config.micro_batches={config.micro_batches} works with two "
-            f"views; received config.views.small_crops={count}."
-        )
-
-
-def _check_heads(config):
-    """Projector, predictor, target, and what they must have in common."""
-    widths = _check_head("projector", config.projector)
-    rate = config.optimizer.get("predictor_rate", "scheduled")
-    rates = ("scheduled", "constant")
-    _check_choice("optimizer.predictor_rate", rate, rates)
-    if config.predictor:
-        outputs = _check_head("predictor", config.predictor)
-        if outputs[-1] != widths[-1]:
-            raise ValueError(
-                f"config.predictor.widths={tuple(outputs)} must end in the "
-                f"embedding's dimension, as config.projector.widths="
-                f"{tuple(widths)} does."
-            )
-    elif rate != "scheduled":
-        raise ValueError(
-            f"config.optimizer.predictor_rate={rate!r} needs "
-            "config.predictor; received none."
-        )
-    schedules = ("cosine", "constant")
-    _check_choice("target.schedule", config.target.schedule, schedules)
-    momentum = config.target.momentum
-    if momentum is not None and not 0.0 <= momentum <= 1.0:
-        raise ValueError(
-            "config.target.momentum must be in [0, 1], or None for no target "
-            f"network; received {momentum!r}."
-        )
-    dim = config.objective.get("dim")
-    if dim is not None and dim != widths[-1]:
-        raise ValueError(
-            f"config.objective.dim={dim} must be the last of "
-            f"config.projector.widths={tuple(widths)}."
-        )
-
-
-def _check_head(section, config):
-    """The arguments of `mlp`; returns the widths."""
-    names = [p for p in inspect.signature(models.mlp).parameters][1:]
-    _check_keys(section, config, names, required=["widths"])
-    widths = config.widths
-    if not isinstance(widths, (tuple, list)) or not widths:
-        raise ValueError(
-            f"config.{section}.widths must be one or more ints, as (512, "
-            f"128); received {widths!r}."
-        )
-    return widths
 
 
 def view_presets() -> dict:
@@ -342,46 +232,3 @@ def arguments(section: ConfigDict, *without: str) -> dict:
 def to_json(config: ConfigDict) -> str:
     """The settings as JSON, the form in which a run's folder keeps them."""
     return json.dumps(config.to_dict(), indent=2) + "\n"
-
-
-def _check_arguments(section, config, choices, own=(), required=()):
-    """A section with a name: the name, then the arguments of what it names."""
-    label = "preset" if section == "views" else "name"
-    name = config.get(label)
-    _check_choice(f"{section}.{label}", name, choices)
-    taken = (*own, "name", *_FILLED_IN)
-    parameters = [
-        p
-        for p in inspect.signature(choices[name]).parameters.values()
-        if p.kind != p.VAR_KEYWORD and p.name not in taken
-    ]
-    allowed = [label, *own, *(p.name for p in parameters)]
-    needed = [p.name for p in parameters if p.default is p.empty]
-    _check_keys(section, config, allowed, [label, *required, *needed])
-
-
-def _check_choice(key, value, choices):
-    if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        raise ValueError(
-            f"config.{key} must be one of {', '.join(choices)}; received "
-            f"{value!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
-        )
-
-
-def _check_keys(section, config, allowed, required):
-    prefix = f"config.{section}." if section else "config."
-    for key in config:
-        if key not in allowed:
-            near = difflib.get_close_matches(key, allowed, n=1)
-            raise ValueError(
-                f"{prefix}{key} is not a setting"
-                + (f"; did you mean {prefix}{near[0]}? " if near else "; ")
-                + f"Valid are {', '.join(allowed)}."
-            )
-    for key in required:
-        if key not in config:
-            raise ValueError(
-                f"{prefix}{key} is missing; valid keys are "
-                f"{', '.join(allowed)}."
-            )

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from minc_tf import data
 from minc_tf.data.source import check_count
 from minc_tf.training import build, pictures
-from minc_tf.training.config import validate
+from minc_tf.training.validation import validate
 
 
 def inspect(

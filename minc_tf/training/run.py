@@ -4,22 +4,17 @@ import contextlib
 import json
 import logging
 import os
-import pathlib
-import subprocess
-import time
 
-import keras
 import numpy as np
-import tensorflow as tf
 from ml_collections import ConfigDict
 
-import minc_tf
-from minc_tf import data, evaluation, models
-from minc_tf.training import build, callbacks, pictures
+from minc_tf import report
+from minc_tf.training import build, callbacks, ending, monitors, pictures
 from minc_tf.training.checkpoints import Checkpoints
-from minc_tf.training.config import validate
+from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import SaveCheckpoints
 from minc_tf.training.loop import train as train_loop
+from minc_tf.training.validation import validate
 from minc_tf.training.workdir import Workdir
 from minc_tf.training.workers import Termination, Workers
 
@@ -27,7 +22,11 @@ _LOGGER = logging.getLogger(__name__)
 
 
 def run(
-    config: ConfigDict, workdir: str | os.PathLike, *, overwrite: bool = False
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    *,
+    overwrite: bool = False,
+    verbose: int = 1,
 ) -> dict:
     """Pretrains an encoder as a recipe says.
 
@@ -45,6 +44,7 @@ def run(
         config: the settings: `default_config()`, changed.
         workdir: path of the run's folder; nothing is written outside it.
         overwrite: bool, remove another run's files from the folder first.
+        verbose: int, 0 for no progress bar.
 
     Returns:
         dict, the contents of `summary.json`: loss and metrics of the last
@@ -77,7 +77,7 @@ def run(
     if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    with Termination() as termination:
+    with Termination() as termination, contextlib.ExitStack() as stack:
         # First of all: it decides which devices TensorFlow sees.
         strategy = build.build_strategy(config)
         workers = Workers(strategy)
@@ -85,11 +85,20 @@ def run(
         saved = Checkpoints(folder.checkpoints)
         with workers.watched(lambda: saved.latest):
             return _run(
-                config, folder, overwrite, strategy, workers, termination
+                config,
+                folder,
+                overwrite,
+                verbose,
+                strategy,
+                workers,
+                termination,
+                stack,
             )
 
 
-def _run(config, folder, overwrite, strategy, workers, termination):
+def _run(
+    config, folder, overwrite, verbose, strategy, workers, termination, stack
+):
     """The run, on the strategy and with the workers that it has."""
     views = build.build_views(config)
     train, reference, test = build.build_sources(config)
@@ -107,12 +116,12 @@ def _run(config, folder, overwrite, strategy, workers, termination):
             jit_compile=config.jit_compile and count == 1,
         )
         model.optimizer.build(model.trainable_variables)
-    collapse = evaluation.CollapseMonitor(
-        data.eval_batches(
-            reference.subset(min(512, len(reference)), config.seed), 256
-        )
-    )
-    monitor = _monitor(config, reference, test)
+    collapse = monitors.collapse_monitor(config, reference)
+    measuring = [
+        *monitors.collapse_alarm(config, reference),
+        *monitors.diagnostics_monitor(config, test or reference, views),
+        *monitors.knn_monitor(config, reference, test),
+    ]
     images, drawn = _check_views(train, views, config.seed)
     if config.data.service:  # does it answer, and can it read the images?
         build.build_batches(config, strategy, train, views, 0)
@@ -121,6 +130,7 @@ def _run(config, folder, overwrite, strategy, workers, termination):
     workers.wait()
     if workers.chief:
         folder.claim(config, overwrite)
+        stack.enter_context(log_file(folder.log))
     workers.wait()
     checkpoints = Checkpoints(
         folder.checkpoints, config, config.checkpoint.max_to_keep
@@ -136,7 +146,7 @@ def _run(config, folder, overwrite, strategy, workers, termination):
         callbacks.StopOnNonFinite(checkpoints),
         callbacks.Throughput(config.batch_size),
         collapse,
-        *monitor,
+        *measuring,
     ]
     table = callbacks.MetricsCSV(folder.metrics, done // steps, folder.timing)
     progress = callbacks.Progress(
@@ -146,7 +156,8 @@ def _run(config, folder, overwrite, strategy, workers, termination):
         picture = pictures.view_pairs(images, drawn)
         pictures.write(folder.pictures, folder.events, "views", picture)
         curves = callbacks.Curves(folder.events / "train", table)
-        watchers += [table, curves, progress]
+        lines = LogLines(config.epochs, done // steps)
+        watchers += [table, curves, lines] + [progress] * bool(verbose)
     with contextlib.closing(progress):
         train_loop(
             model,
@@ -156,28 +167,20 @@ def _run(config, folder, overwrite, strategy, workers, termination):
             steps_per_epoch=steps,
             epochs=config.epochs,
         )
-    neighbours = _neighbours(model, reference, test)
     # Also where the run had only its end left to do.
     collapse.set_model(model)
     collapse.measure()
+    neighbours = ending.neighbours(model, reference, test)
+    shown = ending.shown(config, model, test or reference)
     if len(train.skipped) > skipped:  # large sets are read as they train
         _LOGGER.warning("%d unreadable images skipped", len(train.skipped))
     if workers.chief:
         pictures.write(folder.pictures, folder.events, "neighbours", neighbours)
-        _finish(folder, model, table.rows, train, collapse.reason)
+        ending.write_results(folder, model, table.rows, train, collapse.reason)
+        if shown:
+            report.finish_run(folder.path, **shown)
     workers.wait()
     return json.loads(folder.summary.read_text())
-
-
-def _finish(folder, model, rows, train, collapse):
-    """Writes the model, then the summary, which says that the run ended."""
-    part = folder.model.with_suffix(".tmp.keras")
-    model.save(part)
-    os.replace(part, folder.model)
-    summary = {**_summary(model, rows, train), "collapse": collapse}
-    part = folder.summary.with_suffix(".tmp")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, folder.summary)
 
 
 def load_run(workdir: str | os.PathLike) -> tuple:
@@ -257,84 +260,3 @@ def _check_views(source, views, seed):
                 f"{count} images; widen the augmentation."
             )
     return images, first
-
-
-def _monitor(config, train, test):
-    """The kNN monitor, unless it is off or the images have no labels."""
-    section = config.monitor
-    labelled = test is not None and train.class_names and test.class_names
-    if not section.every or not labelled:
-        return []
-    neighbours = min(section.num_examples, len(train))
-    if section.k > neighbours:
-        raise ValueError(
-            f"config.monitor.k={section.k} is more than the {neighbours} "
-            "images that the monitor uses; see config.monitor.num_examples."
-        )
-    parts = [
-        data.eval_batches(
-            source.subset(min(section.num_examples, len(source)), config.seed),
-            256,
-        )
-        for source in (train, test)
-    ]
-    return [
-        evaluation.KNNMonitor(*parts, every=section.every, k=section.k),
-    ]
-
-
-def _neighbours(model, train, test):
-    """A picture of the nearest training images of a few (test) images."""
-    drawn = (
-        train.subset(min(2000, len(train)), seed=0),
-        (test or train).subset(min(8, len(test or train)), seed=1),
-    )
-    images = [
-        np.concatenate([batch["image"] for batch in source.examples(256)])
-        for source in drawn
-    ]
-    encode = evaluation.encoder_function(model.encoder)
-    features = [
-        evaluation.extract(encode, source.examples(256))[0] for source in drawn
-    ]
-    return pictures.nearest_neighbours(
-        features[0], images[0], features[1], images[1]
-    )
-
-
-def _summary(model: models.TwoViewModel, rows, train) -> dict:
-    """What a finished run has to say."""
-    numbers = {k: float(v) for k, v in rows[-1].items() if v != ""}
-    rates = [float(r["images_per_second"]) for r in rows]
-    return {
-        **numbers,
-        "epoch": int(numbers["epoch"]),
-        "step": int(numbers["step"]),
-        "seconds": sum(float(row["seconds"]) for row in rows),
-        "images_per_second": float(np.median(rates)),
-        "encoder_parameters": model.encoder.count_params(),
-        "images": len(train),
-        "skipped_images": len(train.skipped),
-        "skipped": [str(path) for path in train.skipped],
-        "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {
-            "commit": _commit(),
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that runs, or None for an installed one."""
-    root = pathlib.Path(minc_tf.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None

@@ -25,6 +25,10 @@ class Workdir:
         timing: `timing.csv`, the same for what the clock says.
         events: `events/`, for TensorBoard.
         pictures: `pictures/`, PNG files.
+        log: `log.txt`, a line an epoch, and warnings.
+        embedding: `embedding.npz`, what the report shows of the embeddings.
+        evaluation: `evaluation.json`, the results of `minc-evaluate`.
+        report: `report.html`, a page with all of it.
         summary: `summary.json`, at the end.
     """
 
@@ -38,6 +42,10 @@ class Workdir:
         self.timing = self.path / "timing.csv"
         self.events = self.path / "events"
         self.pictures = self.path / "pictures"
+        self.log = self.path / "log.txt"
+        self.embedding = self.path / "embedding.npz"
+        self.evaluation = self.path / "evaluation.json"
+        self.report = self.path / "report.html"
         self.summary = self.path / "summary.json"
 
     def check(self, config: ConfigDict, overwrite: bool = False) -> None:
@@ -121,7 +129,8 @@ class Workdir:
     def _clear(self):
         # Not the settings, which mark the folder as a run's.
         files = (self.model, self.metrics, self.timing, self.summary)
-        for file in files:
+        pages = (self.log, self.embedding, self.evaluation, self.report)
+        for file in (*files, *pages):
             file.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.events, self.pictures):
             shutil.rmtree(folder, ignore_errors=True)

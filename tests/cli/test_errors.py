@@ -131,7 +131,7 @@ def test_wrong_export_flags(command, tmp_path, monkeypatch, arguments, parts):
     [
         (["--config=c"], ["'c' does not exist"]),
         ([f"--config={RECIPE}"], ["--savedmodel"]),
-        (["--savedmodel=x"], ["--config=RECIPE or --workdir=RUN"]),
+        (["--savedmodel=x"], ["'x'", "not exist"]),
         (
             ["--savedmodel=x", "--workdir=y", f"--config={RECIPE}"],
             ["--config=RECIPE or --workdir=RUN"],
@@ -143,8 +143,8 @@ def test_wrong_export_flags(command, tmp_path, monkeypatch, arguments, parts):
             ["--k must be a list of ints", "'many'"],
         ),
         (
-            ["--savedmodel=x", f"--config={RECIPE}", "--output=logits"],
-            ["--output=logits", "features|embedding"],
+            ["--savedmodel=x", f"--config={RECIPE}", "--solver=adam"],
+            ["--solver=adam", "lbfgs|sgd|lars"],
         ),
         (
             ["--savedmodel=x", f"--config={RECIPE}", "--config.batchsize=3"],

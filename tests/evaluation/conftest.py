@@ -34,8 +34,8 @@ def make_batches(n=60, classes=3, seed=0, batch_size=16, shape=SHAPE):
     return tf.data.Dataset.from_tensor_slices(data).batch(batch_size)
 
 
-@pytest.fixture
-def model():
+def make_model():
+    """A linear encoder and projector, the same every time."""
     keras.utils.set_random_seed(0)
     encoder = keras.Sequential(
         [
@@ -49,6 +49,11 @@ def model():
     return types.SimpleNamespace(
         encoder=encoder, projector=projector, objective=Ordering()
     )
+
+
+@pytest.fixture
+def model():
+    return make_model()
 
 
 @pytest.fixture

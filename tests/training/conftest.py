@@ -35,6 +35,10 @@ def tiny_config(**changes):
     config.objective = {"name": "minc", "dim": 8, "mu": 10.0}
     config.monitor.k = 5
     config.monitor.num_examples = 48
+    # Each takes a second or more to trace, of a run that takes few.
+    config.diagnostics.every = 0
+    config.diagnostics.alarm = "off"
+    config.report.num_examples = 0
     for key, value in changes.items():
         if isinstance(value, dict):
             for name, item in value.items():
@@ -45,8 +49,12 @@ def tiny_config(**changes):
 
 
 def monitored_config():
-    """The same with the kNN monitor."""
-    return tiny_config(data={"test_split": "test"})
+    """The same with everything that watches a run."""
+    return tiny_config(
+        data={"test_split": "test"},
+        diagnostics={"every": 2, "num_examples": 48, "alarm": "warn"},
+        report={"num_examples": 48},
+    )
 
 
 def checkpoint_arrays(workdir):

@@ -40,17 +40,22 @@ def test_finished_run_leaves_its_files(finished):
     assert {path.name for path in folder.iterdir()} == {
         "checkpoints",
         "config.json",
+        "embedding.npz",
         "events",
+        "log.txt",
         "metrics.csv",
         "model.keras",
         "pictures",
+        "report.html",
         "summary.json",
         "timing.csv",
     }
     assert set(finished.beside) == {"elsewhere", "run"}
     assert finished.elsewhere == []
     # One file of the curves, one of each picture.
-    assert len(list(folder.glob("events/*/events.out.tfevents.*"))) == 3
+    assert len(list(folder.glob("events/*/events.out.tfevents.*"))) == 4
+    projector = {path.name for path in folder.glob("events/embedding/*")}
+    assert {"projector_config.pbtxt", "sprite.png"} < projector
     saved = read_config(folder).to_dict()
     assert saved["encoder"] == {"name": "small_resnet", "filters": [4, 8]}
     assert saved["batch_size"] == 16
@@ -166,7 +171,7 @@ def test_overwrite_starts_the_same_run_anew(finished, tmp_path):
     assert read_config(folder).seed == 0
     assert (folder / "notes.txt").read_text() == "mine"
     # The events of the run before are gone.
-    assert len(list(folder.glob("events/*/events.out.tfevents.*"))) == 3
+    assert len(list(folder.glob("events/*/events.out.tfevents.*"))) == 4
 
 
 def test_load_run_of_a_half_trained_run(half):

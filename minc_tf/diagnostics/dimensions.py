@@ -1,0 +1,76 @@
+"""Embeddings dimension by dimension: spectrum and spread."""
+
+from keras import ops
+
+
+def spectrum(embeddings):
+    """Eigenvalues of the second moment of embeddings, largest first.
+
+    Of `E[z z^T]`, not centred. At the optimum of MINC and of the spectral
+    contrastive loss they are the leading eigenvalues of the graph of views,
+    the constant function's 1 first; then `MINC.eigenvalues()` are the same,
+    from training. A steep fall after a few means that few directions are
+    used.
+
+    Args:
+        embeddings: float array or tensor (N, d).
+
+    Returns:
+        float32 tensor (d,), not negative; zeros where d exceeds N.
+
+    Raises:
+        ValueError: if the shape is not (N, d).
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    z = keras.random.normal((256, 16), seed=0)
+    print(minc_tf.diagnostics.spectrum(z))  # around 1
+    ```
+    """
+    z = _as_matrix(embeddings)
+    moment = ops.matmul(ops.transpose(z), z / z.shape[0])
+    # Rounding can make those that are zero slightly negative.
+    return ops.maximum(ops.flip(ops.linalg.eigh(moment)[0]), 0.0)
+
+
+def dimension_std(embeddings):
+    """Standard deviation of each dimension of the directions of embeddings.
+
+    Of the embeddings scaled to norm `sqrt(d)`: one in every dimension where
+    directions are uniform, zero in a dimension that tells no images apart.
+
+    Args:
+        embeddings: float array or tensor (N, d).
+
+    Returns:
+        float32 tensor (d,).
+
+    Raises:
+        ValueError: if the shape is not (N, d).
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    z = keras.random.normal((256, 16), seed=0)
+    print(minc_tf.diagnostics.dimension_std(z))  # around 1
+    ```
+
+    Source: Chen & He 2021, arXiv 2011.10566, figure 2, times `sqrt(d)`.
+    """
+    z = _as_matrix(embeddings)
+    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
+    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
+    scaled = z.shape[1] ** 0.5 * z / ops.maximum(norm, 1e-30)
+    return ops.std(scaled, axis=0)
+
+
+def _as_matrix(embeddings):
+    z = ops.cast(ops.convert_to_tensor(embeddings), "float32")
+    if len(z.shape) != 2:
+        raise ValueError(
+            f"embeddings must have shape (N, d); received {tuple(z.shape)}."
+        )
+    return z

@@ -1,0 +1,248 @@
+"""What makes a model collapse, found on the model itself."""
+
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from minc_tf.models import TwoViewModel
+from minc_tf.objectives import Objective
+
+#: Entries of each variable that are compared from look to look.
+_ENTRIES = 4096
+#: A predictor that moves less than this share of the encoder stands still.
+_STILL = 1e-3
+#: Looks at which a structural cause must have been seen.
+_CONFIRMED = 2
+
+NO_PREDICTOR = (
+    "the model has no predictor, and its objective does not keep the "
+    "embeddings of different images apart"
+)
+GRADIENT_THROUGH_TARGETS = (
+    "a gradient flows through the targets, and the objective does not keep "
+    "the embeddings of different images apart"
+)
+STILL_PREDICTOR = (
+    "the predictor does not learn, and the objective does not keep the "
+    "embeddings of different images apart"
+)
+
+#: What to do about each cause.
+REMEDIES = {
+    NO_PREDICTOR: "give the model a predictor, or use an objective that does "
+    "(MINC, spectral, NT-Xent, VICReg)",
+    GRADIENT_THROUGH_TARGETS: "stop it: embed_target must return "
+    "stop_gradient(...)",
+    STILL_PREDICTOR: "make it trainable, and give it a learning rate that is "
+    "not zero",
+}
+
+
+def repels(objective: Objective, dim: int) -> bool:
+    """Whether an objective keeps embeddings of different images apart.
+
+    It does where views that agree, spread over several directions, cost less
+    than embeddings that are all the same, at whatever scale is best for each.
+
+    Args:
+        objective: `minc_tf.objectives.Objective`. It is not changed.
+        dim: int, dimension of the embeddings.
+
+    Returns:
+        bool.
+
+    Example:
+    ```python
+    repels(minc_tf.objectives.MINC(8), 8)  # True
+    repels(minc_tf.objectives.NegativeCosine(), 8)  # False
+    ```
+    """
+    if dim < 2:
+        return True  # two directions at most: nothing to tell
+    spread = _spread(dim)
+    same = np.repeat(spread[:1] / np.linalg.norm(spread[0]), len(spread), 0)
+    scales = (0.3, 1.0, 3.0, 10.0)
+    apart = min(_losses(objective, [scale * spread for scale in scales]))
+    together = min(_losses(objective, [scale * same for scale in scales]))
+    return apart < together - 1e-4 * (1.0 + abs(together))
+
+
+def minds_scale(objective: Objective, dim: int) -> bool:
+    """Whether an objective changes with the scale of the embeddings.
+
+    Args:
+        objective: `minc_tf.objectives.Objective`. It is not changed.
+        dim: int, dimension of the embeddings.
+
+    Returns:
+        bool.
+
+    Example:
+    ```python
+    minds_scale(minc_tf.objectives.MINC(8), 8)  # True
+    minds_scale(minc_tf.objectives.NTXent(), 8)  # False
+    ```
+    """
+    spread = _spread(dim)
+    one, other = _losses(objective, [spread, 0.3 * spread])
+    return abs(one - other) > 1e-4 * (1.0 + abs(one))
+
+
+def _spread(dim):
+    """64 embeddings in many directions, of norm one or so."""
+    # In some dimensions only: covariances of many, from few samples, would
+    # cost more than they should.
+    used = min(dim, 8)
+    spread = np.zeros((64, dim), "float32")
+    rng = np.random.default_rng(0)
+    spread[:, :used] = rng.normal(size=(64, used)) / np.sqrt(used)
+    return spread
+
+
+def _losses(objective, embeddings):
+    """The loss of each of some embeddings, both views the same."""
+    # Without what a trained one knows of the embeddings of its model.
+    fresh = type(objective).from_config(objective.get_config())
+    tensors = [ops.convert_to_tensor(z, dtype="float32") for z in embeddings]
+    return [float(fresh(z, z, training=False)) for z in tensors]
+
+
+def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
+    """Whether the loss has a gradient through the targets of a model.
+
+    Args:
+        model: a built `TwoViewModel` that compares predictions with targets.
+            It is not changed.
+        images: float tensor (b, H, W, C), a few images.
+
+    Returns:
+        bool.
+
+    Example:
+    ```python
+    gradient_reaches_targets(simsiam, images)  # False: it stops there
+    ```
+    """
+    # The same images as both views.
+    images = ops.concatenate([images, images])
+    outputs, embeddings = model.embed_online(images, training=False)
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        targets = model.embed_target(images, embeddings, training=False)
+        loss = model.pair_loss(outputs, targets, training=False)
+    # Variables count only where they were read on the way to the targets.
+    sources = [embeddings, *tape.watched_variables()]
+    return any(part is not None for part in tape.gradient(loss, sources))
+
+
+def design_cause(model: TwoViewModel, images) -> str:
+    """What lets all embeddings of a model become the same, by its design.
+
+    Args:
+        model: a built `TwoViewModel` whose objective does not keep them
+            apart (`repels`). It is not changed.
+        images: float tensor (b, H, W, C), a few images.
+
+    Returns:
+        string, one of the causes of this module; empty for none.
+
+    Example:
+    ```python
+    design_cause(minc_tf.build("byol", encoder), images)  # ""
+    ```
+    """
+    if model.predictor is None:
+        return NO_PREDICTOR
+    if gradient_reaches_targets(model, images):
+        return GRADIENT_THROUGH_TARGETS
+    return ""
+
+
+class Movement:
+    """By how much variables change from look to look.
+
+    Args:
+        variables: Keras variables; of each, up to 4,096 entries are compared.
+
+    Attributes:
+        growth: float, their norm at the last look over that at the first.
+    """
+
+    def __init__(self, variables):
+        self.variables = list(variables)
+        self.growth = 1.0
+        self._before = self._read()
+        self._first_norm = max(np.linalg.norm(self._before), 1e-30)
+
+    def look(self) -> float:
+        """Returns the change since the last look, over the norm of before."""
+        now, before = self._read(), self._before
+        self._before = now
+        self.growth = float(np.linalg.norm(now) / self._first_norm)
+        change = np.linalg.norm(now - before)
+        return float(change / max(np.linalg.norm(before), 1e-30))
+
+    def _read(self):
+        parts = [np.zeros(0)]
+        for variable in self.variables:
+            flat = ops.convert_to_numpy(variable).ravel()
+            stride = -(-len(flat) // _ENTRIES)
+            parts.append(flat[::stride].astype("float64"))
+        return np.concatenate(parts)
+
+
+class DesignWatch:
+    """Looks for causes in a model's design while its weights move.
+
+    Args:
+        model: a built `TwoViewModel`.
+        images: float tensor (b, H, W, C), a few images.
+    """
+
+    def __init__(self, model: TwoViewModel, images):
+        self._cause, self._predictor, self._target = "", None, None
+        if not repels(model.objective, model(images[:1]).shape[-1]):
+            self._cause = design_cause(model, images)
+            if not self._cause:
+                self._predictor = Movement(model.predictor.trainable_variables)
+        if model.target_encoder is not None:
+            self._target = Movement(_followers(model))
+        self._looks = self._confirmed = 0
+        self._target_moved = False
+
+    def look(self, moved: float) -> str:
+        """Returns a cause that two looks have confirmed, or nothing.
+
+        Args:
+            moved: float, by how much encoder and projector have moved since
+                the last look. Zero, at the start of a warm-up say, tells
+                nothing.
+        """
+        found = self._cause
+        if self._predictor is not None:
+            still = self._predictor.look() <= _STILL * moved
+            found = STILL_PREDICTOR if still else ""
+        if self._target is not None:
+            self._target_moved |= self._target.look() > 0.0
+        if moved > 0.0:
+            self._looks += 1
+            self._confirmed = self._confirmed + 1 if found else 0
+        return found if self._confirmed >= _CONFIRMED else ""
+
+    @property
+    def target_stands(self) -> bool:
+        """Whether a target network has never moved while the encoder has."""
+        waited = self._target is not None and self._looks >= _CONFIRMED
+        return waited and not self._target_moved
+
+
+def _followers(model):
+    """The target's weights that follow trainable ones."""
+    pairs = (
+        (model.target_encoder, model.encoder),
+        (model.target_projector, model.projector),
+    )
+    for copy, source in pairs:
+        for target, online in zip(copy.weights, source.weights, strict=True):
+            if online.trainable:
+                yield target

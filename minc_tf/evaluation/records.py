@@ -1,0 +1,167 @@
+"""Results of evaluations: as a table, and in the file of a run."""
+
+import datetime
+import json
+import os
+import pathlib
+import re
+
+_SHARE = re.compile(r"accuracy|recall|_map$|^map$")
+_INTERVAL = "_ci95"
+
+#: What tells whether an entry is of the same evaluation as another.
+_IDENTITY = ("savedmodel", "output", "settings")
+
+
+def format_results(results: dict) -> str:
+    """Lay out the results of `evaluate_savedmodel` as text.
+
+    Args:
+        results: dict that it returned.
+
+    Returns:
+        Lines of `key: value`; accuracies, recall and mAP also in per cent, with
+        the half-width of their interval where there is one; then a table of
+        each of `dims`.
+
+    Example:
+    ```python
+    print(format_results({"linear_accuracy": 0.62, "linear_l2": 0.001}))
+    #  linear_accuracy: 0.62    62.00 %
+    #        linear_l2: 0.001
+    ```
+    """
+    keys = [k for k in results if k != "dims" and not k.endswith(_INTERVAL)]
+    width = max((len(key) for key in keys), default=0)
+    lines = [
+        f"{key:>{width}}: {_format(key, results[key], results)}" for key in keys
+    ]
+    for order, rows in results.get("dims", {}).items():
+        lines += ["", f"first coordinates in the order {order!r}, in %:"]
+        lines += _table(rows)
+    return "\n".join(lines)
+
+
+def make_record(
+    savedmodel: str, output: str, settings: dict, results: dict
+) -> dict:
+    """Put together what the evaluations of a run hold.
+
+    Args:
+        savedmodel: path of the version folder.
+        output: str, the signature that was evaluated.
+        settings: dict of the rest that the numbers depend on.
+        results: dict that `evaluate_savedmodel` returned.
+
+    Returns:
+        Dict of `savedmodel`, `output`, `settings`, `results` (floats only),
+        `date` (now, ISO 8601) and, where there are any, `choices`, the lists of
+        what each seed chose, and `dims`, rows by order.
+
+    Example:
+    ```python
+    results = {"linear_accuracy": 0.6, "linear_l2": [0.1, 0.01]}
+    entry = make_record("savedmodels/a/1", "features", {"seeds": 2}, results)
+    entry["results"]  # {'linear_accuracy': 0.6}
+    ```
+    """
+    choices = {k: v for k, v in results.items() if isinstance(v, list)}
+    record = {
+        "savedmodel": savedmodel,
+        "output": output,
+        "settings": settings,
+        "results": {k: v for k, v in results.items() if isinstance(v, float)},
+        "date": datetime.datetime.now().astimezone().isoformat("T", "seconds"),
+    }
+    if choices:
+        record["choices"] = choices
+    if "dims" in results:
+        record["dims"] = results["dims"]
+    return record
+
+
+def read_records(path: str | os.PathLike) -> list[dict]:
+    """Read the evaluations of a run.
+
+    Args:
+        path: path of an `evaluation.json`.
+
+    Returns:
+        List of the entries; empty where there is no file.
+
+    Raises:
+        ValueError: the file holds something else.
+
+    Example:
+    ```python
+    read_records("runs/a/evaluation.json")[0]["results"]
+    ```
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    try:
+        entries = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, dict) for entry in entries
+    ):
+        raise ValueError(f"{path} must hold a list of evaluations, it does not")
+    return entries
+
+
+def merge_record(path: str | os.PathLike, entry: dict) -> None:
+    """Add an evaluation to those of a run.
+
+    An entry of the same `savedmodel`, `output` and `settings` is replaced. The
+    file is replaced as a whole, so nobody reads half of it.
+
+    Args:
+        path: path of an `evaluation.json`, made where missing.
+        entry: dict that JSON can hold, with these keys.
+
+    Raises:
+        ValueError: the file holds something else.
+        OSError: it cannot be written.
+
+    Example:
+    ```python
+    entry = make_record("savedmodels/a/1", "features", {}, results)
+    merge_record("runs/a/evaluation.json", entry)
+    ```
+    """
+    path = pathlib.Path(path)
+    # As it will be read back: tuples become lists.
+    entry = json.loads(json.dumps(entry))
+    kept = [
+        other
+        for other in read_records(path)
+        if any(other.get(key) != entry.get(key) for key in _IDENTITY)
+    ]
+    part = path.with_name(f"{path.name}.tmp")
+    part.write_text(json.dumps([*kept, entry], indent=2) + "\n")
+    os.replace(part, path)
+
+
+def _format(key, value, results):
+    if isinstance(value, list):
+        return ", ".join(f"{one:.4g}" for one in value)
+    text = f"{value:.4g}"
+    if not _SHARE.search(key):
+        return text
+    text = f"{text:<8}{100 * value:6.2f} %"
+    if key + _INTERVAL in results:
+        text += f" +- {100 * results[key + _INTERVAL]:.2f}"
+    return text
+
+
+def _table(rows):
+    keys = [k for k in rows[0] if _SHARE.search(k) and _INTERVAL not in k]
+    keys = [k for k in keys if "held_out" not in k]
+    lines = ["  ".join(["  dim", *keys])]
+    for row in rows:
+        cells = [f"{row['dim']:>5}"]
+        cells += [f"{100 * row[key]:>{len(key)}.2f}" for key in keys]
+        lines.append("  ".join(cells))
+    return lines

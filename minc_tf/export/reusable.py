@@ -1,0 +1,129 @@
+"""The interface by which an exported encoder can be trained further."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+
+def reusable(
+    encoder: keras.Layer, image_shape: tuple[int, int, int]
+) -> tf.train.Checkpoint:
+    """Make an object that `tf.saved_model.save` writes as a reusable encoder.
+
+    The object has, and keeps when it is loaded again:
+
+    - `__call__(images, training=False)`: the features, float32 (B, F), of
+      float32 images (B, H, W, 3), 0..255. With `training=True` batches are
+      normalised by their own statistics, which move the stored ones, and
+      dropout drops.
+    - `variables`: everything that `__call__` reads.
+    - `trainable_variables`: the weights to train, without statistics and
+      states of random generators.
+
+    Weights that are frozen in `encoder` count as trainable: freezing belongs to
+    the run before. Weight regularisers are left to the next one, too.
+    `encoder` itself is not changed.
+
+    Args:
+        encoder: Keras layer or model, built, images -> features.
+        image_shape: (H, W, 3), in pixels.
+
+    Returns:
+        A `tf.train.Checkpoint`.
+
+    Example:
+    ```python
+    tf.saved_model.save(reusable(encoder, (32, 32, 3)), "encoder")
+    loaded = tf.saved_model.load("encoder")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(loaded(images, training=True) ** 2)
+    gradients = tape.gradient(loss, loaded.trainable_variables)
+    ```
+
+    Source: https://www.tensorflow.org/hub/reusable_saved_models
+    """
+
+    @tf.function
+    def call(images, training=False):
+        with prepared(encoder):  # here, for saving traces anew
+            features = encoder(images, training=training)
+        return keras.ops.cast(features, "float32")
+
+    images = tf.TensorSpec((None, *image_shape), tf.float32, "images")
+    traces = [
+        call.get_concrete_function(images, training=training)
+        for training in (True, False)  # only the first may create state
+    ]
+    with prepared(encoder):
+        trainable = [v.value for v in encoder.trainable_variables]
+    root = tf.train.Checkpoint()
+    root.__call__ = call
+    root.variables = variables_of([encoder], traces)
+    root.trainable_variables = trainable
+    return root
+
+
+def variables_of(layers: list, functions: list) -> list[tf.Variable]:
+    """List the variables of layers, and further ones that functions read.
+
+    The state of Keras's global random generator is one of those.
+
+    Args:
+        layers: list of Keras layers.
+        functions: list of concrete functions.
+
+    Returns:
+        List of `tf.Variable`, none twice.
+    """
+    found = {id(v): v.value for layer in layers for v in layer.variables}
+    found = list(found.values())
+    known = {id(v) for v in found}
+    for v in found:
+        # Of a variable on replicas, functions know the parts.
+        known |= {id(part) for part in getattr(v, "values", ())}
+    for function in functions:
+        for v in function.variables:
+            if id(v) not in known:
+                found.append(v)
+                known.add(id(v))
+    return found
+
+
+@contextlib.contextmanager
+def prepared(layer: keras.Layer) -> Iterator[None]:
+    """Let a layer train alone with all weights that can, for a while.
+
+    Nothing is frozen, and batch statistics are those of one replica: the
+    reduction over replicas would be recorded as that over the present ones.
+
+    Args:
+        layer: Keras layer or model; afterwards as it was.
+
+    Example:
+    ```python
+    with prepared(model.encoder):
+        weights = model.encoder.trainable_variables
+    ```
+    """
+    # What is set goes down to the layers inside, so these come last.
+    layers = sorted(
+        layer._flatten_layers(),
+        key=lambda part: len(part._flatten_layers()),
+        reverse=True,
+    )
+    before = [(p, "trainable", p.trainable) for p in layers]
+    before += [(v, "trainable", v.trainable) for v in layer.variables]
+    norms = [p for p in layers if hasattr(p, "synchronized")]
+    before += [(p, "synchronized", p.synchronized) for p in norms]
+    try:
+        for part in layers:
+            part.trainable = False  # or Keras takes the next line for done
+            part.trainable = True
+        for part in norms:
+            part.synchronized = False
+        yield
+    finally:
+        for part, name, value in before:
+            setattr(part, name, value)

@@ -1,0 +1,217 @@
+"""The charts of a page: curves, spectra, accuracy against dimensions."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from minc_tf.report import charts, numbers
+from minc_tf.report.runs import RunData
+
+#: Columns that come first, and last.
+_FIRST = (
+    "loss",
+    "knn_accuracy",
+    "chi2_information",
+    "chi2_information_held_out",
+)
+_LAST = ("learning_rate", "images_per_second", "seconds")
+
+#: Ends of the names of two columns that make a band around a third.
+_BAND = ("_low", "_high")
+
+#: Spectra of a run that are drawn: the first, the last, and between.
+_SPECTRA = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Chart:
+    """A chart with its words.
+
+    Attributes:
+        title: its name.
+        note: what it means, or the last values; may be empty.
+        svg: the `<svg>` element.
+        legend: tuples (name, style) of lines, empty where the page has one.
+    """
+
+    title: str
+    note: str
+    svg: str
+    legend: list[tuple[str, int]] = dataclasses.field(default_factory=list)
+
+
+def columns(runs: Sequence[RunData]) -> list[str]:
+    """The columns that any of the runs has, in the order of reading."""
+    names = dict.fromkeys(name for run in runs for name in run.curves)
+    first = [name for name in _FIRST if name in names]
+    last = [name for name in _LAST if name in names]
+    middle = [name for name in names if name not in (*_FIRST, *_LAST)]
+    return [*first, *middle, *last]
+
+
+def shown_columns(runs: Sequence[RunData]) -> list[str]:
+    """The columns without the ends of the intervals of others."""
+    names = columns(runs)
+    ends = {name + end for name in names for end in _BAND}
+    return [name for name in names if name not in ends]
+
+
+def curve_charts(runs: Sequence[RunData]) -> list[Chart]:
+    """A chart a column, a line a run.
+
+    Args:
+        runs: `RunData`s, whose styles are their positions.
+    """
+    found = []
+    for name in shown_columns(runs):
+        lines = [
+            _curve(run, name, style)
+            for style, run in enumerate(runs)
+            if name in run.curves and run.curves[name].values
+        ]
+        if lines:
+            found.append(_chart(name, lines))
+    return found
+
+
+def _curve(run, name, style):
+    curve = run.curves[name]
+    ends = [run.curves.get(name + end) for end in _BAND]
+    band = None
+    if all(end and end.epochs == curve.epochs for end in ends):
+        band = tuple(end.values for end in ends)
+    return charts.Line(curve.epochs, curve.values, style, band)
+
+
+def _chart(name, lines):
+    title = numbers.title(name)
+    text = title
+    if len(lines) == 1:
+        first, last = (
+            f"{numbers.show(name, lines[0].y[at])} at epoch {lines[0].x[at]:g}"
+            for at in (0, -1)
+        )
+        text = f"{title}: {first}, {last}"
+    percent = numbers.is_share(name)
+    svg = charts.line_chart(lines, text, x_label="epoch", percent=percent)
+    unit = ", %" if percent else ""
+    return Chart(title + unit, numbers.meaning(name), svg)
+
+
+def spectrum_chart(run: RunData) -> Chart | None:
+    """The spectrum of a run, at a few epochs where they were kept.
+
+    Args:
+        run: `RunData`.
+
+    Returns:
+        A `Chart`, or None where there is no spectrum.
+    """
+    spectra = run.spectra
+    if not spectra and run.snapshot is not None:
+        spectra = {None: run.snapshot.spectrum}
+    spectra = {at: s for at, s in spectra.items() if s.size and s.max() > 0}
+    if not spectra:
+        return None
+    epochs = list(spectra)
+    at = np.linspace(0, len(epochs) - 1, min(_SPECTRA, len(epochs)))
+    chosen = [epochs[index] for index in np.rint(at).astype(int)]
+    lines = [
+        charts.spectrum_line(spectra[epoch], style)
+        for style, epoch in enumerate(chosen)
+    ]
+    note = _captured(spectra[chosen[-1]])
+    svg = charts.line_chart(
+        lines,
+        f"Eigenvalues of the second moment, descending. {note}",
+        x_label="coordinate",
+        y_scale="log",
+    )
+    legend = [(f"epoch {e}", i) for i, e in enumerate(chosen)]
+    return Chart(
+        "Eigenvalues of the second moment",
+        note,
+        svg,
+        legend if len(chosen) > 1 else [],
+    )
+
+
+def spectra_chart(runs: Sequence[RunData]) -> Chart | None:
+    """The last spectra of runs, as shares of their sums.
+
+    Args:
+        runs: `RunData`s, whose styles are their positions.
+
+    Returns:
+        A `Chart`, or None where no run has a spectrum.
+    """
+    lines = []
+    for style, run in enumerate(runs):
+        spectrum = last_spectrum(run)
+        if spectrum is not None and spectrum.sum() > 0:
+            share = spectrum / spectrum.sum()
+            lines.append(charts.spectrum_line(share, style))
+    if not lines:
+        return None
+    title = "Eigenvalues of the second moment, shares of their sum"
+    svg = charts.line_chart(lines, title, x_label="coordinate", y_scale="log")
+    return Chart(title, "Methods scale embeddings differently.", svg)
+
+
+def last_spectrum(run: RunData) -> np.ndarray | None:
+    """The newest spectrum of a run, None where there is none."""
+    if run.spectra:
+        return run.spectra[max(run.spectra)]
+    return None if run.snapshot is None else run.snapshot.spectrum
+
+
+def _captured(spectrum):
+    """How many coordinates hold most of the spectrum."""
+    share = np.cumsum(spectrum) / spectrum.sum()
+    needed = int(np.searchsorted(share, 0.9)) + 1
+    return (
+        f"{needed} of {len(spectrum)} coordinates hold 90 % of the sum, the "
+        f"first {100 * share[0]:.0f} %."
+    )
+
+
+def dims_charts(curves: Sequence[tuple[str, int, list[dict]]]) -> list[Chart]:
+    """Charts of accuracy and recall against the number of coordinates.
+
+    Args:
+        curves: tuples (name, style, rows), the rows as
+            `minc_tf.evaluation.evaluate_dims` returns them.
+    """
+    keys = dict.fromkeys(
+        k for _, _, rows in curves for row in rows for k in row
+    )
+    found = []
+    for key in filter(numbers.is_better_higher, keys):
+        lines, legend = [], []
+        for name, style, rows in curves:
+            points = [(row["dim"], row[key]) for row in rows if key in row]
+            if points:
+                lines.append(charts.Line(*zip(*points, strict=True), style))
+                legend.append((name, style))
+        title = f"{numbers.title(key)}, %"
+        svg = charts.line_chart(
+            lines,
+            f"{title}, against the number of coordinates",
+            x_label="coordinates",
+            x_scale="log2",
+            percent=True,
+        )
+        found.append(
+            Chart(title, "of the first coordinates alone", svg, legend)
+        )
+    return found
+
+
+def dims_of(run: RunData) -> dict[tuple[str, str], list[dict]]:
+    """The newest rows of `dims` that a run has, by order and output."""
+    return {
+        (order, entry.get("output", "features")): rows
+        for entry in run.evaluation
+        for order, rows in entry.get("dims", {}).items()
+    }

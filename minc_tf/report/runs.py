@@ -1,0 +1,218 @@
+"""What the folder of a run holds, read for a report."""
+
+import csv
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from minc_tf.report.embedding import Snapshot, load_snapshot
+
+#: Columns that say where in the run a row stands.
+_POSITION = ("epoch", "step")
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A column of a run's tables, at the epochs at which it was measured.
+
+    Attributes:
+        epochs: list of floats.
+        values: list of floats.
+    """
+
+    epochs: list[float]
+    values: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+    """A run, read.
+
+    Attributes:
+        path: the folder.
+        label: what tells it from the others of a page.
+        config: dict, the settings.
+        curves: dict of `Curve` by column, of metrics.csv and timing.csv.
+        spectra: dict of float arrays (d,) by epoch, of spectrum.csv.
+        summary: dict, empty until the run has ended.
+        evaluation: list of dicts, of evaluation.json.
+        snapshot: `Snapshot`, or None.
+        views: bytes of the picture of view pairs, or None.
+        neighbours: bytes of the picture of nearest neighbours, or None.
+    """
+
+    path: pathlib.Path
+    label: str
+    config: dict
+    curves: dict[str, Curve]
+    spectra: dict[int, np.ndarray]
+    summary: dict
+    evaluation: list[dict]
+    snapshot: Snapshot | None
+    views: bytes | None
+    neighbours: bytes | None
+
+
+def read_runs(paths: Sequence[str | os.PathLike]) -> list[RunData]:
+    """Reads the folders of runs.
+
+    Args:
+        paths: paths of the folders, each once.
+
+    Returns:
+        A `RunData` each, with labels that differ.
+
+    Raises:
+        FileNotFoundError: if a folder holds no run.
+        ValueError: for a folder that is given twice, or a file in one that
+            cannot be read.
+    """
+    folders = [pathlib.Path(path) for path in paths]
+    resolved = [folder.resolve() for folder in folders]
+    for folder, full in zip(folders, resolved, strict=True):
+        if resolved.count(full) > 1:
+            raise ValueError(f"run {str(folder)!r} is given twice.")
+    labels = short_labels(resolved)
+    return [_read(*pair) for pair in zip(folders, labels, strict=True)]
+
+
+def short_labels(paths: Sequence[pathlib.Path]) -> list[str]:
+    """The ends of paths, as short as tells all of them apart.
+
+    Args:
+        paths: absolute paths, no two the same.
+    """
+    for parts in range(1, max(len(path.parts) for path in paths) + 1):
+        labels = ["/".join(path.parts[-parts:]) for path in paths]
+        if len(set(labels)) == len(labels):
+            break
+    return labels
+
+
+def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
+    """Writes the spectra of a run as `spectrum.csv`, a row an epoch.
+
+    Args:
+        path: path of the file.
+        spectra: dict of float arrays (d,), descending, by epoch.
+
+    Example:
+    ```python
+    minc_tf.report.write_spectra("runs/a/spectrum.csv", {1: [1.0, 0.5]})
+    ```
+    """
+    dim = max(map(len, spectra.values()), default=0)
+    part = f"{os.fspath(path)}.tmp"
+    with open(part, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["epoch", *range(1, dim + 1)])
+        for epoch, values in sorted(spectra.items()):
+            writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
+    os.replace(part, path)
+
+
+def _read(folder, label):
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError(
+            f"{str(folder)!r} holds no run: there is no config.json."
+        )
+    evaluation = _read_json(folder / "evaluation.json", list)
+    for entry in evaluation:
+        if not _is_evaluation(entry):
+            raise ValueError(
+                f"{folder / 'evaluation.json'} must hold what minc-evaluate "
+                f"writes; received the entry {entry!r}."
+            )
+    snapshot = folder / "embedding.npz"
+    return RunData(
+        path=folder,
+        label=label,
+        config=_read_json(folder / "config.json", dict),
+        curves=_curves(folder / "timing.csv") | _curves(folder / "metrics.csv"),
+        spectra=_spectra(folder / "spectrum.csv"),
+        summary=_read_json(folder / "summary.json", dict),
+        evaluation=evaluation,
+        snapshot=load_snapshot(snapshot) if snapshot.exists() else None,
+        views=_bytes(folder / "pictures" / "views.png"),
+        neighbours=_bytes(folder / "pictures" / "neighbours.png"),
+    )
+
+
+def _is_evaluation(entry):
+    """Whether an entry has results, and rows of any dimensions."""
+    if not isinstance(entry, dict):
+        return False
+    curves = entry.get("dims", {})
+    return isinstance(entry.get("results"), dict) and all(
+        isinstance(row, dict) and "dim" in row
+        for rows in curves.values()
+        for row in rows
+    )
+
+
+def _bytes(path):
+    return path.read_bytes() if path.exists() else None
+
+
+def _read_json(path, kind):
+    """The contents of a file, empty where there is none."""
+    if not path.exists():
+        return kind()
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a file of a run: {error}") from error
+    if not isinstance(found, kind):
+        raise ValueError(
+            f"{path} must hold a {kind.__name__}; received "
+            f"{type(found).__name__}."
+        )
+    return found
+
+
+def _read_rows(path):
+    """The rows of a table as dicts of floats, without empty cells."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        try:
+            rows = [_numbers(row) for row in reader]
+        except (ValueError, csv.Error) as error:
+            raise ValueError(
+                f"{path}, line {reader.line_num}: {error}"
+            ) from error
+    if rows and not all("epoch" in row for row in rows):
+        raise ValueError(f"{path} must have an epoch in each row.")
+    return rows
+
+
+def _numbers(row):
+    if None in row or None in row.values():
+        raise ValueError("the row is not as long as the header")
+    return {key: float(value) for key, value in row.items() if value != ""}
+
+
+def _curves(path):
+    rows = _read_rows(path)
+    names = dict.fromkeys(name for row in rows for name in row)
+    curves = {}
+    for name in names:
+        if name not in _POSITION:
+            kept = [r for r in rows if math.isfinite(r.get(name, math.nan))]
+            curves[name] = Curve(
+                [row["epoch"] for row in kept], [row[name] for row in kept]
+            )
+    return curves
+
+
+def _spectra(path):
+    return {
+        int(row.pop("epoch")): np.asarray(list(row.values()))
+        for row in _read_rows(path)
+    }

@@ -1,0 +1,129 @@
+"""The tables of a page: final numbers, evaluation, environment."""
+
+import os
+from collections.abc import Sequence
+
+from minc_tf.report import numbers
+
+_INTERVAL = "_ci95"
+
+
+def finals(runs: Sequence[dict], names: Sequence[str]) -> dict:
+    """The last values of runs, the best of those that compare marked.
+
+    Args:
+        runs: dicts of floats by column, one a run.
+        names: columns, in the order of reading.
+
+    Returns:
+        dict: `heads`, names for readers, and `rows`, a list a run of tuples
+        (text, best).
+    """
+    names = [name for name in names if any(name in run for run in runs)]
+    rows = [[_cell(name, run, runs) for name in names] for run in runs]
+    return {"heads": [numbers.title(name) for name in names], "rows": rows}
+
+
+def evaluations(entries: Sequence[dict]) -> list[dict]:
+    """Tables of what was evaluated, the newest first.
+
+    Args:
+        entries: of a run's evaluation.json.
+
+    Returns:
+        A dict an entry: `head`, and `measured` and `chosen`, lists of tuples
+        (name, text).
+    """
+    return [_evaluation(entry) for entry in reversed(entries)]
+
+
+def side_by_side(runs: Sequence[list[dict]]) -> list[tuple]:
+    """What was measured of runs, a row a number.
+
+    Args:
+        runs: the entries of evaluation.json, one list a run; of the same
+            number the newest counts.
+
+    Returns:
+        Tuples (name, cells), the cells (text, best), one a run.
+    """
+    latest = []
+    for entries in runs:
+        found = {}
+        for entry in entries:
+            output = entry.get("output", "features")
+            found.setdefault(output, {}).update(entry["results"])
+        latest.append(found)
+    rows = []
+    for output in dict.fromkeys(name for found in latest for name in found):
+        own = [found.get(output, {}) for found in latest]
+        for key in dict.fromkeys(key for results in own for key in results):
+            if _is_measured(key):
+                cells = [_cell(key, results, own) for results in own]
+                rows.append((f"{numbers.title(key)} ({output})", cells))
+    return rows
+
+
+def environment(summary: dict) -> list[tuple[str, str]]:
+    """Versions, commit and machine of a run, as names and texts."""
+    found = {}
+    for section in ("versions", "machine", "environment"):
+        value = summary.get(section, {})
+        found |= value if isinstance(value, dict) else {section: value}
+    for key in ("images", "skipped_images", "encoder_parameters"):
+        if key in summary:
+            found[key] = numbers.show(key, summary[key])
+    return [
+        (numbers.title(key), "—" if value is None else str(value))
+        for key, value in found.items()
+    ]
+
+
+def _evaluation(entry):
+    results = entry["results"]
+    chosen = {key: results[key] for key in results if numbers.is_choice(key)}
+    chosen |= entry.get("choices", {})
+    return {
+        "head": _head(entry),
+        "measured": [
+            (numbers.title(key), _text(key, results))
+            for key in filter(_is_measured, results)
+        ],
+        "chosen": [
+            (numbers.title(key), numbers.show(key, value))
+            for key, value in chosen.items()
+        ],
+    }
+
+
+def _head(entry):
+    """What an entry evaluated: model, output, day."""
+    model = os.path.normpath(str(entry.get("savedmodel", "")))
+    model = "/".join(model.split(os.sep)[-2:])
+    parts = (model, entry.get("output"), numbers.moment(entry.get("date", "")))
+    return " · ".join(str(part) for part in parts if part)
+
+
+def _is_measured(key):
+    return not key.endswith(_INTERVAL) and not numbers.is_choice(key)
+
+
+def _text(key, results):
+    """A number, with its 95 % interval where there is one."""
+    text = numbers.show(key, results.get(key))
+    half = results.get(key + _INTERVAL)
+    if half is None:
+        return text
+    return f"{text} ± {numbers.show(key, half)}"
+
+
+def _cell(key, own, every):
+    """The text of a number, and whether it is the best of several."""
+    values = [results[key] for results in every if key in results]
+    best = (
+        key in own
+        and numbers.is_better_higher(key)
+        and len(values) > 1
+        and own[key] == max(values)
+    )
+    return _text(key, own), best

@@ -1,0 +1,213 @@
+"""The checks of a run's settings, before any work starts."""
+
+import difflib
+import inspect
+
+from ml_collections import ConfigDict
+
+from minc_tf import models
+from minc_tf.training.config import (
+    ALARMS,
+    ENCODERS,
+    FIXED_SECTIONS,
+    OBJECTIVES,
+    OPTIMIZER_SETTINGS,
+    OPTIMIZERS,
+    SMALL_CROPS,
+    STRATEGIES,
+    default_config,
+    view_fields,
+    view_presets,
+)
+
+#: Arguments that come from other settings.
+_FILLED_IN = ("image_shape", "depth")
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks a run's settings before any work starts.
+
+    Args:
+        config: `ml_collections.ConfigDict`, the settings.
+
+    Raises:
+        ValueError: for an unknown or missing key (with the nearest valid
+            one), or a value without meaning.
+    """
+    default = default_config()
+    _check_keys("", config, list(default), required=list(default))
+    for section in FIXED_SECTIONS:
+        names = list(default[section])
+        _check_keys(section, config[section], names, required=names)
+    _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
+    _check_smallest(config, 0, "seed")
+    _check_choice("strategy", config.strategy, STRATEGIES)
+    _check_smallest(config, 1, "checkpoint.max_to_keep")
+    _check_smallest(config, 0, "checkpoint.every_steps")
+    _check_smallest(config, 0, "diagnostics.every", "report.num_examples")
+    _check_smallest(config, 0, "diagnostics.gradient_batches")
+    if config.diagnostics.gradient_batches in (1, 2):
+        raise ValueError(
+            "config.diagnostics.gradient_batches must be 3 or more, or 0; "
+            f"received {config.diagnostics.gradient_batches}."
+        )
+    _check_smallest(config, 3, "diagnostics.num_examples")
+    _check_choice("diagnostics.alarm", config.diagnostics.alarm, ALARMS)
+    _check_smallest(config, 1, "distribute.port", "distribute.join_timeout")
+    if config.batch_size % config.micro_batches:
+        raise ValueError(
+            f"config.micro_batches={config.micro_batches} must divide "
+            f"config.batch_size={config.batch_size}."
+        )
+    precisions = ("float32", "mixed_bfloat16", "mixed_float16")
+    _check_choice("precision", config.precision, precisions)
+    fields = ("size", *SMALL_CROPS, *view_fields())
+    _check_arguments("views", config.views, view_presets(), fields, ["size"])
+    _check_small_crops(config)
+    # Other encoders come from libraries, whose functions check for themselves.
+    if config.encoder.get("name") in ENCODERS:
+        _check_arguments("encoder", config.encoder, ENCODERS)
+    _check_arguments("objective", config.objective, OBJECTIVES)
+    own = OPTIMIZER_SETTINGS
+    _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own[:3])
+    rate = config.optimizer.get("learning_rate")
+    if not isinstance(rate, (int, float)) or not rate > 0:
+        raise ValueError(
+            "config.optimizer.learning_rate must be a positive float; "
+            f"received {rate!r}."
+        )
+    warmup = config.optimizer.get("warmup_epochs")
+    if not isinstance(warmup, (int, float)) or not warmup >= 0:
+        raise ValueError(
+            "config.optimizer.warmup_epochs must not be negative; received "
+            f"{warmup!r}."
+        )
+    _check_heads(config)
+
+
+def _check_smallest(config, smallest, *keys):
+    """Ints that must not be less than `smallest`, keys with their section."""
+    for key in keys:
+        value = config
+        for part in key.split("."):
+            value = value[part]
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(
+                f"config.{key} must be an int; received {value!r}."
+            )
+        if value < smallest:
+            raise ValueError(
+                f"config.{key} must be {smallest} or more; received {value}."
+            )
+
+
+def _check_small_crops(config):
+    count = config.views.get("small_crops", 0)
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(
+            "config.views.small_crops must be an int, 0 or more; received "
+            f"{count!r}."
+        )
+    if not count:
+        for key in SMALL_CROPS[1:]:
+            if key in config.views:
+                raise ValueError(
+                    f"config.views.{key}={config.views[key]!r} needs "
+                    "config.views.small_crops; received none."
+                )
+    elif config.micro_batches > 1:
+        raise ValueError(
+            f"config.micro_batches={config.micro_batches} works with two "
+            f"views; received config.views.small_crops={count}."
+        )
+
+
+def _check_heads(config):
+    """Projector, predictor, target, and what they must have in common."""
+    widths = _check_head("projector", config.projector)
+    rate = config.optimizer.get("predictor_rate", "scheduled")
+    rates = ("scheduled", "constant")
+    _check_choice("optimizer.predictor_rate", rate, rates)
+    if config.predictor:
+        outputs = _check_head("predictor", config.predictor)
+        if outputs[-1] != widths[-1]:
+            raise ValueError(
+                f"config.predictor.widths={tuple(outputs)} must end in the "
+                f"embedding's dimension, as config.projector.widths="
+                f"{tuple(widths)} does."
+            )
+    elif rate != "scheduled":
+        raise ValueError(
+            f"config.optimizer.predictor_rate={rate!r} needs "
+            "config.predictor; received none."
+        )
+    schedules = ("cosine", "constant")
+    _check_choice("target.schedule", config.target.schedule, schedules)
+    momentum = config.target.momentum
+    if momentum is not None and not 0.0 <= momentum <= 1.0:
+        raise ValueError(
+            "config.target.momentum must be in [0, 1], or None for no target "
+            f"network; received {momentum!r}."
+        )
+    dim = config.objective.get("dim")
+    if dim is not None and dim != widths[-1]:
+        raise ValueError(
+            f"config.objective.dim={dim} must be the last of "
+            f"config.projector.widths={tuple(widths)}."
+        )
+
+
+def _check_head(section, config):
+    """The arguments of `mlp`; returns the widths."""
+    names = [p for p in inspect.signature(models.mlp).parameters][1:]
+    _check_keys(section, config, names, required=["widths"])
+    widths = config.widths
+    if not isinstance(widths, (tuple, list)) or not widths:
+        raise ValueError(
+            f"config.{section}.widths must be one or more ints, as (512, "
+            f"128); received {widths!r}."
+        )
+    return widths
+
+
+def _check_arguments(section, config, choices, own=(), required=()):
+    """A section with a name: the name, then the arguments of what it names."""
+    label = "preset" if section == "views" else "name"
+    name = config.get(label)
+    _check_choice(f"{section}.{label}", name, choices)
+    taken = (*own, "name", *_FILLED_IN)
+    parameters = [
+        p
+        for p in inspect.signature(choices[name]).parameters.values()
+        if p.kind != p.VAR_KEYWORD and p.name not in taken
+    ]
+    allowed = [label, *own, *(p.name for p in parameters)]
+    needed = [p.name for p in parameters if p.default is p.empty]
+    _check_keys(section, config, allowed, [label, *required, *needed])
+
+
+def _check_choice(key, value, choices):
+    if value not in choices:
+        near = difflib.get_close_matches(str(value), choices, n=1)
+        raise ValueError(
+            f"config.{key} must be one of {', '.join(choices)}; received "
+            f"{value!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
+        )
+
+
+def _check_keys(section, config, allowed, required):
+    prefix = f"config.{section}." if section else "config."
+    for key in config:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            raise ValueError(
+                f"{prefix}{key} is not a setting"
+                + (f"; did you mean {prefix}{near[0]}? " if near else "; ")
+                + f"Valid are {', '.join(allowed)}."
+            )
+    for key in required:
+        if key not in config:
+            raise ValueError(
+                f"{prefix}{key} is missing; valid keys are "
+                f"{', '.join(allowed)}."
+            )

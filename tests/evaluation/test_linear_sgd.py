@@ -1,0 +1,181 @@
+"""Linear probe by gradient descent, on an exported encoder."""
+
+import json
+import logging
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from minc_tf.data import ArraySource
+from minc_tf.evaluation import extract, linear_sgd
+from minc_tf.evaluation.heads import LinearHeads
+
+from .shapes_encoder import Logged, export_encoder, pictures
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    return export_encoder(tmp_path_factory.mktemp("linear_sgd"))
+
+
+@pytest.fixture(scope="module")
+def splits():
+    return pictures("train", 900), pictures("test", 600)
+
+
+def small(splits):
+    return splits[0].subset(60), splits[1].subset(50)
+
+
+def test_accuracy_of_logistic_regression(exported, splits):
+    x, test_x = (extract(exported, s.examples(300))[0] for s in splits)
+    mean, std = x.mean(0), x.std(0)
+    model = LogisticRegression(C=1e6, max_iter=5000)
+    model.fit((x - mean) / std, splits[0].labels)
+    expected = model.score((test_x - mean) / std, splits[1].labels)
+    found = linear_sgd(
+        exported, *splits, augment=False, epochs=60, learning_rates=(0.3, 1.0)
+    )
+    assert 0.4 < expected < 0.8
+    assert found["accuracy"] == pytest.approx(expected, abs=0.005)
+    assert found["learning_rate"] in (0.3, 1.0)
+    assert set(found) == {"accuracy", "learning_rate", "held_out_accuracy"}
+    assert all(type(value) is float for value in found.values())
+    json.dumps(found)
+
+
+def test_augmented_is_reproducible_and_learns(exported, splits):
+    train = splits[0].subset(300)
+
+    def probe(seed):
+        return linear_sgd(
+            exported,
+            train,
+            splits[1],
+            epochs=5,
+            batch_size=50,
+            learning_rates=(0.1, 0.5),
+            seed=seed,
+        )
+
+    first = probe(0)
+    assert first == probe(0)
+    assert first != probe(1)
+    assert first["accuracy"] > 0.4  # of three classes
+
+
+def test_test_images_are_read_once_at_the_end(exported, splits):
+    log = []
+    train, test = (Logged(s, log) for s in small(splits))
+    linear_sgd(exported, train, test, epochs=2, batch_size=16)
+    count = len(test)
+    assert log[-count:] == [("test", i) for i in range(count)]
+    assert {name for name, _ in log[:-count]} == {"train"}
+
+
+def test_test_labels_choose_nothing(exported, splits):
+    train, test = small(splits)
+    other = ArraySource(test.images, 2 - test.labels)
+    first, second = (
+        linear_sgd(exported, train, t, augment=False, epochs=3)
+        for t in (test, other)
+    )
+    assert first["accuracy"] != second["accuracy"]
+    del first["accuracy"], second["accuracy"]
+    assert first == second
+
+
+def test_one_rate_holds_nothing_out(exported, splits):
+    found = linear_sgd(
+        exported, *small(splits), augment=False, epochs=2, learning_rates=0.3
+    )
+    assert set(found) == {"accuracy", "learning_rate"}
+    assert found["learning_rate"] == 0.3
+
+
+def test_lars(exported, splits, caplog):
+    with caplog.at_level(logging.WARNING, "minc_tf"):
+        found = linear_sgd(
+            exported,
+            *splits,
+            optimizer="lars",
+            augment=False,
+            epochs=20,
+            learning_rates=(0.001, 0.002),
+        )
+    # Its ratio makes tiny steps of these, so the larger one wins.
+    assert found["learning_rate"] == 0.002
+    assert "the largest of [0.001, 0.002]" in caplog.text
+    found = linear_sgd(
+        exported, *splits, optimizer="lars", augment=False, epochs=20
+    )
+    assert found["accuracy"] > 0.45
+
+
+def test_constant_coordinate_of_an_ordered_embedding(
+    exported, splits, monkeypatch
+):
+    made = []
+
+    class Recorded(LinearHeads):
+        def __init__(self, rates, features, classes, **kwargs):
+            made.append((features, classes))
+            super().__init__(rates, features, classes, **kwargs)
+
+    monkeypatch.setitem(linear_sgd.__globals__, "LinearHeads", Recorded)
+    kwargs = {"augment": False, "epochs": 1, "learning_rates": 0.1}
+    for output in ("embedding", "features", "serving_default"):
+        linear_sgd(exported, *small(splits), output=output, **kwargs)
+    assert made == [(2, 3), (12, 3), (12, 3)]
+
+
+def test_diverged(exported, splits):
+    rates = (1e38, 2e38)
+    with pytest.raises(FloatingPointError, match="diverged for all of learn"):
+        linear_sgd(
+            exported,
+            *small(splits),
+            augment=False,
+            epochs=3,
+            learning_rates=rates,
+        )
+
+
+def test_data_that_do_not_fit(exported, splits, tmp_path):
+    train, test = small(splits)
+
+    def relabelled(labels):
+        return ArraySource(train.images, labels)
+
+    with pytest.raises(ValueError, match="labels of train .*60 unlabelled"):
+        linear_sgd(exported, relabelled(None), test)
+    with pytest.raises(ValueError, match="labels of test .*60 unlabelled"):
+        linear_sgd(exported, train, relabelled(None))
+    with pytest.raises(ValueError, match="two classes, received only class 0"):
+        linear_sgd(exported, relabelled(np.zeros(60, int)), test)
+    larger = ArraySource(np.zeros((9, 40, 32, 3), "uint8"), np.arange(9) % 3)
+    with pytest.raises(ValueError, match=r"test must .*\(32, 32, 3\).*\(40, 3"):
+        linear_sgd(exported, train, larger)
+    with pytest.raises(TypeError, match="train must be .*ImageSource.*tuple"):
+        linear_sgd(exported, (train.images, train.labels), test)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        linear_sgd(tmp_path / "missing", train, test)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"output": "logits"}, "output must be one of .* received 'logits'"),
+        ({"optimizer": "adam"}, "optimizer must be one of .*'adam'"),
+        ({"learning_rates": ()}, "learning_rates must be"),
+        ({"epochs": 0}, "epochs must be an int >= 1; received 0"),
+        ({"batch_size": 2.5}, "batch_size must be an int >= 1; received 2.5"),
+        ({"held_out": 1.0}, "held_out must be between 0 and 1"),
+        ({"seed": -1}, "seed must be an int >= 0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_bad_arguments(exported, splits, kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        linear_sgd(exported, *small(splits), **kwargs)
