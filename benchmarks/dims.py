@@ -17,7 +17,7 @@ from absl import flags
 from record import ROOT, origin
 
 from minc_tf import data, diagnostics, evaluation, training
-from minc_tf.cli import app
+from minc_tf.cli import app, evaluation_data
 from minc_tf.training import build
 
 #: How the methods are called in the legend.
@@ -60,7 +60,8 @@ def main(_) -> None:
                 curves[f"{name}, embedding"] = rows_of(splits, dims)
             else:
                 ordering = diagnostics.order(
-                    encoder.signature(output), view_pairs(config)
+                    encoder.signature(output),
+                    evaluation_data.view_pairs(config, _PAIRS.value),
                 )
                 curves[f"{name}, {output}, by pairs"] = rows_of(
                     splits, dims, ordering
@@ -95,15 +96,6 @@ def rows_of(splits, dims, ordering=None) -> list[dict]:
     return evaluation.evaluate_dims(
         train, test, fitting, k=20, ordering=ordering
     )
-
-
-def view_pairs(config):
-    """Views of training images as the run drew them, in another order."""
-    train = build.build_train_source(config)
-    size = 256
-    return data.view_batches(
-        train, build.build_views(config), size, seed=config.seed + 1
-    ).take(-(-_PAIRS.value // size))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ _ROWS = {
 
 def main(_) -> None:
     """Pretrains, evaluates before and after, exports, says where it all is."""
-    from minc_tf import data, evaluation, export, training
+    from minc_tf import data, evaluation, export, report, training
+    from minc_tf.evaluation import records
     from minc_tf.training import build
     from minc_tf.training.workdir import Workdir
 
@@ -59,6 +60,11 @@ def main(_) -> None:
 
     print("4/4  evaluating the exported model")
     after = evaluation.evaluate_savedmodel(path, train, test)
+    records.merge_record(
+        Workdir(workdir).evaluation,
+        records.make_record(path, "features", {"seed": 0}, after),
+    )
+    report.write_report(workdir, defaults=training.default_config().to_dict())
 
     print(f"\n{'accuracy, %':<16}{'pixels':>8}{'untrained':>11}{'MINC':>8}")
     for label, key in _ROWS.items():

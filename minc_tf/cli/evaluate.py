@@ -107,7 +107,7 @@ _ABOUT = {
 
 def main(_) -> None:
     """Evaluates on labelled splits, prints the numbers and records them."""
-    from minc_tf import evaluation
+    from minc_tf import evaluation, report, training
     from minc_tf.cli import evaluation_data
     from minc_tf.evaluation import records
 
@@ -153,6 +153,9 @@ def main(_) -> None:
         records.merge_record(
             file,
             records.make_record(encoder.path, _OUTPUT.value, settings, results),
+        )
+        report.write_report(
+            _WORKDIR.value, defaults=training.default_config().to_dict()
         )
     if _PLOT.value:
         curves = _curves(pathlib.Path(encoder.path), results["dims"])

@@ -43,8 +43,9 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
 
     And where asked for:
 
-    - `gradient_variance`, `gradient_noise_to_signal`, of the model's
-      objective, `minc_tf.diagnostics.gradient_variance`;
+    - `gradient_variance`, `gradient_squared_norm`, of the model's objective:
+      `variance` and `squared_norm` of
+      `minc_tf.diagnostics.gradient_variance`;
     - `hessian_eigenvalue`, the one of the largest magnitude of the loss of
       the first batch, at inference. MINC's is that of the spectral loss, whose
       gradient its own estimates.
@@ -167,7 +168,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
                 self.model, self.pairs.take(self.gradient_batches)
             )
             measured["gradient_variance"] = found["variance"]
-            measured["gradient_noise_to_signal"] = found["noise_to_signal"]
+            measured["gradient_squared_norm"] = found["squared_norm"]
         if self.hessian_iterations:
             measured["hessian_eigenvalue"] = _largest_curvature(
                 self.model, next(iter(self.pairs)), self.hessian_iterations

@@ -27,7 +27,7 @@ from minc_tf.evaluation.sweep import (
 _RATES = {
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
     # The ratio makes steps small: the fewer there are, the higher the rate.
-    "lars": (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0),
+    "lars": (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0),
 }
 
 
@@ -75,7 +75,7 @@ def linear_sgd(
         optimizer: `"sgd"`, with Nesterov's momentum, or `"lars"`, as
             `minc_tf.optimizers.LARS`, whose ratio is that of each classifier.
         learning_rates: positive float, or a sequence to choose from; `None`
-            tries seven, from 0.003 to 3, with LARS from 0.1 to 100.
+            tries seven, from 0.003 to 3, with LARS from 0.03 to 30.
         epochs: int >= 1.
         batch_size: int >= 1; a smaller training split is one batch.
         held_out: float in (0, 1), the part of `train` that chooses the

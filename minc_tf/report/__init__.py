@@ -10,7 +10,7 @@ from minc_tf.report.embedding import (
 from minc_tf.report.finish import finish_run
 from minc_tf.report.page import write_report
 from minc_tf.report.projector import write_projector, write_spectrum
-from minc_tf.report.runs import write_spectra
+from minc_tf.report.runs import read_spectra, write_spectra
 
 __all__ = [
     "Snapshot",
@@ -18,6 +18,7 @@ __all__ = [
     "finish_run",
     "load_snapshot",
     "make_snapshot",
+    "read_spectra",
     "save_snapshot",
     "write_projector",
     "write_report",

@@ -18,6 +18,10 @@ _KNOWN = {
         "χ² information, held out",
         "the same on images that are not trained on",
     ),
+    "chi2_information_held_out_minc": (
+        "χ² information, held out, MINC's form",
+        "with the second moment of training",
+    ),
     "learning_rate": ("Learning rate", "of the step that comes next"),
     "images_per_second": ("Images per second", "without the first step"),
     "seconds": ("Training time", "in seconds"),
@@ -28,7 +32,7 @@ _KNOWN = {
     ),
     "embedding_rank": (
         "Rank of embeddings",
-        "directions in which held-out embeddings vary",
+        "directions in which those of a few hundred images vary",
     ),
     "effective_rank": (
         "Effective rank",
@@ -53,6 +57,9 @@ _KNOWN = {
     "rate": ("Rate of the second moment", "share that a batch replaces"),
 }
 
+#: Words whose spelling a column's name cannot have.
+_SPELLED = {"chi2": "χ²", "knn": "kNN", "map": "mAP"}
+
 _MINUS = "\N{MINUS SIGN}"
 
 _HIGHER = re.compile(r"accuracy|recall|(^|_)map(_|$)|images_per_second")
@@ -64,12 +71,14 @@ def title(key: str) -> str:
     """The name of a number for a reader."""
     if key in _KNOWN:
         return _KNOWN[key][0]
+    share = re.fullmatch(r"captured_share_(\d+)", key)
+    if share:
+        return f"Information in the first {share[1]} coordinates"
     text = re.sub(r"_k(\d+)", r", k = \1", key).replace("_", " ")
-    text = re.sub(r"\bknn\b", "kNN", text)
-    text = re.sub(r"\bmap\b", "mAP", text)
-    return (
-        text if text.startswith(("kNN", "mAP")) else text[:1].upper() + text[1:]
-    )
+    for plain_name, name in _SPELLED.items():
+        text = re.sub(rf"\b{plain_name}\b", name, text)
+    named = text.startswith(tuple(_SPELLED.values()))
+    return text if named else text[:1].upper() + text[1:]
 
 
 def meaning(key: str) -> str:

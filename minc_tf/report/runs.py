@@ -116,6 +116,24 @@ def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
     os.replace(part, path)
 
 
+def read_spectra(path: str | os.PathLike) -> dict[int, np.ndarray]:
+    """Reads what `write_spectra` wrote.
+
+    Args:
+        path: path of the file; one that does not exist holds none.
+
+    Returns:
+        dict of float arrays (d,) by epoch.
+
+    Raises:
+        ValueError: for a file that is no such table.
+    """
+    return {
+        int(row.pop("epoch")): np.asarray(list(row.values()))
+        for row in _read_rows(path)
+    }
+
+
 def _read(folder, label):
     if not (folder / "config.json").exists():
         raise FileNotFoundError(
@@ -134,7 +152,7 @@ def _read(folder, label):
         label=label,
         config=_read_json(folder / "config.json", dict),
         curves=_curves(folder / "timing.csv") | _curves(folder / "metrics.csv"),
-        spectra=_spectra(folder / "spectrum.csv"),
+        spectra=read_spectra(folder / "spectrum.csv"),
         summary=_read_json(folder / "summary.json", dict),
         evaluation=evaluation,
         snapshot=load_snapshot(snapshot) if snapshot.exists() else None,
@@ -209,10 +227,3 @@ def _curves(path):
                 [row["epoch"] for row in kept], [row[name] for row in kept]
             )
     return curves
-
-
-def _spectra(path):
-    return {
-        int(row.pop("epoch")): np.asarray(list(row.values()))
-        for row in _read_rows(path)
-    }

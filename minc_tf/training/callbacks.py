@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from minc_tf import evaluation, report
 from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
@@ -177,6 +178,41 @@ def _write_rows(path, names, rows):
         writer.writeheader()
         writer.writerows(rows)
     os.replace(part, path)
+
+
+class Spectra(keras.callbacks.Callback):
+    """Writes the spectra that a monitor measured, a row an epoch.
+
+    A run that resumes drops the rows of epochs that it trains again.
+
+    Args:
+        path: path of the CSV file.
+        monitor: `minc_tf.evaluation.DiagnosticsMonitor`, which stands before
+            it in the list.
+        first_epoch: int, the epoch at which this run starts.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        monitor: evaluation.DiagnosticsMonitor,
+        first_epoch: int = 0,
+    ):
+        """See the class."""
+        super().__init__()
+        self.path = path
+        self.monitor = monitor
+        self._rows = {}
+        if first_epoch and os.path.exists(path):
+            rows = report.read_spectra(path).items()
+            self._rows = {n: row for n, row in rows if n <= first_epoch}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the row of the epoch, if it was measured."""
+        measured = self.monitor.history
+        if epoch in measured["epoch"][-1:]:
+            self._rows[epoch + 1] = measured["spectrum"][-1]
+            report.write_spectra(self.path, self._rows)
 
 
 class Curves(keras.callbacks.Callback):

@@ -16,7 +16,7 @@ import minc_tf
 from minc_tf import evaluation, models
 from minc_tf.training import pictures
 from minc_tf.training.checkpoints import step_of
-from minc_tf.training.config import default_config, to_json
+from minc_tf.training.config import default_config
 
 
 def write_results(folder, model, rows, train, collapse):
@@ -78,7 +78,7 @@ def shown(config, model, source) -> dict:
         "class_names": source.class_names,
         "step": step_of(model),
         "seed": config.seed,
-        "defaults": json.loads(to_json(default_config())),
+        "defaults": default_config().to_dict(),
     }
 
 

@@ -117,9 +117,10 @@ def _run(
         )
         model.optimizer.build(model.trainable_variables)
     collapse = monitors.collapse_monitor(config, reference)
+    diagnosing = monitors.diagnostics_monitor(config, test or reference, views)
     measuring = [
         *monitors.collapse_alarm(config, reference),
-        *monitors.diagnostics_monitor(config, test or reference, views),
+        *diagnosing,
         *monitors.knn_monitor(config, reference, test),
     ]
     images, drawn = _check_views(train, views, config.seed)
@@ -158,6 +159,10 @@ def _run(
         curves = callbacks.Curves(folder.events / "train", table)
         lines = LogLines(config.epochs, done // steps)
         watchers += [table, curves, lines] + [progress] * bool(verbose)
+        watchers += [
+            callbacks.Spectra(folder.spectrum, monitor, done // steps)
+            for monitor in diagnosing
+        ]
     with contextlib.closing(progress):
         train_loop(
             model,

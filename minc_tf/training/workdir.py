@@ -23,6 +23,7 @@ class Workdir:
         model: `model.keras`, the whole model, at the end.
         metrics: `metrics.csv`, a row an epoch.
         timing: `timing.csv`, the same for what the clock says.
+        spectrum: `spectrum.csv`, the spectra of the diagnostics.
         events: `events/`, for TensorBoard.
         pictures: `pictures/`, PNG files.
         log: `log.txt`, a line an epoch, and warnings.
@@ -40,6 +41,7 @@ class Workdir:
         self.model = self.path / "model.keras"
         self.metrics = self.path / "metrics.csv"
         self.timing = self.path / "timing.csv"
+        self.spectrum = self.path / "spectrum.csv"
         self.events = self.path / "events"
         self.pictures = self.path / "pictures"
         self.log = self.path / "log.txt"
@@ -129,8 +131,9 @@ class Workdir:
     def _clear(self):
         # Not the settings, which mark the folder as a run's.
         files = (self.model, self.metrics, self.timing, self.summary)
-        pages = (self.log, self.embedding, self.evaluation, self.report)
-        for file in (*files, *pages):
+        files += (self.spectrum, self.log)
+        files += (self.embedding, self.evaluation, self.report)
+        for file in files:
             file.unlink(missing_ok=True)
         for folder in (self.checkpoints, self.events, self.pictures):
             shutil.rmtree(folder, ignore_errors=True)

@@ -90,10 +90,14 @@ def test_killed_resumed_exported_evaluated(tmp_path):
     assert sorted(path.name for path in (here / "run").iterdir()) == [
         "checkpoints",
         "config.json",
+        "embedding.npz",
         "events",
+        "log.txt",
         "metrics.csv",
         "model.keras",
         "pictures",
+        "report.html",
+        "spectrum.csv",
         "summary.json",
         "timing.csv",
     ]
@@ -135,8 +139,8 @@ def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
     """Also arguments that the recipe does not mention, and None."""
     taken = []
 
-    def record(config, workdir, *, overwrite):
-        taken.append((config, workdir, overwrite))
+    def record(config, workdir, *, overwrite, verbose):
+        taken.append((config, workdir, overwrite, verbose))
         return {"loss": -1.5, "skipped_images": 2}
 
     monkeypatch.setattr("minc_tf.training.run", record)
@@ -145,6 +149,7 @@ def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
         f"--config={RECIPE}",
         f"--workdir={tmp_path}",
         "--overwrite",
+        "--quiet",
         "--config.epochs=7",
         "--config.encoder.filters=(4, 8)",
         "--config.views.solarize_p=0.25",
@@ -155,8 +160,8 @@ def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
         "--config.optimizer.learning_rate=1e-2",
     )
     assert result.code == 0
-    ((config, workdir, overwrite),) = taken
-    assert (workdir, overwrite) == (str(tmp_path), True)
+    ((config, workdir, overwrite, verbose),) = taken
+    assert (workdir, overwrite, verbose) == (str(tmp_path), True, 0)
     assert config.epochs == 7
     assert config.encoder.filters == (4, 8)
     assert config.views.solarize_p == 0.25
@@ -205,12 +210,13 @@ def test_demo_shows_the_whole_way(command, tmp_path, monkeypatch):
     for path in (
         version,
         workdir / "metrics.csv",
-        workdir / "pictures",
+        workdir / "report.html",
         workdir / "events",
     ):
         assert path.exists()
         assert str(path) in result.out
     assert (version / "saved_model.pb").exists()
+    assert "linear_accuracy" in (workdir / "evaluation.json").read_text()
     assert read_config(workdir).epochs == 1
 
 

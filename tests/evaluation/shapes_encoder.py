@@ -1,5 +1,6 @@
 """An untrained encoder, exported, and pictures that it tells apart badly."""
 
+import functools
 import types
 
 import keras
@@ -8,7 +9,6 @@ import tensorflow as tf
 from minc_tf.data import ArraySource, load_shapes, select_classes
 from minc_tf.export import export_savedmodel
 
-CLASSES = ("ring", "bars", "cross")
 SIZE = (32, 32, 3)
 
 
@@ -48,7 +48,8 @@ def export_encoder(directory):
     return export_savedmodel(model, directory)
 
 
-def pictures(split, count, classes=CLASSES):
+@functools.cache
+def pictures(split, count, classes):
     """Pictures of the `shapes` set of some classes, about `count`."""
     number = count * 10 // len(classes)
     return select_classes(load_shapes(split, num_examples=number), classes)

@@ -11,6 +11,7 @@ from keras import layers
 import minc_tf
 from minc_tf.diagnostics import effective_rank, embedding_std
 from minc_tf.evaluation import CollapseMonitor
+from minc_tf.evaluation.collapse import Spread
 
 from .conftest import SHAPE, make_batches
 
@@ -154,6 +155,16 @@ def test_resumed_fit_counts_epochs_from_the_start(batches, caplog):
 def test_endless_data_stop_fit_before_it_starts(batches):
     with pytest.raises(ValueError, match="repeats forever"):
         watch(batches.repeat(), "healthy")
+
+
+@pytest.mark.parametrize(
+    ("std", "rank", "margin"),
+    [(0.02, 9.0, 0.2), (0.3, 1.01, 0.2), (0.3, 2.0, 20.0), (0.1, 1.05, 1.0)],
+)
+def test_the_margin_is_below_one_where_there_is_a_reason(std, rank, margin):
+    spread = Spread(std, rank, dim=8)
+    assert spread.margin == pytest.approx(margin)
+    assert bool(spread.reason) == (margin < 1.0)
 
 
 class WithoutStopGradient(minc_tf.TwoViewModel):

@@ -169,8 +169,8 @@ def test_noise_and_curvature_where_asked_for(name):
     measured = measure(model, gradient_batches=3, hessian_iterations=40)
     found = diagnostics.gradient_variance(model, make_pairs().take(3))
     assert measured["gradient_variance"] == pytest.approx(found["variance"])
-    assert measured["gradient_noise_to_signal"] == pytest.approx(
-        found["noise_to_signal"]
+    assert measured["gradient_squared_norm"] == pytest.approx(
+        found["squared_norm"]
     )
 
     view1, view2 = next(iter(make_pairs()))

@@ -8,10 +8,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from minc_tf.data import ArraySource
-from minc_tf.evaluation import extract, linear_sgd
+from minc_tf.evaluation import extract, linear_sgd, load_savedmodel
 from minc_tf.evaluation.heads import LinearHeads
+from minc_tf.evaluation.labelled import labelled_batches
 
 from .shapes_encoder import Logged, export_encoder, pictures
+from .slow_training import SlowHead
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,8 @@ def exported(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def splits():
-    return pictures("train", 900), pictures("test", 600)
+    classes = ("disk", "bars")
+    return pictures("train", 600, classes), pictures("test", 500, classes)
 
 
 def small(splits):
@@ -35,9 +38,14 @@ def test_accuracy_of_logistic_regression(exported, splits):
     model.fit((x - mean) / std, splits[0].labels)
     expected = model.score((test_x - mean) / std, splits[1].labels)
     found = linear_sgd(
-        exported, *splits, augment=False, epochs=60, learning_rates=(0.3, 1.0)
+        exported,
+        *splits,
+        augment=False,
+        epochs=60,
+        batch_size=100,
+        learning_rates=(0.3, 1.0),
     )
-    assert 0.4 < expected < 0.8
+    assert 0.6 < expected < 0.8
     assert found["accuracy"] == pytest.approx(expected, abs=0.005)
     assert found["learning_rate"] in (0.3, 1.0)
     assert set(found) == {"accuracy", "learning_rate", "held_out_accuracy"}
@@ -45,15 +53,35 @@ def test_accuracy_of_logistic_regression(exported, splits):
     json.dumps(found)
 
 
-def test_augmented_is_reproducible_and_learns(exported, splits):
-    train = splits[0].subset(300)
+def test_slow_training_on_augmented_images(exported, splits):
+    train, test = splits[0].subset(100), splits[1]
+    setting = {"epochs": 5, "seed": 3}
+    found = linear_sgd(
+        exported, train, test, batch_size=20, learning_rates=0.4, **setting
+    )
+    x, test_x = (extract(exported, s.examples(500))[0] for s in (train, test))
+    mean, std = x.mean(0), x.std(0)
+    head = SlowHead(LinearHeads([1], 12, 2, seed=3).weights[0], 0.4, "sgd")
+    encode = load_savedmodel(exported).signature("features")
+    batches = labelled_batches(
+        train, np.arange(100), 20, augment=True, **setting
+    )
+    for step, (images, labels) in enumerate(batches):
+        factor = 20 / 256 * (1 + np.cos(np.pi * step / 25)) / 2
+        views = (encode(images).numpy() - mean) / std
+        head.train(views, labels.numpy(), factor)
+    assert step == 24
+    expected = head.accuracy((test_x - mean) / std, test.labels)
+    assert found["accuracy"] == pytest.approx(expected, abs=0.003)
 
+
+def test_seeds(exported, splits):
     def probe(seed):
         return linear_sgd(
             exported,
-            train,
-            splits[1],
-            epochs=5,
+            *splits,
+            augment=False,
+            epochs=2,
             batch_size=50,
             learning_rates=(0.1, 0.5),
             seed=seed,
@@ -62,13 +90,12 @@ def test_augmented_is_reproducible_and_learns(exported, splits):
     first = probe(0)
     assert first == probe(0)
     assert first != probe(1)
-    assert first["accuracy"] > 0.4  # of three classes
 
 
 def test_test_images_are_read_once_at_the_end(exported, splits):
     log = []
     train, test = (Logged(s, log) for s in small(splits))
-    linear_sgd(exported, train, test, epochs=2, batch_size=16)
+    linear_sgd(exported, train, test, epochs=1, batch_size=20)
     count = len(test)
     assert log[-count:] == [("test", i) for i in range(count)]
     assert {name for name, _ in log[:-count]} == {"train"}
@@ -76,7 +103,7 @@ def test_test_images_are_read_once_at_the_end(exported, splits):
 
 def test_test_labels_choose_nothing(exported, splits):
     train, test = small(splits)
-    other = ArraySource(test.images, 2 - test.labels)
+    other = ArraySource(test.images, 1 - test.labels)
     first, second = (
         linear_sgd(exported, train, t, augment=False, epochs=3)
         for t in (test, other)
@@ -95,22 +122,20 @@ def test_one_rate_holds_nothing_out(exported, splits):
 
 
 def test_lars(exported, splits, caplog):
+    # Its ratio makes tiny steps of these, so the larger one wins.
     with caplog.at_level(logging.WARNING, "minc_tf"):
         found = linear_sgd(
             exported,
             *splits,
             optimizer="lars",
             augment=False,
-            epochs=20,
-            learning_rates=(0.001, 0.002),
+            epochs=10,
+            batch_size=50,
+            learning_rates=(1e-3, 30.0),
         )
-    # Its ratio makes tiny steps of these, so the larger one wins.
-    assert found["learning_rate"] == 0.002
-    assert "the largest of [0.001, 0.002]" in caplog.text
-    found = linear_sgd(
-        exported, *splits, optimizer="lars", augment=False, epochs=20
-    )
-    assert found["accuracy"] > 0.45
+    assert found["learning_rate"] == 30
+    assert "the largest of [0.001, 30.0]" in caplog.text
+    assert found["accuracy"] > 0.57
 
 
 def test_constant_coordinate_of_an_ordered_embedding(
@@ -125,19 +150,20 @@ def test_constant_coordinate_of_an_ordered_embedding(
 
     monkeypatch.setitem(linear_sgd.__globals__, "LinearHeads", Recorded)
     kwargs = {"augment": False, "epochs": 1, "learning_rates": 0.1}
-    for output in ("embedding", "features", "serving_default"):
+    for output in ("embedding", "features"):
         linear_sgd(exported, *small(splits), output=output, **kwargs)
-    assert made == [(2, 3), (12, 3), (12, 3)]
+    assert made == [(2, 2), (12, 2)]
 
 
 def test_diverged(exported, splits):
-    rates = (1e38, 2e38)
+    rates = (3e38, 3.1e38)
     with pytest.raises(FloatingPointError, match="diverged for all of learn"):
         linear_sgd(
             exported,
             *small(splits),
             augment=False,
-            epochs=3,
+            epochs=20,
+            batch_size=60,
             learning_rates=rates,
         )
 
@@ -148,16 +174,16 @@ def test_data_that_do_not_fit(exported, splits, tmp_path):
     def relabelled(labels):
         return ArraySource(train.images, labels)
 
-    with pytest.raises(ValueError, match="labels of train .*60 unlabelled"):
+    with pytest.raises(ValueError, match=r"labels of train .*60 unlabelled"):
         linear_sgd(exported, relabelled(None), test)
-    with pytest.raises(ValueError, match="labels of test .*60 unlabelled"):
+    with pytest.raises(ValueError, match=r"labels of test .*60 unlabelled"):
         linear_sgd(exported, train, relabelled(None))
     with pytest.raises(ValueError, match="two classes, received only class 0"):
         linear_sgd(exported, relabelled(np.zeros(60, int)), test)
-    larger = ArraySource(np.zeros((9, 40, 32, 3), "uint8"), np.arange(9) % 3)
+    larger = ArraySource(np.zeros((9, 40, 32, 3), "uint8"), np.arange(9) % 2)
     with pytest.raises(ValueError, match=r"test must .*\(32, 32, 3\).*\(40, 3"):
         linear_sgd(exported, train, larger)
-    with pytest.raises(TypeError, match="train must be .*ImageSource.*tuple"):
+    with pytest.raises(TypeError, match=r"train must be .*ImageSource.*tuple"):
         linear_sgd(exported, (train.images, train.labels), test)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         linear_sgd(tmp_path / "missing", train, test)

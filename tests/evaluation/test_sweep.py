@@ -14,6 +14,8 @@ from minc_tf.evaluation.sweep import (
     scheduled,
 )
 
+from .slow_training import SlowHead
+
 RATES = (0.05, 0.5, 5.0)
 
 
@@ -24,39 +26,21 @@ def problem(n=40, features=6, classes=3, seed=0):
     return x, y.astype("int64")
 
 
-def slow_steps(start, x, y, rate, factors, optimizer):
-    """The same training in double precision, from the formulas."""
-    w, b = start.astype("float64"), np.zeros(start.shape[1])
-    mw, mb = np.zeros_like(w), np.zeros_like(b)
-    for factor in factors:
-        logits = x @ w + b
-        p = np.exp(logits - logits.max(1, keepdims=True))
-        p /= p.sum(1, keepdims=True)
-        p[np.arange(len(y)), y] -= 1
-        gw, gb = x.T @ p / len(y), p.mean(0)
-        if optimizer == "lars":
-            gw *= 0.001 * np.linalg.norm(w) / np.linalg.norm(gw)
-        gw, gb = rate * factor * gw, rate * factor * gb
-        mw, mb = 0.9 * mw + gw, 0.9 * mb + gb
-        if optimizer == "lars":
-            w, b = w - mw, b - mb
-        else:
-            w, b = w - 0.9 * mw - gw, b - 0.9 * mb - gb
-    return w, b
-
-
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])
 def test_steps_equal_slow_ones(optimizer):
     x, y = problem()
     heads = LinearHeads(RATES, 6, 3, optimizer=optimizer, seed=2)
     start = heads.weights.numpy()[0]
-    factors = (1.0, 0.7, 0.2, 0.1)
-    for factor in factors:
-        heads.train(x, y, factor)
-    for i, rate in enumerate(RATES):
-        w, b = slow_steps(start, x, y, rate, factors, optimizer)
-        np.testing.assert_allclose(heads.weights[i], w, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(heads.bias[i, 0], b, rtol=1e-4, atol=1e-6)
+    slow = [SlowHead(start, rate, optimizer) for rate in RATES]
+    for factor in (1.0, 0.7, 0.2, 0.1):
+        for trained in (heads, *slow):
+            trained.train(x, y, factor)
+    for i, head in enumerate(slow):
+        close = {"rtol": 1e-4, "atol": 1e-6}
+        np.testing.assert_allclose(heads.weights[i], head.w, **close)
+        np.testing.assert_allclose(heads.bias[i, 0], head.b, **close)
+    expected = [head.accuracy(x, y) for head in slow]
+    assert heads.accuracies(x, y) == expected
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lars"])

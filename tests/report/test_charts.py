@@ -100,5 +100,8 @@ def test_names():
     assert numbers.title("knn_accuracy_k20") == "kNN accuracy, k = 20"
     assert numbers.title("some_new_metric") == "Some new metric"
     assert numbers.title("map") == "mAP"
+    assert numbers.title("chi2_knn") == "χ² kNN"
+    title = "Information in the first 32 coordinates"
+    assert numbers.title("captured_share_32") == title
     assert numbers.moment("2026-01-31T14:05:59+0000") == "2026-01-31 14:05"
     assert numbers.moment("yesterday") == "yesterday"

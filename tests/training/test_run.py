@@ -47,6 +47,7 @@ def test_finished_run_leaves_its_files(finished):
         "model.keras",
         "pictures",
         "report.html",
+        "spectrum.csv",
         "summary.json",
         "timing.csv",
     }
