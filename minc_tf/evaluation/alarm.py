@@ -44,6 +44,9 @@ LARGE_DECAY = "the weight decay is too large"
 class CollapseError(RuntimeError):
     """Training was ended by a `CollapseAlarm` with `action="raise"`."""
 
+    #: What a console command then exits with.
+    exit_code = 1
+
 
 class CollapseAlarm(keras.callbacks.Callback):
     """Warns, in the middle of an epoch, that a model collapses, and why.

@@ -9,6 +9,8 @@ from minc_tf.objectives import Objective
 
 #: Entries of each variable that are compared from look to look.
 _ENTRIES = 4096
+#: Steps smaller than this, of the weights' norm, are lost in rounding.
+_MOVED = 1e-5
 #: A predictor that moves less than this share of the encoder stands still.
 _STILL = 1e-3
 #: Looks at which a structural cause must have been seen.
@@ -186,7 +188,7 @@ class Movement:
         parts = [np.zeros(0)]
         for variable in self.variables:
             flat = ops.convert_to_numpy(variable).ravel()
-            stride = -(-len(flat) // _ENTRIES)
+            stride = max(1, -(-len(flat) // _ENTRIES))
             parts.append(flat[::stride].astype("float64"))
         return np.concatenate(parts)
 
@@ -215,8 +217,8 @@ class DesignWatch:
 
         Args:
             moved: float, by how much encoder and projector have moved since
-                the last look. Zero, at the start of a warm-up say, tells
-                nothing.
+                the last look, over their norm. Next to nothing, at the start
+                of a warm-up or the end of a decay, tells nothing.
         """
         found = self._cause
         if self._predictor is not None:
@@ -224,7 +226,7 @@ class DesignWatch:
             found = STILL_PREDICTOR if still else ""
         if self._target is not None:
             self._target_moved |= self._target.look() > 0.0
-        if moved > 0.0:
+        if moved > _MOVED:
             self._looks += 1
             self._confirmed = self._confirmed + 1 if found else 0
         return found if self._confirmed >= _CONFIRMED else ""

@@ -7,6 +7,7 @@ import tensorflow as tf
 from minc_tf import diagnostics
 from minc_tf.evaluation.checks import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
+from minc_tf.models import TwoViewModel
 from minc_tf.models.view_pairs import mean_objective, pair_views
 from minc_tf.objectives import MINC, SpectralContrastive
 from minc_tf.objectives.norms import clip_norm
@@ -68,7 +69,8 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
             arrays (d,), `minc_tf.diagnostics.spectrum`.
 
     Raises:
-        TypeError: if an argument that should be an int is none.
+        TypeError: if an argument that should be an int is none, or the model
+            is no `minc_tf.TwoViewModel`.
         ValueError: for one out of range. `fit` raises one before it starts
             where the data do not fit: no pairs of views, fewer than three,
             images of a wrong shape, or without end.
@@ -111,6 +113,11 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
 
     def set_model(self, model):
         """Take the `minc_tf.TwoViewModel` that is measured."""
+        if not isinstance(model, TwoViewModel):
+            raise TypeError(
+                "DiagnosticsMonitor needs a minc_tf.TwoViewModel, received "
+                f"{type(model).__name__}"
+            )
         super().set_model(model)
         self._embed = encoder_function(model)
 

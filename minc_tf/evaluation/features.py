@@ -1,6 +1,7 @@
 """Features of labelled images, from a SavedModel or a live encoder."""
 
 import os
+import weakref
 from collections.abc import Callable
 
 import keras
@@ -10,6 +11,10 @@ import tensorflow as tf
 from minc_tf.evaluation.checks import check_features
 from minc_tf.export import find_version, read_manifest
 from minc_tf.objectives import replicas
+
+#: The compiled inference of models, by `id`, while somebody holds it: what
+#: watches a run shares one. It holds its model, so that no id is used twice.
+_FUNCTIONS = weakref.WeakValueDictionary()
 
 
 class SavedEncoder:
@@ -169,6 +174,9 @@ def encoder_function(model: keras.Model) -> Callable:
     features = encode(images)
     ```
     """
+    known = _FUNCTIONS.get(id(model))
+    if known is not None:
+        return known
     strategy = getattr(model, "distribute_strategy", None)
     count = 1 if strategy is None else strategy.num_replicas_in_sync
     expected = _image_shape(model)
@@ -203,6 +211,7 @@ def encoder_function(model: keras.Model) -> Callable:
         )
         return infer_on_replicas(tf.gather(images, rows))[: len(images)]
 
+    _FUNCTIONS[id(model)] = encode
     return encode
 
 

@@ -239,6 +239,12 @@ def test_bad_arguments(settings, error, message):
         DiagnosticsMonitor(make_pairs(), **settings)
 
 
+def test_other_models_are_refused():
+    model = tiny.build("spectral").encoder
+    with pytest.raises(TypeError, match="TwoViewModel, received Functional"):
+        DiagnosticsMonitor(make_pairs()).set_model(model)
+
+
 def test_bad_pairs_stop_fit_before_it_starts():
     model = tiny.build("spectral")
     pairs = make_pairs()

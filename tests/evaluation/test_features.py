@@ -157,3 +157,22 @@ def test_a_savedmodel_from_elsewhere(tmp_path):
     x, _ = extract(tmp_path, make_batches(), "serving_default")
     images = stacked(make_batches(), "image")
     np.testing.assert_allclose(x, images.mean((1, 2)), rtol=1e-5)
+
+
+def test_live_encoders_are_compiled_once_while_in_use(model):
+    import gc
+    import weakref
+
+    encode = encoder_function(model.encoder)
+    assert encoder_function(model.encoder) is encode
+    other = keras.models.clone_model(model.encoder)
+    assert encoder_function(other) is not encode
+    image = np.full((1, *SHAPE), 7.0, "float32")
+    model.encoder.layers[-1].bias.assign_add(np.ones(8))
+    np.testing.assert_allclose(
+        encode(image), model.encoder(image), rtol=1e-5, atol=1e-5
+    )
+    kept = weakref.ref(encode)
+    del encode
+    gc.collect()
+    assert kept() is None

@@ -1,7 +1,6 @@
 """Linear probe by gradient descent, on an exported encoder."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -121,21 +120,20 @@ def test_one_rate_holds_nothing_out(exported, splits):
     assert found["learning_rate"] == 0.3
 
 
-def test_lars(exported, splits, caplog):
-    # Its ratio makes tiny steps of these, so the larger one wins.
-    with caplog.at_level(logging.WARNING, "minc_tf"):
-        found = linear_sgd(
+def test_lars(exported, splits):
+    def probe(rate):
+        return linear_sgd(
             exported,
             *splits,
             optimizer="lars",
             augment=False,
-            epochs=10,
+            epochs=60,
             batch_size=50,
-            learning_rates=(1e-3, 30.0),
-        )
-    assert found["learning_rate"] == 30
-    assert "the largest of [0.001, 30.0]" in caplog.text
-    assert found["accuracy"] > 0.57
+            learning_rates=rate,
+        )["accuracy"]
+
+    # Its ratio makes tiny steps: 0.1, plenty for SGD, leaves the start.
+    assert probe(3.0) > 0.58 > probe(0.1)
 
 
 def test_constant_coordinate_of_an_ordered_embedding(

@@ -137,6 +137,8 @@ def test_resumed_run_ends_like_an_uninterrupted_one(finished, half, capsys):
     assert_same_checkpoint(half, finished.folder)
     table = (half / "metrics.csv").read_bytes()
     assert table == (finished.folder / "metrics.csv").read_bytes()
+    spectra = (half / "spectrum.csv").read_bytes()
+    assert spectra == (finished.folder / "spectrum.csv").read_bytes()
     assert summary["step"] == EPOCHS * STEPS
     # The bar starts where the run does: 64 of 192 images.
     assert "33%" in capsys.readouterr().out
