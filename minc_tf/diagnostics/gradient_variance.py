@@ -4,7 +4,7 @@ TensorFlow only: it differentiates. The model is not changed: states that a
 step moves (moving statistics, random generators) are carried beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import keras
 import numpy as np
@@ -145,7 +145,6 @@ def compare_gradient_variance(
     """
     _check_model(model)
     _check_arguments(batches, objectives, second_moment)
-    _build(model, batches, objectives.values())
     held = _hold(model, batches, objectives.values(), second_moment, training)
     meters = [GradientMeter() for _ in held]
     for gradients in _gradients(model, batches, held, training):
@@ -187,13 +186,14 @@ def _hold(model, batches, objectives, second_moment, training):
 
 
 def _own_moment(objective):
-    moment = ops.convert_to_numpy(objective.second_moment)
-    if not moment.any():
-        raise ValueError(
-            "second_moment='own' needs an objective that was trained; that of "
-            f"{objective.name} is zero. Pass 'batches'."
-        )
-    return moment
+    if objective.second_moment is not None:
+        moment = ops.convert_to_numpy(objective.second_moment)
+        if moment.any():
+            return moment
+    raise ValueError(
+        "second_moment='own' needs an objective that was trained; that of "
+        f"{objective.name} is zero. Pass 'batches'."
+    )
 
 
 def _mean_moments(model, batches, mincs, training):
@@ -211,7 +211,7 @@ def _mean_moments(model, batches, mincs, training):
 
     found = [
         [moment.numpy().astype("float64") for moment in moments]
-        for moments in _run(model, measure, batches)
+        for moments in _run(model, mincs, measure, batches)
     ]
     return [np.mean(moments, axis=0) for moments in zip(*found, strict=True)]
 
@@ -243,13 +243,14 @@ def _gradients(model, batches, held, training):
             for loss in losses
         ]
 
-    return _run(model, differentiate, batches)
+    return _run(model, held, differentiate, batches)
 
 
-def _run(model, function, batches):
+def _run(model, objectives, function, batches):
     """Yields a function of each batch of views; no state of the model moves.
 
-    Random generators go on from batch to batch, beside the model.
+    Random generators go on from batch to batch, beside the model. The batches
+    are gone through to their end: a data set that is cached must be.
     """
     import tensorflow as tf
 
@@ -266,8 +267,10 @@ def _run(model, function, batches):
     states = [tf.convert_to_tensor(each.value) for each in generators]
     first = None
     for batch in batches:
-        views = tuple(map(tf.convert_to_tensor, batch))
-        first = first or len(views[0])
+        views = _check_views(batch)
+        if first is None:
+            first = len(views[0])
+            _build(objectives, model(views[0][:1], training=False).shape)
         if len(views[0]) != first:
             raise ValueError(
                 "batches must be of one size, whose gradient is measured; "
@@ -292,19 +295,21 @@ def _embed_pairs(model, views, training):
     )
 
 
-def _build(model, batches, objectives):
-    """Builds the objectives that have seen no embeddings yet."""
-    first = next(iter(batches), None)
-    if first is None or not isinstance(first, (tuple, list)) or len(first) < 2:
+def _build(objectives, shape):
+    """Builds objectives that have seen no embeddings yet."""
+    for objective in objectives:
+        if isinstance(objective, Objective) and not objective.built:
+            objective.build((None, *shape[1:]), (None, *shape[1:]))
+            objective.built = True
+
+
+def _check_views(batch):
+    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
         raise ValueError(
             "batches must hold (view1, view2), or these and more views; "
-            f"received {'none' if first is None else type(first).__name__}."
+            f"received {type(batch).__name__}."
         )
-    dim = model(first[0][:1], training=False).shape[-1]
-    for objective in objectives:
-        if not objective.built:
-            objective.build((None, dim), (None, dim))
-            objective.built = True
+    return tuple(map(ops.convert_to_tensor, batch))
 
 
 def _check_model(model):
@@ -329,7 +334,7 @@ def _check_arguments(batches, objectives, second_moment):
                 f"objectives[{name!r}] must be a minc_tf.objectives objective; "
                 f"received {type(objective).__name__}."
             )
-    if iter(batches) is batches:
+    if isinstance(batches, Iterator):
         raise TypeError(
             "batches must be a list or a tf.data.Dataset, which can be gone "
             f"through twice; received {type(batches).__name__}."

@@ -122,10 +122,11 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         self._embed = encoder_function(model)
 
     def on_train_begin(self, logs=None):
-        """Try one batch, before an epoch is spent."""
-        count = check_finite(self.pairs)
-        one, _ = self._embed_all(self.pairs.take(1))
-        if count == 1 and len(one) < _FEWEST:
+        """Try the pairs, before an epoch is spent."""
+        check_finite(self.pairs)
+        # All of them: a part would not do, where they are to be cached.
+        one, _ = self._embed_all(self.pairs)
+        if len(one) < _FEWEST:
             raise ValueError(
                 f"pairs must hold {_FEWEST} pairs of views or more, received "
                 f"{len(one)}"

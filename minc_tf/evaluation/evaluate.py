@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
@@ -22,6 +22,7 @@ from minc_tf.evaluation.features import (
     SavedEncoder,
     extract,
     load_savedmodel,
+    output_function,
 )
 from minc_tf.evaluation.finetune import finetune
 from minc_tf.evaluation.knn import check_k
@@ -216,34 +217,6 @@ def is_cached(protocol: str, solver: str = "lbfgs") -> bool:
         ("linear", "sgd"),
         ("linear", "lars"),
     )
-
-
-def output_function(encoder: SavedEncoder, output: str) -> Callable:
-    """Return the function of a signature, without a constant coordinate.
-
-    Args:
-        encoder: `SavedEncoder`.
-        output: str, the signature.
-
-    Returns:
-        Function from images (B, H, W, 3), 0..255, to a float32 tensor (B, D).
-        Of an `"embedding"` that the manifest calls ordered the first
-        coordinate, the constant function, is left out.
-
-    Raises:
-        ValueError: there is no such signature.
-
-    Example:
-    ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
-    encode = output_function(encoder, "embedding")
-    ```
-    """
-    encode = encoder.signature(output)
-    ordered = (encoder.manifest or {}).get("embedding_ordered")
-    if output != "embedding" or not ordered:
-        return encode
-    return lambda images: encode(images)[:, 1:]
 
 
 def _check_truncation(cached, order, pairs):

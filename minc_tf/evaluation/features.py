@@ -155,6 +155,34 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
     return SavedEncoder(find_version(path))
 
 
+def output_function(encoder: SavedEncoder, output: str) -> Callable:
+    """Return the function of a signature, without a constant coordinate.
+
+    Args:
+        encoder: `SavedEncoder`.
+        output: str, the signature.
+
+    Returns:
+        Function from images (B, H, W, 3), 0..255, to a float32 tensor (B, D).
+        Of an `"embedding"` that the manifest calls ordered the first
+        coordinate, the constant function, is left out.
+
+    Raises:
+        ValueError: there is no such signature.
+
+    Example:
+    ```python
+    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encode = output_function(encoder, "embedding")
+    ```
+    """
+    encode = encoder.signature(output)
+    ordered = (encoder.manifest or {}).get("embedding_ordered")
+    if output != "embedding" or not ordered:
+        return encode
+    return lambda images: encode(images)[:, 1:]
+
+
 def encoder_function(model: keras.Model) -> Callable:
     """Compile a live encoder's inference.
 

@@ -109,15 +109,15 @@ def finetune(
         kept, held = hold_out_of_classes(train_y[rows], held_out, seed)
         if not len(held):
             raise ValueError(
-                f"fraction must leave two images of a class to hold one out, "
+                "fraction must leave two images of a class to hold one out, "
                 f"received {fraction} of {len(train)}, {len(rows)} images of "
                 f"{len(rows)} classes; raise it or give one learning rate"
             )
 
     tuner = _Tuner(network, shape, classes, seed)
 
-    def accuracy(used, rate, source, measured, labels):
-        """Train on some rows of `train`, measure on rows of a source."""
+    def tuned_accuracy(rate, used, source, measured, labels):
+        """Train on the rows `used`, measure on rows of a source."""
         size = min(batch_size, len(used))
         steps = epochs * len(used) // size
         batches = labelled_batches(
@@ -136,18 +136,16 @@ def finetune(
     if len(rates) > 1:
         kept, held = rows[kept], rows[held]
         accuracies = [
-            accuracy(kept, r, train, held, train_y[held]) for r in rates
+            tuned_accuracy(rate, kept, train, held, train_y[held])
+            for rate in rates
         ]
         rate, best = choose_rate(rates, accuracies)
         found = {"learning_rate": rate, "held_out_accuracy": best}
     final = found["learning_rate"]
     every = np.arange(len(test))
-    tested = accuracy(rows, final, test, every, test_y)
-    return {
-        "accuracy": choose_rate([final], [tested])[1],
-        **found,
-        "images": float(len(rows)),
-    }
+    accuracy = tuned_accuracy(final, rows, test, every, test_y)
+    _, accuracy = choose_rate([final], [accuracy])
+    return {"accuracy": accuracy, **found, "images": float(len(rows))}
 
 
 class _Tuner:
@@ -190,9 +188,10 @@ class _Tuner:
     def accuracy(self, source, rows, labels, batch_size):
         """Return the part of the rows of a source that is predicted right."""
         indices = tf.data.Dataset.from_tensor_slices(rows)
+        batches = source.batches(indices, batch_size)
         predicted = [
             self._predict(tf.cast(batch["image"], tf.float32)).numpy()
-            for batch in source.batches(indices, batch_size)
+            for batch in batches.prefetch(tf.data.AUTOTUNE)
         ]
         return float(np.mean(np.concatenate(predicted) == labels))
 

@@ -9,7 +9,11 @@ import numpy as np
 from minc_tf.data import ImageSource, eval_batches
 from minc_tf.data.source import check_choice, check_count, check_seed
 from minc_tf.evaluation.checks import check_held_out
-from minc_tf.evaluation.features import extract, load_savedmodel
+from minc_tf.evaluation.features import (
+    extract,
+    load_savedmodel,
+    output_function,
+)
 from minc_tf.evaluation.heads import OPTIMIZERS, LinearHeads
 from minc_tf.evaluation.labelled import (
     check_splits,
@@ -126,7 +130,7 @@ def linear_sgd(
         batches = eval_batches(source, batch_size)
         return extract(encode, batches, verbose=verbose)[0]
 
-    encode = _encode(encoder, output)
+    encode = output_function(encoder, output)
     probe = _Probe(
         encode=encode,
         source=train,
@@ -195,12 +199,3 @@ class _Probe:
         else:
             for batch in row_batches(rows, size, **order).as_numpy_iterator():
                 yield self.x[batch], self.y[batch]
-
-
-def _encode(encoder, output):
-    """A signature, without the first coordinate where that is constant."""
-    encode = encoder.signature(output)
-    ordered = (encoder.manifest or {}).get("embedding_ordered")
-    if output == "embedding" and ordered:
-        return lambda images: encode(images)[:, 1:]
-    return encode

@@ -62,8 +62,8 @@ def hold_out(
     held = round(samples * part)
     if not 1 <= held < samples:
         raise ValueError(
-            f"held_out={part} must leave samples on both sides to choose l2, "
-            f"received {samples} training samples; give one l2"
+            f"held_out={part} must leave samples on both sides to choose by, "
+            f"received {samples} training samples; give one setting"
         )
     order = np.random.default_rng(seed).permutation(samples)
     return np.sort(order[held:]), np.sort(order[:held])

@@ -10,6 +10,7 @@ from minc_tf.data import ArraySource
 from minc_tf.evaluation import extract, linear_sgd, load_savedmodel
 from minc_tf.evaluation.heads import LinearHeads
 from minc_tf.evaluation.labelled import labelled_batches
+from minc_tf.evaluation.samples import hold_out
 
 from .shapes_encoder import Logged, export_encoder, pictures
 from .slow_training import SlowHead
@@ -91,13 +92,20 @@ def test_seeds(exported, splits):
     assert first != probe(1)
 
 
-def test_test_images_are_read_once_at_the_end(exported, splits):
+def test_which_images_are_read(exported, splits):
     log = []
     train, test = (Logged(s, log) for s in small(splits))
-    linear_sgd(exported, train, test, epochs=1, batch_size=20)
-    count = len(test)
-    assert log[-count:] == [("test", i) for i in range(count)]
-    assert {name for name, _ in log[:-count]} == {"train"}
+    linear_sgd(exported, train, test, epochs=1, batch_size=20, seed=5)
+    # All once without augmentation; two batches, without what is held out, to
+    # choose; three batches; and at last the test images, once.
+    names, indices = zip(*log, strict=True)
+    assert names == ("train",) * 160 + ("test",) * 50
+    assert indices[:60] == tuple(range(60))
+    kept, held = hold_out(60, 0.1, 5)
+    assert set(indices[60:100]) <= set(kept)
+    assert len(held) == 6
+    assert set(indices[100:160]) == set(range(60))
+    assert indices[160:] == tuple(range(50))
 
 
 def test_test_labels_choose_nothing(exported, splits):
