@@ -6,10 +6,8 @@ from minc_tf.evaluation.collapse import CollapseMonitor
 from minc_tf.evaluation.diagnostics_monitor import DiagnosticsMonitor
 from minc_tf.evaluation.evaluate import evaluate_savedmodel
 from minc_tf.evaluation.features import (
-    SavedEncoder,
     encoder_function,
     extract,
-    load_savedmodel,
     raw_pixels,
 )
 from minc_tf.evaluation.finetune import finetune
@@ -21,6 +19,10 @@ from minc_tf.evaluation.monitor import KNNMonitor
 from minc_tf.evaluation.repeats import summarise
 from minc_tf.evaluation.retrieval import retrieval_metrics
 from minc_tf.evaluation.ridge import ridge_accuracy
+from minc_tf.evaluation.saved_encoder import (
+    SavedEncoder,
+    load_savedmodel,
+)
 from minc_tf.evaluation.transfer import transfer_accuracy
 from minc_tf.evaluation.truncation import evaluate_dims, pca, plot_dims
 

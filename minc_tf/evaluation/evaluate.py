@@ -19,16 +19,18 @@ from minc_tf.evaluation.checks import (
     check_labels,
 )
 from minc_tf.evaluation.features import (
-    SavedEncoder,
     extract,
-    load_savedmodel,
-    output_function,
 )
 from minc_tf.evaluation.finetune import finetune
 from minc_tf.evaluation.knn import check_k
 from minc_tf.evaluation.labelled import check_splits
 from minc_tf.evaluation.linear_sgd import linear_sgd
 from minc_tf.evaluation.repeats import over_seeds
+from minc_tf.evaluation.saved_encoder import (
+    SavedEncoder,
+    load_savedmodel,
+    output_function,
+)
 from minc_tf.evaluation.transfer import transfer_accuracy
 from minc_tf.evaluation.truncation import resolve_order, truncation_curves
 

@@ -10,13 +10,15 @@ import tensorflow as tf
 from minc_tf.data import ImageSource
 from minc_tf.data.source import check_count
 from minc_tf.evaluation.checks import check_held_out
-from minc_tf.evaluation.features import load_savedmodel
 from minc_tf.evaluation.heads import START
 from minc_tf.evaluation.labelled import (
     check_splits,
     hold_out_of_classes,
     labelled_batches,
     labelled_fraction,
+)
+from minc_tf.evaluation.saved_encoder import (
+    load_savedmodel,
 )
 from minc_tf.evaluation.sweep import (
     check_learning_rates,

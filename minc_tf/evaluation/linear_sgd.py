@@ -11,8 +11,6 @@ from minc_tf.data.source import check_choice, check_count, check_seed
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
     extract,
-    load_savedmodel,
-    output_function,
 )
 from minc_tf.evaluation.heads import OPTIMIZERS, LinearHeads
 from minc_tf.evaluation.labelled import (
@@ -21,6 +19,10 @@ from minc_tf.evaluation.labelled import (
     row_batches,
 )
 from minc_tf.evaluation.samples import Standardizer, hold_out
+from minc_tf.evaluation.saved_encoder import (
+    load_savedmodel,
+    output_function,
+)
 from minc_tf.evaluation.sweep import (
     check_learning_rates,
     choose_rate,

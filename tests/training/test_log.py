@@ -46,7 +46,8 @@ def test_what_the_library_says_and_only_while_open(tmp_path):
         with log_file(tmp_path / "second.txt"):
             logger.warning("careful")
     logger.warning("after")
-    assert [line.split(" ", 2)[2] for line in path.read_text().splitlines()] == [
+    lines = path.read_text().splitlines()
+    assert [line.split(" ", 2)[2] for line in lines] == [
         "INFO resuming",
         "WARNING careful",
     ]
@@ -58,18 +59,15 @@ def test_what_the_library_says_and_only_while_open(tmp_path):
 
 
 def test_unwritable(tmp_path):
-    with pytest.raises(OSError):
-        with log_file(tmp_path):
-            pass
+    with pytest.raises(OSError), log_file(tmp_path):
+        pass
 
 
 def test_the_error_that_ended_it(tmp_path):
-    with pytest.raises(ValueError):
-        with log_file(tmp_path / "log.txt"):
-            raise ValueError("the loss\nis nan")
-    with pytest.raises(KeyboardInterrupt):
-        with log_file(tmp_path / "log.txt"):
-            raise KeyboardInterrupt
+    with pytest.raises(ValueError), log_file(tmp_path / "log.txt"):
+        raise ValueError("the loss\nis nan")
+    with pytest.raises(KeyboardInterrupt), log_file(tmp_path / "log.txt"):
+        raise KeyboardInterrupt
     first, second = (tmp_path / "log.txt").read_text().splitlines()
     assert first.endswith(" ERROR the loss is nan")
     assert second.endswith(" ERROR KeyboardInterrupt")
