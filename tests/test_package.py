@@ -25,9 +25,12 @@ print(json.dumps({
 """
 
 HEAVY = (
+    "jinja2",
     "keras_cv",
+    "matplotlib",
     "ml_collections",
     "scipy",
+    "sklearn",
     "tensorboard",
     "tensorflow_datasets",
     "tqdm",

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from minc_tf.diagnostics.directions import as_matrix, directions
+
 
 def embedding_std(embeddings):
     """Spread of the directions of embeddings: 0 where all are the same.
@@ -70,14 +72,7 @@ def effective_rank(embeddings):
 
 def _centred_directions(embeddings):
     """Embeddings of norm one, minus their mean; zeros stay zeros."""
-    z = ops.cast(ops.convert_to_tensor(embeddings), "float32")
-    if len(z.shape) != 2:
-        raise ValueError(
-            f"embeddings must have shape (N, d); received {tuple(z.shape)}."
-        )
-    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
-    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
-    unit = z / ops.maximum(norm, 1e-30)
+    unit = directions(as_matrix("embeddings", embeddings))
     centred = unit - ops.mean(unit, axis=0, keepdims=True)
     # Of thousands of equal rows the first mean is off by more than they vary.
     return centred - ops.mean(centred, axis=0, keepdims=True)

@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from minc_tf.diagnostics.directions import as_matrix, directions
+
 
 def spectrum(embeddings):
     """Eigenvalues of the second moment of embeddings, largest first.
@@ -29,7 +31,7 @@ def spectrum(embeddings):
     print(minc_tf.diagnostics.spectrum(z))  # around 1
     ```
     """
-    z = _as_matrix(embeddings)
+    z = as_matrix("embeddings", embeddings)
     moment = ops.matmul(ops.transpose(z), z / z.shape[0])
     # Rounding can make those that are zero slightly negative.
     return ops.maximum(ops.flip(ops.linalg.eigh(moment)[0]), 0.0)
@@ -60,17 +62,5 @@ def dimension_std(embeddings):
 
     Source: Chen & He 2021, arXiv 2011.10566, figure 2, times `sqrt(d)`.
     """
-    z = _as_matrix(embeddings)
-    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
-    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
-    scaled = z.shape[1] ** 0.5 * z / ops.maximum(norm, 1e-30)
-    return ops.std(scaled, axis=0)
-
-
-def _as_matrix(embeddings):
-    z = ops.cast(ops.convert_to_tensor(embeddings), "float32")
-    if len(z.shape) != 2:
-        raise ValueError(
-            f"embeddings must have shape (N, d); received {tuple(z.shape)}."
-        )
-    return z
+    unit = directions(as_matrix("embeddings", embeddings))
+    return ops.std(unit.shape[1] ** 0.5 * unit, axis=0)

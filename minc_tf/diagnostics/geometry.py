@@ -2,6 +2,8 @@
 
 from keras import ops
 
+from minc_tf.diagnostics.directions import as_matrix, directions
+
 
 def rank_me(embeddings):
     """RankMe: the exponential of the entropy of the singular values.
@@ -30,14 +32,14 @@ def rank_me(embeddings):
 
     Source: Garrido et al. 2023, arXiv 2210.02885, eq. (1).
     """
-    z = _as_matrix("embeddings", embeddings)
+    z = as_matrix("embeddings", embeddings)
     z = z / ops.maximum(ops.max(ops.abs(z)), 1e-30)
     sigma = ops.svd(z, full_matrices=False, compute_uv=False)
     total = ops.sum(sigma)
     share = sigma / ops.maximum(total, 1e-30)
     # The limit of p log p at zero is zero.
     entropy = -ops.sum(share * ops.log(ops.maximum(share, 1e-30)))
-    return ops.where(total > 0.0, ops.exp(entropy), 0.0)
+    return ops.where(total == 0.0, 0.0, ops.exp(entropy))
 
 
 def alignment(z1, z2):
@@ -63,13 +65,13 @@ def alignment(z1, z2):
 
     Source: Wang & Isola 2020, arXiv 2005.10242, eq. (3), exponent 2.
     """
-    one, other = _as_matrix("z1", z1), _as_matrix("z2", z2)
+    one, other = as_matrix("z1", z1), as_matrix("z2", z2)
     if one.shape != other.shape:
         raise ValueError(
             "z1 and z2 must have the same shape; received "
             f"{tuple(one.shape)} and {tuple(other.shape)}."
         )
-    difference = _directions(one) - _directions(other)
+    difference = directions(one) - directions(other)
     return ops.mean(ops.sum(ops.square(difference), axis=-1))
 
 
@@ -101,7 +103,7 @@ def uniformity(embeddings, temperature: float = 2.0):
 
     Source: Wang & Isola 2020, arXiv 2005.10242, eq. (4).
     """
-    unit = _directions(_as_matrix("embeddings", embeddings))
+    unit = directions(as_matrix("embeddings", embeddings))
     count = unit.shape[0]
     if count < 2:
         raise ValueError(f"at least 2 embeddings are needed; received {count}.")
@@ -109,23 +111,9 @@ def uniformity(embeddings, temperature: float = 2.0):
         raise ValueError(
             f"temperature must be positive; received {temperature}."
         )
-    cosines = ops.matmul(unit, ops.transpose(unit))
-    # ||u - v||^2 = 2 - 2 u.v; pairs of an embedding with itself are left out.
-    exponents = -2.0 * temperature * (1.0 - cosines)
-    exponents = exponents - 1e30 * ops.eye(count)
+    squares = ops.sum(ops.square(unit), axis=-1)  # one, or zero
+    distances = squares + squares[:, None]
+    distances = distances - 2.0 * ops.matmul(unit, ops.transpose(unit))
+    # Pairs of an embedding with itself are left out.
+    exponents = -temperature * distances - 1e30 * ops.eye(count)
     return ops.logsumexp(exponents) - ops.log(count * (count - 1.0))
-
-
-def _as_matrix(name, array):
-    array = ops.cast(ops.convert_to_tensor(array), "float32")
-    if len(array.shape) != 2:
-        raise ValueError(
-            f"{name} must have shape (N, d); received {tuple(array.shape)}."
-        )
-    return array
-
-
-def _directions(z):
-    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
-    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
-    return z / ops.maximum(norm, 1e-30)

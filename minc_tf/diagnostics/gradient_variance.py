@@ -213,6 +213,8 @@ def _mean_moments(model, batches, mincs, training):
         [moment.numpy().astype("float64") for moment in moments]
         for moments in _run(model, mincs, measure, batches)
     ]
+    if not found:
+        raise ValueError("batches must hold views; received none.")
     return [np.mean(moments, axis=0) for moments in zip(*found, strict=True)]
 
 
@@ -309,7 +311,14 @@ def _check_views(batch):
             "batches must hold (view1, view2), or these and more views; "
             f"received {type(batch).__name__}."
         )
-    return tuple(map(ops.convert_to_tensor, batch))
+    views = tuple(map(ops.convert_to_tensor, batch))
+    counts = [len(view) for view in views]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            "the views of a batch must be of the same images; received "
+            f"{counts} images."
+        )
+    return views
 
 
 def _check_model(model):

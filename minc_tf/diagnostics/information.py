@@ -75,6 +75,8 @@ def chi2_information(
                 f"second_moment must have shape {(z1.shape[1],) * 2}; received "
                 f"{moment.shape}."
             )
+        if not np.all(np.isfinite(moment)):
+            raise ValueError("second_moment must be finite; received NaN.")
         terms = (
             attraction - (_quadratic(z1, moment) + _quadratic(z2, moment)) / 2
         )
@@ -136,7 +138,7 @@ def _quadratic(z, matrix):
 
 def _check_pairs(z1, z2):
     z1, z2 = np.asarray(z1, "float64"), np.asarray(z2, "float64")
-    if z1.ndim != 2 or z1.shape != z2.shape:
+    if z1.ndim != 2 or z1.shape != z2.shape or not z1.shape[1]:
         raise ValueError(
             "z1 and z2 must have the same shape (N, d); received "
             f"{z1.shape} and {z2.shape}."

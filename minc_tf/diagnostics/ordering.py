@@ -120,6 +120,11 @@ def order(
     total, mean, second, cross = 0.0, 0.0, 0.0, 0.0
     for batch in pairs:
         one, other, weight = _embed(encoder, batch)
+        if np.ndim(mean) and mean.shape != one.shape[1:]:
+            raise ValueError(
+                "order: features must have one width in all batches; received "
+                f"{len(mean)} and {one.shape[1]}."
+            )
         total += weight.sum()
         mean += weight @ (one + other) / 2.0
         weighted = weight[:, None] * one
@@ -164,7 +169,7 @@ def _embed(encoder, batch):
     features = []
     for view in batch[:2]:
         f = np.asarray(encoder(view), "float64")
-        if f.ndim != 2:
+        if f.ndim != 2 or not f.shape[1]:
             raise ValueError(
                 f"order: features must have shape (B, F); received {f.shape}."
             )
@@ -179,5 +184,10 @@ def _embed(encoder, batch):
         raise ValueError(
             "order: both views and the weights must be of one length; "
             f"received {len(one)}, {len(other)} and {weight.shape}."
+        )
+    if not np.all(weight >= 0.0) or not np.all(np.isfinite(weight)):
+        raise ValueError(
+            "order: weights must be finite and not negative; received "
+            f"{weight.min()} to {weight.max()}."
         )
     return one, other, weight

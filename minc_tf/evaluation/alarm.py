@@ -42,7 +42,13 @@ LARGE_DECAY = "the weight decay is too large"
 
 
 class CollapseError(RuntimeError):
-    """Training was ended by a `CollapseAlarm` with `action="raise"`."""
+    """Training was ended by a `CollapseAlarm` with `action="raise"`.
+
+    Attributes:
+        exit_code: int, of a console command that it ends.
+    """
+
+    exit_code = 1
 
     #: What a console command then exits with.
     exit_code = 1
@@ -153,7 +159,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         """Forget an earlier run, and look at where this one begins."""
         self.cause, self.step = "", None
         self.history = {}
-        self._calls = 0
+        self._steps = 0
         self._weights = self._design = self._symptoms = None
         self._told = False
         if self.model.built:
@@ -161,8 +167,10 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Look, every so many steps, until something was reported."""
-        self._calls += 1
-        if not self.cause and self._calls % self.every == 0:
+        # Counted here: to read the model's own count waits for the device.
+        before = self._steps // self.every
+        self._steps += getattr(self.model, "steps_per_execution", None) or 1
+        if not self.cause and self._steps // self.every > before:
             self._look()
 
     def _look(self):

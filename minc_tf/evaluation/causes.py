@@ -103,10 +103,17 @@ def _spread(dim):
 
 def _losses(objective, embeddings):
     """The loss of each of some embeddings, both views the same."""
-    # Without what a trained one knows of the embeddings of its model.
-    fresh = type(objective).from_config(objective.get_config())
+    fresh = _fresh(objective)
     tensors = [ops.convert_to_tensor(z, dtype="float32") for z in embeddings]
     return [float(fresh(z, z, training=False)) for z in tensors]
+
+
+def _fresh(objective):
+    """An objective without what a trained one knows of its embeddings."""
+    try:
+        return type(objective).from_config(objective.get_config())
+    except (NotImplementedError, TypeError, ValueError):
+        return objective  # one of a user's own, which cannot be copied
 
 
 def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
@@ -165,32 +172,44 @@ class Movement:
 
     Args:
         variables: Keras variables; of each, up to 4,096 entries are compared.
+        but_for_scale: bool, whether the change of a variable along itself is
+            left out: weight decay alone is no learning.
 
     Attributes:
         growth: float, their norm at the last look over that at the first.
     """
 
-    def __init__(self, variables):
+    def __init__(self, variables, but_for_scale: bool = False):
         self.variables = list(variables)
         self.growth = 1.0
+        self._but_for_scale = but_for_scale
         self._before = self._read()
-        self._first_norm = max(np.linalg.norm(self._before), 1e-30)
+        self._first_norm = max(_norm(self._before), 1e-30)
 
     def look(self) -> float:
         """Returns the change since the last look, over the norm of before."""
         now, before = self._read(), self._before
         self._before = now
-        self.growth = float(np.linalg.norm(now) / self._first_norm)
-        change = np.linalg.norm(now - before)
-        return float(change / max(np.linalg.norm(before), 1e-30))
+        self.growth = _norm(now) / self._first_norm
+        changes = [n - b for n, b in zip(now, before, strict=True)]
+        if self._but_for_scale:
+            changes = [
+                change - b * (change @ b) / max(b @ b, 1e-30)
+                for change, b in zip(changes, before, strict=True)
+            ]
+        return _norm(changes) / max(_norm(before), 1e-30)
 
     def _read(self):
-        parts = [np.zeros(0)]
+        parts = []
         for variable in self.variables:
             flat = ops.convert_to_numpy(variable).ravel()
             stride = max(1, -(-len(flat) // _ENTRIES))
             parts.append(flat[::stride].astype("float64"))
-        return np.concatenate(parts)
+        return parts
+
+
+def _norm(parts) -> float:
+    return float(np.sqrt(sum(part @ part for part in parts)))
 
 
 class DesignWatch:
@@ -206,7 +225,9 @@ class DesignWatch:
         if not repels(model.objective, model(images[:1]).shape[-1]):
             self._cause = design_cause(model, images)
             if not self._cause:
-                self._predictor = Movement(model.predictor.trainable_variables)
+                self._predictor = Movement(
+                    model.predictor.trainable_variables, but_for_scale=True
+                )
         if model.target_encoder is not None:
             self._target = Movement(_followers(model))
         self._looks = self._confirmed = 0

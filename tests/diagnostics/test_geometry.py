@@ -60,3 +60,14 @@ def test_bad_input():
         uniformity(np.ones((1, 2)))
     with pytest.raises(ValueError, match=r"must be positive; received 0"):
         uniformity(np.ones((3, 2)), 0)
+
+
+@pytest.mark.parametrize("measure", [rank_me, uniformity])
+def test_nothing_and_nan(measure):
+    with pytest.raises(ValueError, match=r"embeddings.*\(0, 3\)"):
+        measure(np.zeros((0, 3)))
+    assert np.isnan(measure(np.full((4, 3), np.nan)))
+
+
+def test_all_zero_embeddings_have_no_spread():
+    assert float(uniformity(np.zeros((5, 6)))) == 0.0

@@ -119,6 +119,16 @@ def frozen(model):
     return keras.optimizers.SGD(0.1)
 
 
+def decayed(model):
+    """The predictor has an optimizer of its own, which only decays it."""
+    own = {
+        v.path: keras.optimizers.SGD(1e-9, weight_decay=5e6)
+        for v in model.predictor.trainable_variables
+    }
+    optimizers = keras.optimizers.OptimizerMap(keras.optimizers.SGD(0.1), own)
+    return keras.optimizers.MultiOptimizer(optimizers)
+
+
 def without_rate(model):
     """The predictor has an optimizer of its own, which does nothing."""
     own = {
@@ -136,6 +146,7 @@ def without_rate(model):
         ({"cls": EmbedsAgain}, None, causes.GRADIENT_THROUGH_TARGETS),
         ({"target_momentum": 0.9}, frozen, causes.STILL_PREDICTOR),
         ({"target_momentum": 0.9}, without_rate, causes.STILL_PREDICTOR),
+        ({"target_momentum": 0.9}, decayed, causes.STILL_PREDICTOR),
         ({"predictor": "empty"}, None, causes.STILL_PREDICTOR),
         ({"predictor": None}, None, causes.NO_PREDICTOR),
         (
@@ -149,6 +160,7 @@ def without_rate(model):
         "embeds again",
         "frozen",
         "rate zero",
+        "only decay",
         "nothing to learn",
         "no predictor",
         "target alone",
@@ -347,3 +359,30 @@ def test_images_that_do_not_fit_stop_fit_before_it_starts(images, views):
     with pytest.raises(ValueError, match="shape"):
         model.fit(*views, batch_size=BATCH, callbacks=[found], verbose=0)
     assert int(model.steps) == 0
+
+
+class Unconfigured(NegativeCosine):
+    """An objective that cannot be made anew from its configuration."""
+
+    def __init__(self, pull):
+        super().__init__(weight=pull)
+
+    def get_config(self):
+        return {"name": self.name}
+
+
+def test_an_objective_that_cannot_be_copied_is_tried_itself():
+    assert not causes.repels(Unconfigured(1.0), 8)
+
+
+def test_steps_are_counted_where_several_make_a_call(images):
+    found = CollapseAlarm(images[:64], every=4)
+    model = keras.Sequential([layers.Dense(2)])
+    model.compile("sgd", steps_per_execution=3)
+    found.set_model(model)
+    found.on_train_begin()
+    looks = []
+    found._look = lambda: looks.append(found._steps)
+    for batch in range(6):
+        found.on_train_batch_end(batch)
+    assert looks == [6, 9, 12, 18]
