@@ -33,6 +33,8 @@ RECIPE = [
     "--config.monitor.num_examples=100",
     "--config.monitor.k=5",
     "--config.checkpoint.every_steps=2",
+    "--config.diagnostics.every=5",
+    "--config.report.num_examples=64",
 ]
 
 

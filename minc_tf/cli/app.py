@@ -137,7 +137,16 @@ def _log_file():
         return contextlib.nullcontext()
     from minc_tf import training
 
-    return training.log_file(path)
+    # What is raised while the file is open is not about the file.
+    with contextlib.ExitStack() as opened:
+        try:
+            opened.enter_context(training.log_file(path))
+        except OSError as error:
+            raise ValueError(
+                "--log_file must name a file that can be written, received "
+                f"{path!r}: {error.strerror}."
+            ) from error
+        return opened.pop_all()
 
 
 def fail(message: str, code: int = USAGE_ERROR) -> None:

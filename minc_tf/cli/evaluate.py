@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import tempfile
 
 from absl import flags
 
@@ -90,6 +91,9 @@ _TRANSFER_TEST = flags.DEFINE_string(
 _JSON = flags.DEFINE_string("json", None, "Also write the numbers here.")
 flags.mark_flag_as_required("savedmodel")
 
+#: Flags about the protocols that train on images.
+_FITTING = ("epochs", "batch_size", "learning_rates")
+
 #: Flags that say something about another one, and that one.
 _ABOUT = {
     "fractions": ("protocol", "semi"),
@@ -112,6 +116,7 @@ def main(_) -> None:
     from minc_tf.evaluation import records
 
     _check_flags()
+    _check_files()
     arguments = _arguments()
     others = _compared()
     config = _config()
@@ -175,6 +180,47 @@ def _check_flags():
             "--protocol=transfer needs --transfer_data=NAME, the other data "
             "set, received none."
         )
+    trains = {"semi", "finetune"} & set(_PROTOCOL.value)
+    if "linear" in _PROTOCOL.value and _SOLVER.value != "lbfgs":
+        trains.add("linear")
+    for name in _FITTING:
+        if flags.FLAGS[name].present and not trains:
+            raise ValueError(
+                f"--{name} needs --protocol=semi or finetune, or --solver=sgd "
+                f"or lars, received --protocol={','.join(_PROTOCOL.value)}."
+            )
+
+
+def _check_files():
+    """Refuses files to write that cannot be written, and formats of none."""
+    for name, path in (("json", _JSON.value), ("plot", _PLOT.value)):
+        if path is not None:
+            _check_writable(name, pathlib.Path(path))
+    if _PLOT.value is not None:
+        from matplotlib.figure import Figure
+
+        known = Figure().canvas.get_supported_filetypes()
+        suffix = pathlib.Path(_PLOT.value).suffix
+        if suffix[1:].lower() not in known:
+            raise ValueError(
+                f"--plot must end in one of .{', .'.join(sorted(known))}, "
+                f"received {_PLOT.value!r}."
+            )
+
+
+def _check_writable(name, path):
+    try:
+        if path.exists():
+            with path.open("ab"):
+                return
+        folder = next(p for p in path.absolute().parents if p.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise ValueError(
+            f"--{name} must name a file that can be written, received "
+            f"{str(path)!r}: {error.strerror}."
+        ) from error
 
 
 def _arguments() -> dict:
@@ -266,7 +312,13 @@ def _compared() -> dict:
     curves = {}
     for name in _COMPARE.value:
         path = pathlib.Path(name)
-        found = json.loads(path.read_text())
+        try:
+            found = json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise ValueError(
+                "--compare must name files of --json with --dims, received "
+                f"{name!r}: {error}"
+            ) from error
         if not isinstance(found, dict) or "dims" not in found:
             raise ValueError(
                 f"--compare must name files of --json with --dims; {name!r} "

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf.evaluation.checks import check_ranks
 from minc_tf.evaluation.knn import knn_accuracy
 from minc_tf.evaluation.linear import linear_accuracy
 from minc_tf.evaluation.repeats import over_seeds
@@ -153,10 +154,13 @@ def _chosen(found):
 
 def _retrieval(train, test, settings):
     (gallery, gallery_labels), (features, labels) = train, test
+    ranks = check_ranks(
+        "recall_at", settings["recall_at"], len(gallery), "training images"
+    )
     found = retrieval_metrics(
         features,
         labels,
-        settings["recall_at"],
+        ranks,
         gallery=gallery,
         gallery_labels=gallery_labels,
     )

@@ -17,11 +17,10 @@ from minc_tf.evaluation.checks import (
     check_classes,
     check_dims,
     check_labels,
+    check_ranks,
 )
-from minc_tf.evaluation.features import (
-    extract,
-)
-from minc_tf.evaluation.finetune import finetune
+from minc_tf.evaluation.features import extract
+from minc_tf.evaluation.finetune import check_even, finetune
 from minc_tf.evaluation.knn import check_k
 from minc_tf.evaluation.labelled import check_splits
 from minc_tf.evaluation.linear_sgd import linear_sgd
@@ -29,6 +28,7 @@ from minc_tf.evaluation.repeats import over_seeds
 from minc_tf.evaluation.saved_encoder import (
     SavedEncoder,
     load_savedmodel,
+    output_dim,
     output_function,
 )
 from minc_tf.evaluation.transfer import transfer_accuracy
@@ -158,16 +158,21 @@ def evaluate_savedmodel(
         encoder = load_savedmodel(path)
     encode = output_function(encoder, output)
     if dims is not None:
-        check_dims(dims)
+        check_dims(dims, output_dim(encoder, output))
         order = resolve_order(order, output, encoder.manifest)
         _check_truncation(cached, order, pairs)
 
     runs = _training_runs(protocols, solver, output, fractions)
     _check_fitting(fitting or {}, runs)
+    if {"semi", "finetune"} & set(protocols):
+        encoder.trainable()
+        check_even("batch_size", (fitting or {}).get("batch_size", 256))
     if runs:
-        check_splits(train, test, encoder.image_shape())
+        check_splits(train, test, encoder.image_shape(output))
     if cached:
         batches = _labelled_batches(train, test, k if "knn" in cached else 1)
+        if "retrieval" in cached and isinstance(train, ImageSource):
+            check_ranks("recall_at", recall_at, len(train), "training images")
     if "transfer" in protocols:
         others = _labelled_batches(*(transfer or (None, None)), k, "transfer ")
 

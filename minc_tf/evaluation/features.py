@@ -214,10 +214,11 @@ def _collect(encode, batches, verbose):
     for batch in batches:
         _check_batch(batch)
         vectors = np.asarray(encode(batch["image"]))
-        if vectors.ndim != 2:
+        images = len(batch["image"])
+        if vectors.ndim != 2 or len(vectors) != images:
             raise ValueError(
                 "the model must return vectors of shape (batch, features), "
-                f"received shape {vectors.shape}"
+                f"received shape {vectors.shape} for {images} images"
             )
         features.append(vectors)
         labels.append(np.asarray(batch["label"], "int64"))

@@ -17,9 +17,7 @@ from minc_tf.evaluation.labelled import (
     labelled_batches,
     labelled_fraction,
 )
-from minc_tf.evaluation.saved_encoder import (
-    load_savedmodel,
-)
+from minc_tf.evaluation.saved_encoder import load_savedmodel, not_trainable
 from minc_tf.evaluation.sweep import (
     check_learning_rates,
     choose_rate,
@@ -68,7 +66,8 @@ def finetune(
         learning_rates: positive float, or a sequence to choose from.
         epochs: int >= 1, over the labelled images; SimCLR takes 30, and 60 with
             1 % of the labels.
-        batch_size: int >= 1; fewer labelled images are one batch.
+        batch_size: int >= 2, even; of fewer labelled images the largest
+            multiple of 8 or, below 8, of 2.
         held_out: float in (0, 1), the part of each class's labelled images that
             chooses the learning rate; at least one where there are two.
         seed: int >= 0, of the labelled and the held-out images, the classifier,
@@ -85,9 +84,10 @@ def finetune(
         FileNotFoundError: there is no SavedModel at `path`.
         FloatingPointError: training diverged with every learning rate.
         TypeError: a split is no `ImageSource`.
-        ValueError: the SavedModel has no function to train, an argument is out
-            of range, labels are missing, of a single class or too few to hold
-            some out, or images have another size.
+        ValueError: the SavedModel has no function to train or features that
+            are not finite, an argument is out of range, labels are missing, of
+            a single class or too few to hold some out, or images have another
+            size.
 
     Example:
     ```python
@@ -101,11 +101,10 @@ def finetune(
     rates = check_learning_rates(learning_rates)
     check_held_out(held_out)
     check_count("epochs", epochs)
-    check_count("batch_size", batch_size)
+    check_even("batch_size", batch_size)
     encoder = load_savedmodel(path)
     network = encoder.trainable()
-    shape = encoder.image_shape()
-    train_y, test_y, classes = check_splits(train, test, shape)
+    train_y, test_y, classes = check_splits(train, test, encoder.image_shape())
     rows = labelled_fraction(train_y, fraction, seed)
     if len(rates) > 1:
         kept, held = hold_out_of_classes(train_y[rows], held_out, seed)
@@ -116,11 +115,19 @@ def finetune(
                 f"{len(rows)} classes; raise it or give one learning rate"
             )
 
-    tuner = _Tuner(network, shape, classes, seed)
+    shape = train.image_shape
+    try:
+        features = network(tf.zeros((1, *shape)), training=False)
+    except (TypeError, ValueError) as error:
+        raise not_trainable(encoder.path) from error
+    for values in (features, *network.variables):
+        if values.dtype.is_floating and not np.isfinite(values).all():
+            raise not_finite(encoder.path)
+    tuner = _Tuner(network, shape, (features.shape[-1], classes), seed)
 
     def tuned_accuracy(rate, used, source, measured, labels):
         """Train on the rows `used`, measure on rows of a source."""
-        size = min(batch_size, len(used))
+        size = fitting_batch(batch_size, len(used))
         steps = epochs * len(used) // size
         batches = labelled_batches(
             train, used, size, epochs=epochs, seed=seed, augment=augment
@@ -131,6 +138,8 @@ def finetune(
             loss = tuner.train(x, y, rate * scheduled(size, step, steps))
             show(step, loss=loss)
             if not math.isfinite(loss):
+                if step == 0:  # before any learning rate has been applied
+                    raise not_finite(encoder.path)
                 return None
         return tuner.accuracy(source, measured, labels, batch_size)
 
@@ -150,16 +159,70 @@ def finetune(
     return {"accuracy": accuracy, **found, "images": float(len(rows))}
 
 
+def check_even(name: str, value: int) -> None:
+    """Refuse odd batches, on which oneDNN's gradients crash.
+
+    Those of narrow convolutions write past their memory, which ends the
+    process.
+
+    Args:
+        name: str, what the caller calls the argument.
+        value: int.
+
+    Raises:
+        TypeError: it is not an int.
+        ValueError: it is not positive, or odd.
+
+    Example:
+    ```python
+    check_even("batch_size", 256)
+    ```
+    """
+    check_count(name, value)
+    if value % 2:
+        raise ValueError(
+            f"{name} must be even to train an encoder, on some processors odd "
+            f"ones crash; received {value}"
+        )
+
+
+def fitting_batch(batch_size: int, images: int) -> int:
+    """Return the size of the batches to train on.
+
+    Args:
+        batch_size: int >= 2, even, what is asked for.
+        images: int >= 2, how many there are.
+
+    Returns:
+        `batch_size`, or the largest multiple of 8, else of 2, that there is.
+
+    Example:
+    ```python
+    fitting_batch(256, 87)  # 80
+    ```
+    """
+    if images >= batch_size:
+        return batch_size
+    # Never odd, see `check_even`; remainders come in the next epoch's order.
+    return images - images % (8 if images >= 8 else 2)
+
+
+def not_finite(path: str) -> ValueError:
+    """The error of an encoder that fails before any training."""
+    return ValueError(
+        "features must be finite, received NaN or infinite values from the "
+        f"weights of {path!r} as they were exported"
+    )
+
+
 class _Tuner:
     """A loaded encoder and a linear classifier, which train together."""
 
-    def __init__(self, encoder, image_shape, classes, seed):
+    def __init__(self, encoder, image_shape, head_shape, seed):
         self._encoder = encoder
-        features = encoder(tf.zeros((1, *image_shape)), training=False)
-        shape = (features.shape[-1], classes)
-        start = np.random.default_rng(seed).normal(0, START, shape)
+        start = np.random.default_rng(seed).normal(0, START, head_shape)
         self._weights = tf.Variable(start.astype("float32"))
-        self._bias = tf.Variable(tf.zeros(classes))
+        self._bias = tf.Variable(tf.zeros(head_shape[1]))
         head = [self._weights, self._bias]
         self._trained = [*encoder.trainable_variables, *head]
         self._momenta = [

@@ -180,6 +180,9 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
 
 
 def _normalize(x):
+    # Of large or tiny numbers the squares would leave the range of float32.
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    x = x / np.where(largest > 0, largest, 1)
     # A zero vector stays zero: it is equally far from everything.
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norm > 0, norm, 1)

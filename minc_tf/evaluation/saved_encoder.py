@@ -7,6 +7,16 @@ import tensorflow as tf
 
 from minc_tf.export import find_version, read_manifest
 
+#: What TensorFlow raises on loading what is damaged or no SavedModel.
+_UNREADABLE = (
+    AttributeError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+    tf.errors.OpError,
+)
+
 
 class SavedEncoder:
     """An exported encoder, loaded; made by `load_savedmodel`.
@@ -20,6 +30,9 @@ class SavedEncoder:
     Args:
         path: str, a version folder.
 
+    Raises:
+        ValueError: the folder is damaged, or has no signatures.
+
     Example:
     ```python
     encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
@@ -30,10 +43,15 @@ class SavedEncoder:
 
     def __init__(self, path: str):
         self.path = path
-        self.manifest = read_manifest(path)
+        self.manifest = _manifest(path)
         # Signatures do not keep the variables alive: the module must be held.
-        self._module = tf.saved_model.load(path)
-        self.signatures = sorted(self._module.signatures)
+        self._module = _module(path)
+        self.signatures = sorted(getattr(self._module, "signatures", ()))
+        if not self.signatures:
+            raise ValueError(
+                "path must be a SavedModel with signatures, received "
+                f"{path!r}, which has none"
+            )
 
     def signature(self, name: str) -> Callable:
         """Return one signature as a function of a batch of images.
@@ -46,7 +64,8 @@ class SavedEncoder:
             float32 tensor of the signature.
 
         Raises:
-            ValueError: there is no such signature.
+            ValueError: there is no such signature, or it does not make vectors
+                of images.
 
         Example:
         ```python
@@ -54,8 +73,7 @@ class SavedEncoder:
         ```
         """
         function, argument, spec = self._entry(name)
-        outputs = list(function.structured_outputs)
-        key = name if name in outputs else outputs[0]
+        key, _ = self._output(name)
 
         def encode(images):
             check_image_shape(images.shape[1:], spec.shape[1:])
@@ -63,24 +81,49 @@ class SavedEncoder:
 
         return encode
 
-    def image_shape(self, name: str = "serving_default") -> tf.TensorShape:
+    def image_shape(self, name: str | None = None) -> tf.TensorShape:
         """Return the size of the images that a signature takes.
 
         Args:
-            name: str, the signature.
+            name: str, the signature; by default `"serving_default"`, or the
+                first where that does not exist.
 
         Returns:
             `tf.TensorShape` (H, W, 3), in pixels.
 
         Raises:
-            ValueError: there is no such signature.
+            ValueError: there is no such signature, or it takes no images.
 
         Example:
         ```python
         encoder.image_shape().as_list()  # [32, 32, 3]
         ```
         """
+        if name is None:
+            default = "serving_default"
+            known = self.signatures
+            name = default if default in known else known[0]
         return self._entry(name)[2].shape[1:]
+
+    def dim(self, name: str) -> int | None:
+        """Return the length of the vectors that a signature returns.
+
+        Args:
+            name: str, the signature.
+
+        Returns:
+            int; `None` where the SavedModel does not tell.
+
+        Raises:
+            ValueError: as `signature`.
+
+        Example:
+        ```python
+        encoder.dim("features")  # 512
+        ```
+        """
+        shape = self._output(name)[1].shape
+        return None if shape.rank is None else shape[-1]
 
     def trainable(self):
         """Return the encoder as it can be trained, weights and all.
@@ -103,14 +146,12 @@ class SavedEncoder:
 
         Source: https://www.tensorflow.org/hub/reusable_saved_models
         """
-        weights = getattr(self._module, "trainable_variables", ())
-        if not callable(self._module) or not len(weights):
-            raise ValueError(
-                "path must be a SavedModel with a function and weights to "
-                "train, as export_savedmodel writes them (but did not always: "
-                f"export again), received {self.path!r}"
-            )
-        return self._module
+        module = self._module
+        weights = getattr(module, "trainable_variables", ())
+        known = hasattr(module, "variables") and len(weights)
+        if not callable(module) or not known:
+            raise not_trainable(self.path)
+        return module
 
     def _entry(self, name):
         """Return a signature, and the name and spec of its one argument."""
@@ -120,8 +161,32 @@ class SavedEncoder:
                 f"signatures of {self.path!r}, received {name!r}"
             )
         function = self._module.signatures[name]
-        ((argument, spec),) = function.structured_input_signature[1].items()
-        return function, argument, spec
+        inputs = function.structured_input_signature[1]
+        specs = list(inputs.values())
+        if len(specs) != 1 or not _is_batch(specs[0], (None, 4)):
+            raise ValueError(
+                f"signature {name!r} of {self.path!r} must take one tensor of "
+                "numbers, a batch of images of any size, received the inputs "
+                f"{_described(inputs)}"
+            )
+        return function, *next(iter(inputs.items()))
+
+    def _output(self, name):
+        """Return the key of a signature's vectors, and their spec."""
+        outputs = self._entry(name)[0].structured_outputs
+        key = name if name in outputs else next(iter(outputs), None)
+        unclear = len(outputs) != 1 and name not in outputs
+        if (
+            unclear
+            or not outputs[key].dtype.is_floating
+            or not _is_batch(outputs[key], (None, 2))
+        ):
+            raise ValueError(
+                f"signature {name!r} of {self.path!r} must return floats of "
+                "shape (batch, features), one output or one of that name, "
+                f"received the outputs {_described(outputs)}"
+            )
+        return key, outputs[key]
 
 
 def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
@@ -136,6 +201,7 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
 
     Raises:
         FileNotFoundError: there is no SavedModel at `path`.
+        ValueError: it is damaged, or has no signatures.
 
     Example:
     ```python
@@ -159,7 +225,8 @@ def output_function(encoder: SavedEncoder, output: str) -> Callable:
         coordinate, the constant function, is left out.
 
     Raises:
-        ValueError: there is no such signature.
+        ValueError: there is no such signature, or it does not make vectors of
+            images.
 
     Example:
     ```python
@@ -168,10 +235,43 @@ def output_function(encoder: SavedEncoder, output: str) -> Callable:
     ```
     """
     encode = encoder.signature(output)
-    ordered = (encoder.manifest or {}).get("embedding_ordered")
-    if output != "embedding" or not ordered:
+    if not _has_constant(encoder, output):
         return encode
     return lambda images: encode(images)[:, 1:]
+
+
+def output_dim(encoder: SavedEncoder, output: str) -> int | None:
+    """Return the length of the vectors of `output_function`.
+
+    Args:
+        encoder: `SavedEncoder`.
+        output: str, the signature.
+
+    Returns:
+        int; `None` where the SavedModel does not tell.
+
+    Raises:
+        ValueError: as `output_function`.
+
+    Example:
+    ```python
+    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    output_dim(encoder, "embedding")  # 127
+    ```
+    """
+    dim = encoder.dim(output)
+    if dim is None:
+        return None
+    return dim - 1 if _has_constant(encoder, output) else dim
+
+
+def not_trainable(path: str) -> ValueError:
+    """The error of a SavedModel that has signatures, but cannot be trained."""
+    return ValueError(
+        "path must be a SavedModel that can be trained, with a function and "
+        "weights as export_savedmodel writes them (but did not always: export "
+        f"again), received {path!r}"
+    )
 
 
 def check_image_shape(received, expected) -> None:
@@ -194,3 +294,54 @@ def check_image_shape(received, expected) -> None:
             f"images must have shape {tuple(expected)}, which the model was "
             f"built for, received {tuple(received)}"
         )
+
+
+def _manifest(path):
+    """The manifest of a version folder; None where there is none."""
+    try:
+        manifest = read_manifest(path)
+    except ValueError as error:
+        raise ValueError(
+            f"the manifest of {path!r} must be JSON; it is damaged: {error}"
+        ) from error
+    if manifest is None:
+        return None
+    recipe = manifest.get("recipe") if isinstance(manifest, dict) else manifest
+    if not isinstance(manifest, dict) or not isinstance(
+        recipe, (dict, type(None))
+    ):
+        raise ValueError(
+            f"the manifest of {path!r} must be a dict, and its recipe, too; it "
+            f"is damaged: received {recipe!r}"
+        )
+    return manifest
+
+
+def _module(path):
+    try:
+        return tf.saved_model.load(path)
+    except _UNREADABLE as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"path {path!r} is damaged or no SavedModel: {reason}"
+        ) from error
+
+
+def _has_constant(encoder, output):
+    """Whether the first coordinate of a signature is the constant function."""
+    manifest = encoder.manifest or {}
+    return output == "embedding" and bool(manifest.get("embedding_ordered"))
+
+
+def _is_batch(spec, ranks):
+    """Whether a spec is of numbers, of such a rank, for batches of any size."""
+    numeric = spec.dtype.is_floating or spec.dtype.is_integer
+    if not numeric or spec.shape.rank not in ranks:
+        return False
+    return spec.shape.rank is None or spec.shape[0] is None
+
+
+def _described(specs):
+    """Names, types and shapes of tensors, as text."""
+    found = sorted(f"{k}: {v.dtype.name} {v.shape}" for k, v in specs.items())
+    return ", ".join(found) or "none"

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import zipfile
+import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,6 +14,9 @@ from minc_tf.report.images import check_images, thumbnails
 
 #: Images on a map; t-SNE takes some ten seconds for as many.
 LIMIT = 2000
+
+#: What NumPy raises on reading a file that is no snapshot.
+_DAMAGED = (KeyError, EOFError, ValueError, zipfile.BadZipFile, zlib.error)
 
 _PERPLEXITY = 30
 
@@ -231,11 +235,13 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
     """
     names = [field.name for field in dataclasses.fields(Snapshot)]
     try:
-        with np.load(path) as file:
-            arrays = {name: file[name] for name in names}
-    except (KeyError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        # Any other file would be taken for an array, or for a pickle.
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file) as found:
+            arrays = {name: found[name] for name in names}
+    except _DAMAGED as error:
         raise ValueError(
-            f"{os.fspath(path)} is not the snapshot of an embedding: {error}"
+            f"{os.fspath(path)} is not the snapshot of an embedding, or a "
+            "damaged one; it can be removed, and the report then has no map"
         ) from error
     class_names = tuple(arrays.pop("class_names").tolist())
     return Snapshot(class_names=class_names, **arrays)

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import math
 import os
@@ -197,17 +198,25 @@ def _read_rows(path):
     """The rows of a table as dicts of floats, without empty cells."""
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        try:
-            rows = [_numbers(row) for row in reader]
-        except (ValueError, csv.Error) as error:
-            raise ValueError(
-                f"{path}, line {reader.line_num}: {error}"
-            ) from error
-    if rows and not all("epoch" in row for row in rows):
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    try:
+        rows = [_numbers(row) for row in reader]
+    except (ValueError, csv.Error) as error:
+        # The line of the reader inside counts the line that it fails on.
+        line = reader.reader.line_num
+        raise ValueError(f"{path}, line {line}: {error}") from error
+    if not all(math.isfinite(row.get("epoch", math.nan)) for row in rows):
         raise ValueError(f"{path} must have an epoch in each row.")
     return rows
+
+
+def _text(path):
+    contents = path.read_bytes()
+    try:
+        return contents.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = contents.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{path}, line {line}: not UTF-8 text") from error
 
 
 def _numbers(row):

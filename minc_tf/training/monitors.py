@@ -8,6 +8,8 @@ from minc_tf import data, evaluation
 _COLLAPSE_IMAGES, _ALARM_IMAGES = 512, 128
 #: With fewer the alarm cannot tell a line from chance.
 _FEWEST_IMAGES = 16
+#: Of `DiagnosticsMonitor`.
+_FEWEST_PAIRS = 3
 #: Steps from look to look of the alarm.
 _ALARM_EVERY = 20
 
@@ -50,7 +52,7 @@ def collapse_alarm(config, reference) -> list[keras.callbacks.Callback]:
 def diagnostics_monitor(
     config, source, views
 ) -> list[keras.callbacks.Callback]:
-    """The diagnostics of held-out pairs, unless they are off.
+    """The diagnostics of held-out pairs, unless off or too few.
 
     Args:
         config: the run's settings.
@@ -62,16 +64,16 @@ def diagnostics_monitor(
         ValueError: if there are too few images for the batches asked for.
     """
     section = config.diagnostics
-    if not section.every:
+    if not section.every or len(source) < _FEWEST_PAIRS:
         return []
     size = config.batch_size
     if not section.gradient_batches:
-        size = min(size, section.num_examples)
+        size = min(size, section.num_examples, len(source))
     if size > len(source):
         raise ValueError(
-            f"config.diagnostics: {source.name}/{source.split} has "
-            f"{len(source)} images, fewer than a batch of {size}; set "
-            "config.diagnostics.every=0."
+            f"config.diagnostics.gradient_batches={section.gradient_batches} "
+            f"needs batches of {size} images; {source.name}/{source.split} has "
+            f"{len(source)}. Set it to 0."
         )
     count = max(-(-section.num_examples // size), section.gradient_batches)
     pairs = data.view_batches(source, views, size, seed=config.seed + 1)

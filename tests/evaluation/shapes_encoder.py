@@ -39,11 +39,17 @@ def make_encoder():
     )
 
 
-def export_encoder(directory):
-    """Write the encoder; return the path of its version."""
+def export_encoder(directory, offset=0.0):
+    """Write the encoder; return the path of its version.
+
+    The offset is added to the bias of the first convolution.
+    """
     projector = keras.Sequential([keras.Input((12,)), keras.layers.Dense(3)])
+    encoder = make_encoder()
+    bias = encoder.layers[1].bias
+    bias.assign(bias + offset)
     model = types.SimpleNamespace(
-        encoder=make_encoder(), projector=projector, objective=Ordering()
+        encoder=encoder, projector=projector, objective=Ordering()
     )
     return export_savedmodel(model, directory)
 

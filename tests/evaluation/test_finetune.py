@@ -10,8 +10,13 @@ import pytest
 import tensorflow as tf
 
 from minc_tf.data import ArraySource
-from minc_tf.evaluation import finetune, linear_sgd, load_savedmodel
-from minc_tf.evaluation.finetune import _Tuner
+from minc_tf.evaluation import (
+    evaluate_savedmodel,
+    finetune,
+    linear_sgd,
+    load_savedmodel,
+)
+from minc_tf.evaluation.finetune import _Tuner, fitting_batch
 
 from .shapes_encoder import (
     SIZE,
@@ -91,7 +96,7 @@ def test_steps_equal_those_of_keras(exported):
     x = rng.uniform(0, 255, (4, 16, *SIZE)).astype("float32")
     y = rng.integers(0, 4, (4, 16))
     loaded = load_savedmodel(exported).trainable()
-    tuner = _Tuner(loaded, SIZE, 4, seed=0)
+    tuner = _Tuner(loaded, SIZE, (12, 4), seed=0)
     head = keras.layers.Dense(4)
     model = keras.Sequential([make_encoder(), head])
     head.set_weights([tuner._weights.numpy(), tuner._bias.numpy()])
@@ -147,16 +152,55 @@ def test_which_images_are_read(exported, splits):
     )
     assert found["images"] == 24
     names, indices = zip(*log, strict=True)
-    # Twice two epochs on 20 and a look at the 4 held out; two epochs on all.
-    assert names == ("train",) * 136 + ("test",) * 300
-    for start in (0, 44):
-        kept = set(indices[start : start + 40])
-        held = set(indices[start + 40 : start + 44])
+    # Twice two batches of 16 out of 20 and a look at the 4 held out; then two
+    # epochs on all 24.
+    assert names == ("train",) * 120 + ("test",) * 300
+    for start in (0, 36):
+        kept = set(indices[start : start + 32])
+        held = set(indices[start + 32 : start + 36])
         assert (len(kept), len(held), len(kept & held)) == (20, 4, 0)
-    used = set(indices[88:136])
+    used = set(indices[72:120])
     assert used == kept | held
     assert np.bincount(train.labels[list(used)]).tolist() == [6, 6, 6, 6]
-    assert indices[136:] == tuple(range(300))
+    assert indices[120:] == tuple(range(300))
+
+
+@pytest.mark.parametrize(
+    ("asked", "images", "expected"),
+    [
+        (256, 87, 80),
+        (32, 21, 16),
+        (32, 8, 8),
+        (32, 7, 6),
+        (16, 3, 2),
+        (20, 600, 20),
+        (24, 24, 24),
+    ],
+)
+def test_few_images_make_an_even_batch(asked, images, expected):
+    assert fitting_batch(asked, images) == expected
+
+
+def test_odd_batches_are_refused(exported, splits):
+    expected = "batch_size must be even .*received 31"
+    with pytest.raises(ValueError, match=expected):
+        finetune(exported, *small(splits), batch_size=31)
+    with pytest.raises(ValueError, match=expected):
+        evaluate_savedmodel(
+            exported,
+            *small(splits),
+            protocols=["knn", "semi"],
+            k=5,
+            fitting={"batch_size": 31},
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite(splits, tmp_path, value):
+    path = export_encoder(tmp_path / "broken", offset=value)
+    for rates in (0.1, (0.1, 0.2)):
+        with pytest.raises(ValueError, match=r"features must be .*broken"):
+            finetune(path, *small(splits), learning_rates=rates, epochs=1)
 
 
 def test_divergence(exported, splits):
@@ -213,6 +257,19 @@ def test_savedmodels_that_cannot_be_trained(splits, tmp_path):
     path = tmp_path / "foreign"
     tf.saved_model.save(module, path, {"serving_default": module.serve})
     with pytest.raises(ValueError, match=r"function and weights .*foreign'"):
+        finetune(path, *small(splits))
+
+    # A function that knows no training mode.
+    weight = tf.Variable(tf.ones((3, 2)))
+    layer = tf.train.Checkpoint(weight=weight, trainable_variables=[weight])
+    layer.__call__ = tf.function(
+        lambda x: tf.reduce_mean(x, (1, 2)) @ layer.weight,
+        input_signature=[tf.TensorSpec((None, *SIZE))],
+        autograph=False,
+    )
+    path = tmp_path / "layer"
+    tf.saved_model.save(layer, path, {"pooled": layer.__call__})
+    with pytest.raises(ValueError, match=r"can be trained.*layer'"):
         finetune(path, *small(splits))
     # As ExportArchive writes: variables, but no function to call.
     archive = keras.export.ExportArchive()

@@ -79,6 +79,17 @@ def test_scale_of_a_feature_vector_does_not_matter():
     assert knn_predict(x, y, test_x, k=5).shape == (50,)
 
 
+@pytest.mark.parametrize("scale", [1e30, 1e-30])
+def test_scale_that_float32_cannot_square(scale):
+    x, y = samples(80, 0)
+    test_x, _ = samples(50, 1)
+    scale = np.float32(scale)
+    np.testing.assert_array_equal(
+        knn_predict(x * scale, y, test_x * scale, k=5),
+        knn_predict(x, y, test_x, k=5),
+    )
+
+
 def test_accuracy():
     x, y = samples(80, 0)
     test_x, test_y = samples(50, 1)

@@ -49,20 +49,32 @@ def test_labels_tell_runs_apart():
         ("metrics.csv", "epoch,loss\n1\n", "metrics.csv, line 2: .*header"),
         ("metrics.csv", "epoch,loss\n1,2,3\n", "metrics.csv, line 2: .*header"),
         ("metrics.csv", "loss\n1\n", "metrics.csv must have an epoch"),
+        ("metrics.csv", "epoch\nnan\n", "metrics.csv must have an epoch"),
+        ("metrics.csv", "epoch\n1\n\udcff\n", "metrics.csv, line 3: not UTF"),
         ("spectrum.csv", "epoch,1\n1,x\n", "spectrum.csv, line 2"),
         ("evaluation.json", '[{"k": 1}]', "minc-evaluate.*'k': 1"),
         ("evaluation.json", "{}", "must hold a list; received dict"),
-        ("embedding.npz", "nothing", "embedding.npz is not the snapshot"),
+        ("embedding.npz", "nothing", "embedding.npz is .*damaged.*removed"),
         ("pictures/views.png", "nothing", "views.png: not a PNG"),
     ],
 )
 def test_broken_files_are_named(tmp_path, name, text, message):
     folder = finished_run(tmp_path / "broken")
-    (folder / name).write_text(text)
+    (folder / name).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(ValueError, match=message) as caught:
         report.write_report(folder)
     assert str(folder) in str(caught.value)
     assert not (folder / "report.html").exists()
+
+
+@pytest.mark.parametrize("line", [1, 3])
+def test_line_that_csv_cannot_read(tmp_path, line):
+    folder = finished_run(tmp_path / "broken")
+    lines = ["epoch", "1", "2"]
+    lines[line - 1] = "1" * 200_000  # longer than a field may be
+    (folder / "metrics.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=f"metrics.csv, line {line}: field"):
+        report.write_report(folder)
 
 
 def test_dims_without_dim(tmp_path):
