@@ -10,8 +10,7 @@ collapse: SimSiam without its stop-gradient, BYOL with a frozen predictor. A
 method whose result is in the workdir is not trained again.
 
 Choices (optimizers, settings of objectives) were made on `--seed=1`, whose
-images, training and test, are others; the published table is `--seed=0`. Needs
-matplotlib (`pip install minc_tf[plots]`).
+images, training and test, are others; the published table is `--seed=0`.
 """
 
 import json
