@@ -154,7 +154,7 @@ def imagenet(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["minc", "spectral", "byol"])
+@pytest.mark.parametrize("name", ["minc", "byol"])
 def test_imagenet(tmp_path, imagenet, name):
     config = shortened(f"recipes/imagenet/{name}.py", imagenet)
     summary = run(config, tmp_path / "run")
