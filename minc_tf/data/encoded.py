@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb, resize_and_crop
+from minc_tf.data.decode import decode_rgb
+from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import (
     MOST_SENT,
     ImageSource,

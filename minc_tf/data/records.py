@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb, resize_and_crop
+from minc_tf.data.decode import decode_rgb
 from minc_tf.data.encoded import EncodedSource, check_images
 from minc_tf.data.graph_reader import GraphReader
 from minc_tf.data.readers import TFRecordReader
+from minc_tf.data.resize import resize_and_crop
 
 # Records a call into Python: enough to hide its cost, few enough to hold.
 _CHUNK = 64

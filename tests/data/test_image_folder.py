@@ -5,7 +5,6 @@ import PIL.Image
 import pytest
 
 import minc_tf.data
-from minc_tf.data.decode import resize_and_crop
 
 RNG = np.random.default_rng(1)
 
@@ -82,33 +81,6 @@ def test_grey_and_transparent_become_rgb(tmp_path):
     (batch,) = _load(tmp_path).examples(4).as_numpy_iterator()
     difference = np.abs(batch["image"] - np.array(wanted))
     assert difference.max() <= 0.5 + 1e-3
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "size"),
-    [
-        (40, 60, (16, 16)),
-        (60, 40, (16, 16)),
-        (30, 30, (12, 24)),
-        (7, 5, (9, 9)),
-    ],
-)
-def test_resize_covers_and_cuts_the_centre(height, width, size):
-    """Against Pillow's antialiased bilinear filter, then a centred cut."""
-    y, x = np.mgrid[:height, :width]
-    pixels = np.stack(
-        [128 + 99 * np.sin(x / 9), 255 * y / height, 255 * x / width], -1
-    ).astype(np.uint8)
-    scale = max(size[0] / height, size[1] / width)
-    new = [round(scale * width), round(scale * height)]
-    image = PIL.Image.fromarray(pixels).resize(
-        new, PIL.Image.Resampling.BILINEAR
-    )
-    top, left = (new[1] - size[0]) // 2, (new[0] - size[1]) // 2
-    wanted = np.asarray(image)[top : top + size[0], left : left + size[1]]
-    found = resize_and_crop(pixels, size).numpy()
-    assert found.shape == (*size, 3)
-    assert np.abs(found.astype(int) - wanted).max() <= 2
 
 
 def test_mixed_sizes(root):
