@@ -1,11 +1,18 @@
-"""`minc-export --workdir RUN --name NAME`: writes a SavedModel."""
+"""`minc-export --workdir RUN --name NAME`: writes a model to deploy."""
 
+import json
 import os
 import re
 
 from absl import flags
 
 from minc_tf.cli import app
+
+#: Formats but TensorFlow's own.
+_RUNTIMES = ("onnx", "openvino", "litert")
+
+#: Licences of data sets that come with the library.
+_LICENCES = {"shapes": "Apache-2.0 (rendered by minc_tf)"}
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
 _NAME = flags.DEFINE_string("name", None, "The name of the exported model.")
@@ -15,27 +22,106 @@ _SAVEDMODELS = flags.DEFINE_string(
 _VERSION = flags.DEFINE_integer(
     "version", None, "The version, by default the next one.", lower_bound=1
 )
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    "savedmodel",
+    ["savedmodel", *_RUNTIMES],
+    "What to write; all but SavedModels go to NAME/FORMAT/VERSION/.",
+)
+_DIMS = flags.DEFINE_integer(
+    "dims",
+    None,
+    "Serve only the first coordinates of the ordered embedding, this many.",
+    lower_bound=1,
+)
+_WHITEN = flags.DEFINE_bool(
+    "whiten", False, "Divide each coordinate by the root of its eigenvalue."
+)
+_NORMALIZE = flags.DEFINE_bool(
+    "normalize", False, "Scale served embeddings to L2 norm 1."
+)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels",
+    None,
+    "The most pixels of an encoded image that is decoded, by default 2^25.",
+    lower_bound=1,
+)
+_SERVING_DEFAULT = flags.DEFINE_enum(
+    "serving_default",
+    "bytes",
+    ["bytes", "views"],
+    "What serving_default takes: encoded images, or float images already in "
+    "the size of the model.",
+)
+_DATA_LICENCE = flags.DEFINE_string(
+    "data_licence", None, "The licence of the training images."
+)
 flags.mark_flags_as_required(["workdir", "name"])
 
 
 def main(_) -> None:
     """Exports the run's last checkpoint and prints where it is."""
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", _NAME.value):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", _NAME.value):
         raise ValueError(
             f"--name={_NAME.value!r} must be letters, digits, '.', '_' and "
             "'-', the first a letter or digit."
         )
+    options = {}
+    if _FORMAT.value == "savedmodel":
+        options["serving_default"] = _SERVING_DEFAULT.value
+        if _MAX_PIXELS.value is not None:
+            options["max_pixels"] = _MAX_PIXELS.value
+    else:
+        options["format"] = _FORMAT.value
+        for flag in (_MAX_PIXELS, _SERVING_DEFAULT):
+            if flag.present:
+                raise ValueError(
+                    f"--{flag.name} must be left out with "
+                    f"--format={_FORMAT.value}, which takes no encoded images "
+                    f"and has one signature; received {flag.value!r}."
+                )
     from minc_tf import export, training
 
     model, config = training.load_run(_WORKDIR.value)
-    path = export.export_savedmodel(
+    licence = _DATA_LICENCE.value or _LICENCES.get(config.data.name)
+    write = export.export_savedmodel
+    if _FORMAT.value in _RUNTIMES:
+        write = export.export_runtime
+    path = write(
         model,
         os.path.join(_SAVEDMODELS.value, _NAME.value),
         version=_VERSION.value,
         image_shape=(config.views.size, config.views.size, 3),
+        dims=_DIMS.value,
+        whiten=_WHITEN.value,
+        normalize=_NORMALIZE.value,
         recipe=config.to_dict(),
+        evaluation=_evaluations(_WORKDIR.value),
+        data_licence=licence,
+        **options,
     )
     print(path)
+
+
+def _evaluations(workdir) -> list[dict]:
+    """What is known of the model: of its run's end, and `minc-evaluate`'s."""
+    from minc_tf.evaluation import records
+    from minc_tf.training.workdir import Workdir
+
+    folder = Workdir(workdir)
+    found = records.read_records(folder.evaluation)
+    if folder.summary.exists():
+        summary = json.loads(folder.summary.read_text())
+        results = {k: v for k, v in summary.items() if k.startswith("knn_")}
+        if results:
+            monitor = {
+                "output": "features",
+                "settings": {"protocol": "monitor"},
+            }
+            found.insert(
+                0, {**monitor, "results": results, "date": summary["ended"]}
+            )
+    return found
 
 
 def run() -> None:

@@ -85,8 +85,8 @@ class SavedEncoder:
         """Return the size of the images that a signature takes.
 
         Args:
-            name: str, the signature; by default `"serving_default"`, or the
-                first where that does not exist.
+            name: str, the signature; by default `"features"`, or where that
+                does not exist `"serving_default"`, or the first.
 
         Returns:
             `tf.TensorShape` (H, W, 3), in pixels.
@@ -100,9 +100,8 @@ class SavedEncoder:
         ```
         """
         if name is None:
-            default = "serving_default"
-            known = self.signatures
-            name = default if default in known else known[0]
+            usual = ("features", "serving_default", *self.signatures)
+            name = next(n for n in usual if n in self.signatures)
         return self._entry(name)[2].shape[1:]
 
     def dim(self, name: str) -> int | None:
@@ -206,7 +205,7 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
     Example:
     ```python
     encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
-    encoder.signatures  # ['embedding', 'features', 'serving_default']
+    encoder.signatures  # ['embedding', 'features', 'serve_bytes', ...]
     ```
     """
     return SavedEncoder(find_version(path))

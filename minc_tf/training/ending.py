@@ -2,9 +2,7 @@
 
 import json
 import os
-import pathlib
 import platform
-import subprocess
 import time
 from importlib import metadata
 
@@ -12,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import minc_tf
-from minc_tf import evaluation, models
+from minc_tf import evaluation, export, models
 from minc_tf.training import pictures
 from minc_tf.training.checkpoints import step_of
 from minc_tf.training.config import default_config
@@ -100,25 +97,10 @@ def _summary(model: models.TwoViewModel, rows, train) -> dict:
         f"{platform.system()}",
         "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
-            "commit": _commit(),
+            "commit": export.library_commit(),
             "minc_tf": metadata.version("minc_tf"),
             "python": platform.python_version(),
             "keras": keras.__version__,
             "tensorflow": tf.__version__,
         },
     }
-
-
-def _commit() -> str | None:
-    """The commit of the checkout that runs, or None for an installed one."""
-    root = pathlib.Path(minc_tf.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None

@@ -95,7 +95,7 @@ def test_only_training_mode_moves_the_state(tmp_path):
     x = images()
     before = values(loaded.variables)
     loaded(x)
-    for name in ("features", "embedding", "serving_default"):
+    for name in ("features", "embedding", "serve_views"):
         loaded.signatures[name](images=x)
     for a, b in zip(values(loaded.variables), before, strict=True):
         np.testing.assert_array_equal(a, b)

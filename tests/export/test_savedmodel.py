@@ -3,62 +3,25 @@
 import os
 import subprocess
 import sys
-import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 from minc_tf.export import export_savedmodel, read_manifest
 from minc_tf.export.ordering import rotated_layers
 
-SHAPE = (8, 8, 3)
-FEATURES, DIM = 6, 5
-
-
-class Ordering:
-    """Stands in for MINC: second moment, `triangular`, `rotation()`."""
-
-    def __init__(self, triangular, seed=0):
-        rng = np.random.default_rng(seed)
-        factor = rng.normal(size=(DIM, DIM))
-        self.second_moment = (factor @ factor.T / DIM).astype("float32")
-        self.triangular = triangular
-
-    def rotation(self):
-        vectors = np.linalg.eigh(self.second_moment)[1]
-        return keras.ops.convert_to_tensor(vectors[:, ::-1].copy())
-
-
-def make_encoder(dtype=None, shape=SHAPE):
-    return keras.Sequential(
-        [
-            keras.Input(shape),
-            keras.layers.Rescaling(1 / 255, dtype=dtype),
-            keras.layers.Conv2D(FEATURES, 3, dtype=dtype, activation="relu"),
-            keras.layers.BatchNormalization(dtype=dtype),
-            keras.layers.GlobalAveragePooling2D(dtype=dtype),
-        ]
-    )
-
-
-def make_projector(dtype=None, tail=()):
-    inputs = keras.Input((FEATURES,))
-    x = keras.layers.Dense(7, "relu", dtype=dtype)(inputs)
-    x = keras.layers.BatchNormalization(dtype=dtype)(x)
-    x = keras.layers.Dense(DIM, dtype=dtype, bias_initializer="normal")(x)
-    for layer in tail:
-        x = layer(x)
-    return keras.Model(inputs, x)
-
-
-def make_model(dtype=None, objective=None, projector=None):
-    return types.SimpleNamespace(
-        encoder=make_encoder(dtype),
-        projector=projector or make_projector(dtype),
-        objective=objective or object(),
-    )
+from .tiny import (
+    DIM,
+    FEATURES,
+    SHAPE,
+    Ordering,
+    make_encoder,
+    make_model,
+    make_projector,
+)
 
 
 def images(n=4, seed=0):
@@ -81,7 +44,10 @@ def test_signatures_equal_the_keras_model(tmp_path):
     path = export_savedmodel(model, tmp_path / "new" / "name")
     assert path == str(tmp_path / "new" / "name" / "1")
     signatures = tf.saved_model.load(path).signatures
-    assert set(signatures) == {"features", "embedding", "serving_default"}
+    assert set(signatures) == {
+        *("features", "embedding", "serving_default"),
+        *("serve_bytes", "serve_images", "serve_views"),
+    }
     for name in ("features", "embedding"):
         function = signatures[name]
         assert function.structured_input_signature == (
@@ -112,6 +78,8 @@ def test_runs_in_a_process_without_this_library(tmp_path):
         "x = tf.constant(np.load(x))\n"
         "z = {n: served[n](images=x)[n].numpy()"
         " for n in ('features', 'embedding')}\n"
+        "png = [tf.io.encode_png(tf.cast(i, tf.uint8)) for i in x]\n"
+        "z['bytes'] = served['serving_default'](tf.stack(png))['features']\n"
         "assert 'minc_tf' not in sys.modules\n"
         "np.savez(out, **z)\n"
     )
@@ -123,11 +91,8 @@ def test_runs_in_a_process_without_this_library(tmp_path):
     )
     found = np.load(out)
     rotation = keras.ops.convert_to_numpy(model.objective.rotation())
-    np.testing.assert_allclose(
-        found["features"],
-        keras.ops.convert_to_numpy(model.encoder(x)),
-        atol=1e-5,
-    )
+    for name in ("features", "bytes"):
+        np.testing.assert_allclose(found[name], model.encoder(x), atol=1e-5)
     np.testing.assert_allclose(
         found["embedding"], embedding_of(model, x) @ rotation, atol=1e-5
     )
@@ -190,10 +155,25 @@ def test_triangular_embedding_is_exported_as_it_is(tmp_path):
     )
 
 
-def test_manifest(tmp_path):
-    model = make_model(objective=Ordering(triangular=False))
-    export_savedmodel(model, tmp_path)
-    manifest = read_manifest(tmp_path)
+RECIPE = {"epochs": 3, "data": {"name": "cifar10"}, "seed": 0}
+EVALUATION = [{"output": "features", "results": {"linear_accuracy": 0.625}}]
+
+
+@pytest.fixture(scope="module")
+def described(tmp_path_factory):
+    """The path of an export with all that can be told of it."""
+    return export_savedmodel(
+        make_model(objective=Ordering(triangular=False)),
+        tmp_path_factory.mktemp("described") / "cats|dogs",
+        dims=3,
+        recipe=RECIPE,
+        evaluation=EVALUATION,
+        data_licence="CC BY 4.0",
+    )
+
+
+def test_manifest(described, tmp_path):
+    manifest = read_manifest(described)
     assert manifest["image_shape"] == list(SHAPE)
     assert manifest["features_dim"] == FEATURES
     assert manifest["embedding_dim"] == DIM
@@ -201,13 +181,96 @@ def test_manifest(tmp_path):
     assert set(manifest["versions"]) == {"minc_tf", "keras", "tensorflow"}
     np.testing.assert_allclose(
         manifest["eigenvalues"],
-        np.linalg.eigvalsh(model.objective.second_moment)[::-1],
+        np.linalg.eigvalsh(Ordering(triangular=False).second_moment)[::-1],
         rtol=1e-4,
         atol=1e-6,
     )
+    names = manifest["dimension_names"]
+    assert names["features"] == [f"feature_{i}" for i in range(FEATURES)]
+    assert names["embedding"] == ["embedding_1", "embedding_2", "embedding_3"]
+    assert manifest["recipe"] == RECIPE
+    assert manifest["evaluation"] == EVALUATION
+    assert manifest["data_licence"] == "CC BY 4.0"
+    assert manifest["preprocessing"]["size"] == list(SHAPE[:2])
+    assert manifest["preprocessing"]["max_pixels"] == 2**25
+    checkout = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"],
+        cwd=os.path.dirname(__file__),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if checkout.returncode == 0:
+        assert manifest["commit"].startswith(checkout.stdout.strip())
     export_savedmodel(make_model(), tmp_path)
     assert read_manifest(tmp_path)["embedding_ordered"] is False
     assert read_manifest(tmp_path)["eigenvalues"] is None
+
+
+def test_model_card(described, tmp_path):
+    with open(os.path.join(described, "assets.extra/model_card.md")) as file:
+        card = file.read()
+    assert card.startswith("# cats\\|dogs\n")
+    for text in (
+        "| `serving_default` | `image_bytes`: string (batch) | "
+        "`embedding`: float32 (batch, 3), `features`: float32 (batch, 6) |",
+        "| `serve_images` | `images`: uint8 (batch, any, any, 3) |",
+        "| images | cifar10 |",
+        "| linear_accuracy | 0.625 | features |",
+        "Licence of the training images: CC BY 4.0.",
+        "3 of all 5 coordinates",
+    ):
+        assert text in card
+    path = export_savedmodel(make_model(), tmp_path)
+    with open(os.path.join(path, "assets.extra/model_card.md")) as file:
+        card = file.read()
+    for text in ("are not known", "images: not stated", "Not evaluated"):
+        assert text in card
+    assert "eigenvalue" not in card
+
+
+def test_warm_up_requests_run(described):
+    signatures = tf.saved_model.load(described).signatures
+    path = os.path.join(described, "assets.extra/tf_serving_warmup_requests")
+    batches = []
+    for record in tf.data.TFRecordDataset(path):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        name = request.model_spec.signature_name
+        inputs = {k: tf.make_ndarray(v) for k, v in request.inputs.items()}
+        found = signatures[name](
+            **{k: tf.constant(v) for k, v in inputs.items()}
+        )
+        batch = len(next(iter(inputs.values())))
+        for values in found.values():
+            assert len(values) == batch
+            assert np.isfinite(values).all()
+        batches.append((name, batch))
+    assert {name for name, _ in batches} == set(signatures)
+    assert ("serving_default", 1) in batches
+    assert ("serving_default", 8) in batches
+
+
+def test_saved_model_cli(described, tmp_path):
+    """TensorFlow's own command gives what the loaded model gives."""
+    png = tf.io.encode_png(np.full((9, 7, 3), 70, "uint8")).numpy()
+    np.save(tmp_path / "x.npy", np.array([png, png]))
+    command = os.path.join(os.path.dirname(sys.executable), "saved_model_cli")
+    subprocess.run(
+        [
+            *(command, "run", "--dir", described, "--tag_set", "serve"),
+            *("--signature_def", "serving_default", "--outdir", tmp_path),
+            *("--inputs", f"image_bytes={tmp_path}/x.npy"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    wanted = tf.saved_model.load(described).signatures["serving_default"](
+        image_bytes=tf.constant([png, png])
+    )
+    for name, values in wanted.items():
+        found = np.load(tmp_path / f"{name}.npy")
+        np.testing.assert_allclose(found, values, atol=1e-5)
 
 
 def test_manifest_of_other_savedmodels(tmp_path):

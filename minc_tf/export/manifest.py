@@ -1,0 +1,142 @@
+"""The manifest of an export: what the model is, as JSON beside it."""
+
+import json
+import os
+import pathlib
+import subprocess
+from importlib import metadata
+
+import keras
+import tensorflow as tf
+
+import minc_tf
+from minc_tf.export.served import ServedEmbedding
+from minc_tf.export.versions import find_version
+
+MANIFEST = os.path.join("assets.extra", "manifest.json")
+
+
+def make_manifest(
+    model,
+    served: ServedEmbedding,
+    *,
+    image_shape: tuple[int, int, int],
+    features_dim: int,
+    embedding_dim: int,
+    max_pixels: int | None,
+    recipe: dict | None,
+    evaluation: list[dict] | None,
+    data_licence: str | None,
+) -> dict:
+    """Put together the manifest of an export.
+
+    Args:
+        model: the exported model.
+        served: `ServedEmbedding` of it.
+        image_shape: (H, W, 3), in pixels.
+        features_dim: int, F.
+        embedding_dim: int, d.
+        max_pixels: int, the most pixels of an encoded image; `None` where
+            the export takes none.
+        recipe: dict of the settings that the model was trained with.
+        evaluation: list of dicts, as `minc_tf.evaluation.make_record`.
+        data_licence: str, the licence of the images it was trained on.
+
+    Returns:
+        Dict that JSON can hold.
+    """
+    eigenvalues = served.eigenvalues
+    return {
+        "image_shape": list(image_shape),
+        "features_dim": features_dim,
+        "embedding_dim": embedding_dim,
+        "objective": type(model.objective).__name__,
+        "embedding_ordered": served.ordered,
+        "eigenvalues": None if eigenvalues is None else eigenvalues.tolist(),
+        "served_embedding": served.manifest(embedding_dim),
+        "dimension_names": {
+            "features": [f"feature_{i}" for i in range(features_dim)],
+            "embedding": served.names(embedding_dim),
+        },
+        "preprocessing": _preprocessing(image_shape, max_pixels),
+        "recipe": recipe,
+        "evaluation": evaluation,
+        "data_licence": data_licence,
+        "commit": library_commit(),
+        "versions": {
+            "minc_tf": metadata.version("minc_tf"),
+            "keras": keras.__version__,
+            "tensorflow": tf.__version__,
+        },
+    }
+
+
+def write_manifest(folder: str, manifest: dict) -> None:
+    """Write the manifest into a folder that becomes a version."""
+    path = os.path.join(folder, MANIFEST)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+def read_manifest(path: str | os.PathLike) -> dict | None:
+    """Read the manifest of an exported model.
+
+    Args:
+        path: a version folder, or the folder of versions (the latest is read).
+
+    Returns:
+        The dict that `export_savedmodel` wrote; its docstring lists the keys,
+        of which exports of older versions lack some. `None` for a SavedModel
+        from elsewhere.
+
+    Raises:
+        FileNotFoundError: there is no SavedModel at `path`.
+
+    Example:
+    ```python
+    minc_tf.export.read_manifest("savedmodels/shapes")["embedding_dim"]
+    ```
+    """
+    file = os.path.join(find_version(path), MANIFEST)
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return json.load(opened)
+    except FileNotFoundError:
+        return None
+
+
+def library_commit() -> str | None:
+    """Return the commit of the checkout that runs; `None` for an installed one.
+
+    Returns:
+        12 hexadecimal digits, with `-dirty` behind them where files were
+        changed since.
+    """
+    root = pathlib.Path(minc_tf.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    found = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() or None
+
+
+def _preprocessing(image_shape, max_pixels):
+    height, width, _ = image_shape
+    steps = {
+        "resize": "scaled until it covers the size (linear, antialiased)",
+        "crop": "centre",
+        "size": [height, width],
+        "pixel_range": [0, 255],
+        "channels": "RGB",
+    }
+    if max_pixels is None:
+        return steps
+    decode = "JPEG or PNG; turned as Exif says; transparency over white; 8 bits"
+    return {"decode": decode, "max_pixels": max_pixels, **steps}

@@ -1,0 +1,186 @@
+"""Images as requests bring them, to batches that an encoder takes.
+
+TensorFlow graph code: it becomes a part of the SavedModel. Whatever cannot be
+right is an `InvalidArgumentError` that names the element of the batch.
+"""
+
+import tensorflow as tf
+
+from minc_tf.data.decode import decode_rgb, encoded_size, is_jpeg_or_png
+from minc_tf.data.resize import resize_and_crop
+
+#: The most pixels of an image that is decoded, by default: 33.5 million.
+MAX_PIXELS = 2**25
+
+#: How many images of a request are decoded at a time.
+PARALLEL = 4
+
+#: How many bad elements an error describes.
+_DESCRIBED = 8
+
+
+def decode_requests(
+    image_bytes: tf.Tensor, size: tuple[int, int], max_pixels: int
+) -> tf.Tensor:
+    """Decode JPEG and PNG images of any size to one size.
+
+    Args:
+        image_bytes: string tensor (B,).
+        size: tuple (H, W).
+        max_pixels: int; an image of more pixels is refused before it is
+            decoded, so that memory is bounded.
+
+    Returns:
+        uint8 tensor (B, H, W, 3).
+
+    Raises:
+        tf.errors.InvalidArgumentError: when the graph runs, for elements that
+            are no such images, with the place and the reason of each, or for
+            an empty batch.
+
+    Example:
+    ```python
+    images = decode_requests(tf.constant([jpeg, png]), (224, 224), 10**7)
+    ```
+    """
+    image_bytes = _some("image_bytes", image_bytes)
+
+    def decode(place, contents):
+        fault = _fault(contents, max_pixels)
+        tf.debugging.assert_equal(fault, "")
+        return place, resize_and_crop(decode_rgb(contents), size)
+
+    count = tf.size(image_bytes, tf.int64)
+    places = tf.range(count)
+    # A data set can catch an error inside a graph. What it leaves out is made
+    # up with blanks, of place -1.
+    decoded = tf.data.Dataset.from_tensor_slices((places, image_bytes))
+    decoded = decoded.map(decode, num_parallel_calls=PARALLEL)
+    blank = (tf.constant(-1, tf.int64), tf.zeros((*size, 3), tf.uint8))
+    blanks = tf.data.Dataset.from_tensors(blank).repeat()
+    found, images = (
+        decoded.ignore_errors()
+        .concatenate(blanks)
+        .take(count)
+        .batch(tf.maximum(count, 1))
+        .get_single_element()
+    )
+    bad = tf.sets.difference(places[tf.newaxis], found[tf.newaxis]).values
+    message = tf.cond(
+        tf.size(bad) > 0,
+        lambda: _message(image_bytes, bad, max_pixels),
+        lambda: "",
+    )
+    with tf.control_dependencies([_assert(tf.size(bad) == 0, message)]):
+        return tf.ensure_shape(images, (None, *size, 3))
+
+
+def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """Bring decoded images of one size to another.
+
+    Args:
+        images: uint8 tensor (B, h, w, 3).
+        size: tuple (H, W).
+
+    Returns:
+        uint8 tensor (B, H, W, 3).
+
+    Raises:
+        tf.errors.InvalidArgumentError: when the graph runs, for an empty
+            batch or images without pixels.
+    """
+    images = _some("images", images)
+    shape = tf.shape(images)
+    text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
+    message = tf.strings.join(["images have no pixels: shape (", text, ")"])
+    with tf.control_dependencies(
+        [_assert(tf.reduce_all(shape[1:3] > 0), message)]
+    ):
+        return resize_and_crop(images, size)
+
+
+def check_views(images: tf.Tensor) -> tf.Tensor:
+    """Refuse pixel values that are not finite.
+
+    Args:
+        images: float32 tensor (B, H, W, 3).
+
+    Returns:
+        The same.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when the graph runs, for an empty
+            batch, or with the places of bad images.
+    """
+    images = _some("images", images)
+    good = tf.reduce_all(tf.math.is_finite(images), axis=(1, 2, 3))
+    bad = tf.where(tf.logical_not(good))[:, 0]
+    fault = tf.fill(tf.shape(bad)[:1], "has pixel values that are not finite")
+    message = _listed("images", bad, fault)
+    with tf.control_dependencies([_assert(tf.reduce_all(good), message)]):
+        return tf.identity(images)
+
+
+def _fault(contents, max_pixels):
+    """What is wrong with an image, as far as its header tells; else ""."""
+
+    def of_size():
+        size = encoded_size(contents)
+        height, width = size[0], size[1]
+        # Divided, since a product of such numbers can be too large.
+        too_large = height > max_pixels // tf.maximum(width, 1)
+        text = tf.strings.as_string(size)
+        fault = tf.strings.join(
+            [
+                *("has ", text[1], " x ", text[0]),
+                f" pixels, more than the {max_pixels} that are allowed",
+            ]
+        )
+        return tf.where(too_large, fault, "")
+
+    return tf.case(
+        [
+            (tf.strings.length(contents) == 0, lambda: "is empty"),
+            (is_jpeg_or_png(contents), of_size),
+        ],
+        default=lambda: "is neither JPEG nor PNG",
+    )
+
+
+def _message(image_bytes, bad, max_pixels):
+    """Places and faults of bad elements, each of which is looked at again."""
+    shown = bad[:_DESCRIBED]
+
+    def fault(place):
+        known = tf.data.Dataset.from_tensors(image_bytes[place])
+        known = known.map(lambda contents: _fault(contents, max_pixels))
+        known = known.filter(lambda text: text != "").ignore_errors()
+        damaged = tf.data.Dataset.from_tensors("is damaged or cut off")
+        return known.concatenate(damaged).take(1).get_single_element()
+
+    faults = tf.map_fn(fault, shown, fn_output_signature=tf.string)
+    return _listed("image_bytes", bad, faults)
+
+
+def _listed(name, bad, faults):
+    shown = bad[:_DESCRIBED]
+    places = tf.strings.as_string(shown)
+    texts = tf.strings.join([f"{name}[", places, "] ", faults[:_DESCRIBED]])
+    rest = tf.size(bad) - tf.size(shown)
+    more = tf.strings.join(["; and ", tf.strings.as_string(rest), " more"])
+    return tf.strings.join(
+        [
+            tf.strings.reduce_join(texts, separator="; "),
+            tf.where(rest > 0, more, ""),
+        ]
+    )
+
+
+def _some(name, batch):
+    given = _assert(tf.shape(batch)[0] > 0, f"{name} is an empty batch")
+    with tf.control_dependencies([given]):
+        return tf.identity(batch)
+
+
+def _assert(condition, message):
+    return tf.debugging.Assert(condition, [message])

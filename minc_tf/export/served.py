@@ -1,0 +1,174 @@
+"""What an export returns beside the features: the served embedding."""
+
+import dataclasses
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras import ops
+
+from minc_tf.export.ordering import order_of, rotated_layers
+
+#: Eigenvalues below this share of the largest are rounding, not a direction.
+_SMALLEST = 1e-6
+
+
+@dataclasses.dataclass(frozen=True)
+class ServedEmbedding:
+    """The embedding as exports return it; made by `served_embedding`.
+
+    Attributes:
+        layers: list of Keras layers, features -> all d coordinates.
+        ordered: bool, whether the coordinates have an order. The first one is
+            then the constant function, which is not served.
+        eigenvalues: float32 array (d,) in that order, or `None`.
+        dims: int, how many coordinates are served, or `None` for all.
+        whiten: bool, whether each is divided by the root of its eigenvalue.
+        normalize: bool, whether vectors are scaled to L2 norm 1, after that.
+    """
+
+    layers: list
+    ordered: bool
+    eigenvalues: np.ndarray | None
+    dims: int | None
+    whiten: bool
+    normalize: bool
+
+    def project(self, features):
+        """Return all d coordinates, float32 (B, d), of features (B, F)."""
+        z = features
+        for layer in self.layers:
+            z = layer(z, training=False)
+        return ops.cast(z, "float32")
+
+    def select(self, z):
+        """Return the served coordinates, (B, k), of all of them, (B, d)."""
+        z = z[:, self._served]
+        if self.whiten:
+            z = z / np.sqrt(self.eigenvalues[self._served])
+        if self.normalize:
+            norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
+            z = z / ops.maximum(norm, 1e-12)
+        return z
+
+    def names(self, dim: int) -> list[str]:
+        """Return a name for each served coordinate.
+
+        Args:
+            dim: int, d.
+
+        Returns:
+            List of str, `"embedding_<i>"`; i counts all d coordinates from 0.
+        """
+        return [f"embedding_{i}" for i in range(dim)[self._served]]
+
+    def manifest(self, dim: int) -> dict:
+        """Return what the manifest tells of the served embedding.
+
+        Args:
+            dim: int, d.
+
+        Returns:
+            Dict of `dim`, `whiten`, `normalize` and `dropped`, the coordinates
+            of d that are not served.
+        """
+        kept = range(dim)[self._served]
+        return {
+            "dim": len(kept),
+            "whiten": self.whiten,
+            "normalize": self.normalize,
+            "constant_dropped": self.ordered,
+        }
+
+    @property
+    def _served(self):
+        first = 1 if self.ordered else 0
+        return slice(first, None if self.dims is None else first + self.dims)
+
+
+def served_embedding(
+    model, *, dims: int | None, whiten: bool, normalize: bool
+) -> ServedEmbedding:
+    """Find out how a model's embedding is to be served.
+
+    Args:
+        model: a built `minc_tf.models.TwoViewModel`, or any object with
+            `projector` and `objective`.
+        dims: int, serve only the first coordinates; `None` for all.
+        whiten: bool, divide each by the root of its eigenvalue, which makes
+            their mean squares 1.
+        normalize: bool, scale vectors to L2 norm 1.
+
+    Returns:
+        A `ServedEmbedding`.
+
+    Raises:
+        TypeError: `dims` is not an int, `whiten` or `normalize` no bool.
+        ValueError: `dims` or `whiten` of an embedding without order, more
+            `dims` than there are, an eigenvalue too small to divide by, or a
+            second moment that is not finite.
+
+    Example:
+    ```python
+    served = served_embedding(model, dims=64, whiten=False, normalize=True)
+    z = served.select(served.project(features))  # (B, 64), of norm 1
+    ```
+    """
+    for name, value in (("whiten", whiten), ("normalize", normalize)):
+        if not isinstance(value, bool):
+            raise TypeError(f"{name} must be a bool, received {value!r}")
+    # Behind a predictor the objective orders the predictions, not these.
+    objective = model.objective
+    if getattr(model, "predictor", None) is not None:
+        objective = None
+    ordered, rotation, eigenvalues = order_of(objective)
+    _check_dims(dims, ordered, eigenvalues)
+    if whiten:
+        _check_whiten(ordered, eigenvalues, dims)
+    layers = [model.projector]
+    if rotation is not None:
+        layers = rotated_layers(model.projector, rotation)
+    return ServedEmbedding(
+        layers, ordered, eigenvalues, dims, whiten, normalize
+    )
+
+
+def encoder_output(encoder: keras.Layer) -> Callable:
+    """Return the inference of an encoder: images -> features in float32."""
+    return lambda images: ops.cast(encoder(images, training=False), "float32")
+
+
+def _check_dims(dims, ordered, eigenvalues):
+    if dims is None:
+        return
+    if isinstance(dims, bool) or not isinstance(dims, int):
+        raise TypeError(f"dims must be an int or None, received {dims!r}")
+    if not ordered:
+        raise ValueError(
+            f"dims must be None for an embedding without order, received "
+            f"{dims}; only MINC orders its coordinates, and only without a "
+            "predictor"
+        )
+    most = len(eigenvalues) - 1
+    if not 1 <= dims <= most:
+        raise ValueError(
+            f"dims must be in 1 to {most}, the coordinates but the constant "
+            f"one, received {dims}"
+        )
+
+
+def _check_whiten(ordered, eigenvalues, dims):
+    if not ordered:
+        raise ValueError(
+            "whiten must be False for an embedding without eigenvalues, "
+            "received True; only MINC estimates them, and only without a "
+            "predictor"
+        )
+    small = eigenvalues[1:][:dims] <= _SMALLEST * eigenvalues.max()
+    if small.any():
+        first = int(np.argmax(small))
+        raise ValueError(
+            f"whiten must be False, or dims at most {first}, received True "
+            f"and dims={dims}: eigenvalue {first + 1} is "
+            f"{eigenvalues[1 + first]:.3g}, too small to divide by"
+        )
