@@ -8,7 +8,7 @@ EXTRAS ?= test
 # Files of tests side by side: much of the time is tracing, in one thread.
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test serve lint clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,22 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# What of savedmodels/ to serve, and where on the loopback address.
+MODEL ?= shapes
+GRPC_PORT ?= 8500
+REST_PORT ?= 8501
+
+serve:
+	@docker compose version >/dev/null 2>&1 || \
+	    { echo "error: docker compose is needed: docker, with its plugin" \
+	      "compose" >&2; exit 1; }
+	@ls savedmodels/$(MODEL)/[0-9]*/saved_model.pb >/dev/null 2>&1 || \
+	    { echo "error: savedmodels/$(MODEL) has no version with" \
+	      "saved_model.pb; export one with minc-export --name $(MODEL)" >&2; \
+	      exit 1; }
+	MODEL=$(MODEL) GRPC_PORT=$(GRPC_PORT) REST_PORT=$(REST_PORT) \
+	    docker compose -f deploy/docker-compose.yml up
 
 lint: setup
 	$(BIN)/ruff check .

@@ -9,12 +9,12 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
-#: Sizes of the batches that warm up the default signature.
+#: Sizes of the batches of encoded images.
 _BATCHES = (1, 8)
 
 
 def write_warmup(folder: str, signatures: dict) -> None:
-    """Write one request for each signature, and several for the default one.
+    """Write one request for each signature, several for encoded images.
 
     Args:
         folder: path of a SavedModel that becomes a version.
@@ -27,8 +27,8 @@ def write_warmup(folder: str, signatures: dict) -> None:
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with tf.io.TFRecordWriter(path) as writer:
         for name, function in signatures.items():
-            batches = _BATCHES if name == "serving_default" else (1,)
             (spec,) = tf.nest.flatten(function.structured_input_signature)
+            batches = _BATCHES if spec.dtype == tf.string else (1,)
             for batch in batches:
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
