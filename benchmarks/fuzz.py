@@ -17,13 +17,15 @@ import json
 import multiprocessing
 import pathlib
 import re
-import resource
 import tempfile
 
 import numpy as np
 import PIL.Image
-from absl import app, flags
-from record import ROOT, origin
+from absl import flags
+from record import ROOT, origin, peak_memory_mib
+
+import minc_tf
+from minc_tf.cli import app
 
 _INPUTS = flags.DEFINE_integer("inputs", 10_000, "How many mutated files.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the mutations.")
@@ -174,13 +176,11 @@ def _work(path, seed, count, results):
     counts = collections.Counter()
     for start in range(0, count, _BATCH):
         counts.update(serve(signature, inputs[start : start + _BATCH]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory_mib()
     results.put((dict(counts), peak))
 
 
 def _export(folder):
-    import minc_tf
-
     encoder = minc_tf.models.small_resnet(
         image_shape=(_SIZE, _SIZE, 3), filters=(16, 32)
     )
@@ -188,7 +188,6 @@ def _export(folder):
     model = minc_tf.MINCModel(
         encoder, projector, objective=minc_tf.objectives.MINC(dim=16)
     )
-    model.objective.build((None, 16))
     return minc_tf.export.export_savedmodel(model, folder)
 
 
@@ -228,4 +227,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.launch(main)

@@ -14,17 +14,18 @@ Writes `benchmarks/results/serving.json`.
 import io
 import json
 import multiprocessing
-import os
 import pathlib
-import resource
 import statistics
 import tempfile
 import time
 
 import numpy as np
 import PIL.Image
-from absl import app, flags
-from record import ROOT, origin
+from absl import flags
+from record import ROOT, origin, peak_memory_mib
+
+import minc_tf
+from minc_tf.cli import app
 
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "Calls of each kind at batch 1.")
 _RESULTS = flags.DEFINE_string(
@@ -53,14 +54,11 @@ def _encoded(image, kind="JPEG", **options) -> bytes:
 
 
 def _export(folder) -> str:
-    import minc_tf
-
     encoder = minc_tf.models.resnet(50, image_shape=(224, 224, 3))
     projector = minc_tf.models.mlp(2048, (512, 128))
     model = minc_tf.MINCModel(
         encoder, projector, objective=minc_tf.objectives.MINC(dim=128)
     )
-    model.objective.build((None, 128))
     return minc_tf.export.export_savedmodel(model, folder)
 
 
@@ -123,9 +121,9 @@ def _peak(path, contents, results):
     signature = tf.saved_model.load(path).signatures["serving_default"]
     small = _encoded(PIL.Image.new("RGB", (224, 224)))
     signature(tf.constant([small] * 8))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    before = peak_memory_mib()
     signature(tf.constant([contents] * 8))
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    after = peak_memory_mib()
     results.put((before, after))
 
 
@@ -154,7 +152,6 @@ def _memory(path) -> list[dict]:
 
 def main(_) -> None:
     """Measures, prints and records."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with tempfile.TemporaryDirectory() as folder:
         path = _export(folder)
         record = {
@@ -169,4 +166,4 @@ def main(_) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.launch(main)

@@ -4,6 +4,7 @@ from minc_tf.evaluation.alarm import CollapseAlarm, CollapseError
 from minc_tf.evaluation.cached import evaluate_features
 from minc_tf.evaluation.collapse import CollapseMonitor
 from minc_tf.evaluation.diagnostics_monitor import DiagnosticsMonitor
+from minc_tf.evaluation.embed import embed_images
 from minc_tf.evaluation.evaluate import evaluate_savedmodel
 from minc_tf.evaluation.features import (
     encoder_function,
@@ -34,6 +35,7 @@ __all__ = [
     "KNNMonitor",
     "LinearProbe",
     "SavedEncoder",
+    "embed_images",
     "encoder_function",
     "evaluate_dims",
     "evaluate_features",

@@ -53,11 +53,13 @@ class SavedEncoder:
                 f"{path!r}, which has none"
             )
 
-    def signature(self, name: str) -> Callable:
+    def signature(self, name: str, key: str | None = None) -> Callable:
         """Return one signature as a function of a batch of images.
 
         Args:
             name: str, such as `"features"` or `"embedding"`.
+            key: str, which of its outputs; by default the one of its own name,
+                or the only one.
 
         Returns:
             Function from images (B, H, W, 3), 0..255, any dtype, to the
@@ -73,7 +75,7 @@ class SavedEncoder:
         ```
         """
         function, argument, spec = self._entry(name)
-        key, _ = self._output(name)
+        key, _ = self._output(name, key)
 
         def encode(images):
             check_image_shape(images.shape[1:], spec.shape[1:])
@@ -170,20 +172,21 @@ class SavedEncoder:
             )
         return function, *next(iter(inputs.items()))
 
-    def _output(self, name):
+    def _output(self, name, key=None):
         """Return the key of a signature's vectors, and their spec."""
         outputs = self._entry(name)[0].structured_outputs
-        key = name if name in outputs else next(iter(outputs), None)
-        unclear = len(outputs) != 1 and name not in outputs
+        wanted = key or name
+        only = len(outputs) == 1 and key is None
+        key = next(iter(outputs)) if only else wanted
         if (
-            unclear
+            key not in outputs
             or not outputs[key].dtype.is_floating
             or not _is_batch(outputs[key], (None, 2))
         ):
             raise ValueError(
                 f"signature {name!r} of {self.path!r} must return floats of "
-                "shape (batch, features), one output or one of that name, "
-                f"received the outputs {_described(outputs)}"
+                "shape (batch, features), one output or one of the name "
+                f"{wanted!r}, received the outputs {_described(outputs)}"
             )
         return key, outputs[key]
 

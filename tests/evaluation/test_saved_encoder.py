@@ -31,8 +31,7 @@ def copy(whole, tmp_path):
 
 
 def manifest(folder):
-    (path,) = (folder / "assets.extra").iterdir()
-    return path
+    return folder / "assets.extra" / "manifest.json"
 
 
 @pytest.mark.parametrize(
