@@ -67,7 +67,7 @@ def arrays(workdir):
 
 
 @pytest.mark.slow
-def test_killed_resumed_exported_evaluated(tmp_path):
+def test_killed_resumed_exported_evaluated(command, tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     flags = [
@@ -114,17 +114,15 @@ def test_killed_resumed_exported_evaluated(tmp_path):
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name], err_msg=name)
 
-    exported = call(
-        *("-m", "minc_tf.cli.export", "--workdir=run", "--name=tiny"), cwd=here
+    monkeypatch.chdir(here)
+    exported = command("export", "--workdir=run", "--name=tiny")
+    assert exported.code == 0, exported.err
+    assert exported.out.split()[-1] == "savedmodels/tiny/1"
+    evaluated = command(
+        *("evaluate", "--savedmodel=savedmodels/tiny", "--workdir=run"),
+        *("--k=5,20", "--json=numbers.json"),
     )
-    assert exported.returncode == 0, exported.stderr
-    assert exported.stdout.split()[-1] == "savedmodels/tiny/1"
-    evaluated = call(
-        *("-m", "minc_tf.cli.evaluate", "--savedmodel=savedmodels/tiny"),
-        *("--workdir=run", "--k=5,20", "--json=numbers.json"),
-        cwd=here,
-    )
-    assert evaluated.returncode == 0, evaluated.stderr
+    assert evaluated.code == 0, evaluated.err
     numbers = json.loads((here / "numbers.json").read_text())
     assert {"knn_accuracy_k5", "knn_accuracy_k20", "linear_accuracy"} <= set(
         numbers
@@ -132,7 +130,7 @@ def test_killed_resumed_exported_evaluated(tmp_path):
     assert all(np.isfinite(value) for value in numbers.values())
     for key in ("knn_accuracy_k5", "linear_accuracy"):
         assert 0 <= numbers[key] <= 1
-        assert f"{key}: {numbers[key]:.4g}" in evaluated.stdout
+        assert f"{key}: {numbers[key]:.4g}" in evaluated.out
 
 
 def test_overrides_reach_the_run(command, tmp_path, monkeypatch):

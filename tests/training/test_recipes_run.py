@@ -88,18 +88,11 @@ def labels(count, classes):
     return [i % classes for i in range(count)]
 
 
-@pytest.mark.parametrize(
-    "recipe, name, classes",
-    [
-        ("recipes/cifar10/minc.py", "cifar10", 10),
-        ("recipes/cifar100/minc.py", "cifar100", 100),
-    ],
-)
-def test_cifar(tmp_path, recipe, name, classes):
-    names = [f"class{i}" for i in range(classes)]
-    splits = {"train": labels(24, classes), "test": labels(10, classes)}
-    prepare(tmp_path / "tfds", name, splits, 32, names)
-    config = shortened(recipe, tmp_path / "tfds")
+def test_cifar(tmp_path):
+    names = [f"class{i}" for i in range(100)]
+    splits = {"train": labels(24, 100), "test": labels(10, 100)}
+    prepare(tmp_path / "tfds", "cifar100", splits, 32, names)
+    config = shortened("recipes/cifar100/minc.py", tmp_path / "tfds")
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 24 and summary["step"] == 3
     assert 0.0 <= summary["knn_accuracy"] <= 1.0
@@ -154,9 +147,8 @@ def imagenet(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["minc", "byol"])
-def test_imagenet(tmp_path, imagenet, name):
-    config = shortened(f"recipes/imagenet/{name}.py", imagenet)
+def test_imagenet(tmp_path, imagenet):
+    config = shortened("recipes/imagenet/byol.py", imagenet)
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 24
     assert np.isfinite(summary["loss"])
