@@ -8,7 +8,7 @@ EXTRAS ?= test
 # Files of tests side by side: much of the time is tracing, in one thread.
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup demo test serve lint clean
+.PHONY: setup demo test test-jax serve lint clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,27 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+# A second environment, without TensorFlow.
+JAX := $(VENV)/jax
+JAX_TESTS := tests/models tests/objectives tests/optimizers \
+    $(wildcard tests/augment/test_two_views.py)
+# Two devices in one process; what is compiled is run once.
+XLA_FLAGS ?= --xla_force_host_platform_device_count=2 \
+    --xla_backend_optimization_level=0 \
+    --xla_llvm_disable_expensive_passes=true
+
+$(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
+	@$(PYTHON) -m venv $(JAX)
+	$(JAX)/bin/python -m pip install --quiet --upgrade pip
+	$(JAX)/bin/python -m pip install --quiet -r requirements-jax.txt \
+	    'pytest>=8' 'pytest-xdist>=3.7'
+	$(JAX)/bin/python -m pip install --quiet --no-deps -e .
+	@touch $@
+
+test-jax: $(JAX)/.installed
+	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" \
+	    $(JAX)/bin/python -m pytest $(PYTEST_FLAGS) $(JAX_TESTS)
 
 # What of savedmodels/ to serve, and where on the loopback address.
 MODEL ?= shapes

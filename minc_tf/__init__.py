@@ -1,28 +1,38 @@
-"""Image representations from unlabelled images, on TensorFlow and Keras 3.
+"""Image representations from unlabelled images, on TensorFlow or JAX.
 
-`objectives`, `models` and `optimizers` are imported at once, so that saved
-models find their classes; the sub-packages that pull in keras-cv, TensorFlow
-Datasets or SciPy are imported when they are first used.
+`objectives`, `models`, `augment` (without its layers for `tf.data`) and
+`optimizers` are imported at once, so that saved models find their classes; the
+sub-packages that pull in keras-cv, TensorFlow Datasets or SciPy are imported
+when they are first used. Without TensorFlow there are, on JAX, those four, of
+`augment` `TwoViews`, and `diagnostics`.
 """
 
 import importlib
+import importlib.util
 
-from minc_tf import models, objectives, optimizers
+try:
+    import keras
+
+    from minc_tf import augment, models, objectives, optimizers
+except ModuleNotFoundError as error:
+    if error.name not in ("tensorflow", "jax"):
+        raise
+    raise ImportError(
+        f"minc_tf: keras is set to {error.name}, which is not installed. "
+        "Install it (pip install tensorflow, or jax), or set KERAS_BACKEND to "
+        "the other before keras is imported."
+    ) from error
 from minc_tf.models import MINCModel, TwoViewModel, build, methods
 
-_LAZY = (
-    "augment",
-    "data",
-    "diagnostics",
-    "evaluation",
-    "export",
-    "report",
-    "training",
-)
+#: Those that need TensorFlow as Keras's backend, or installed beside another.
+_ON_BACKEND = ("export", "training")
+_ON_TENSORFLOW = ("data", "evaluation", "report", *_ON_BACKEND)
+_LAZY = ("diagnostics", *_ON_TENSORFLOW)
 
 __all__ = [
     "MINCModel",
     "TwoViewModel",
+    "augment",
     "build",
     "methods",
     "models",
@@ -33,9 +43,20 @@ __all__ = [
 
 
 def __getattr__(name):
-    if name in _LAZY:
-        return importlib.import_module(f"minc_tf.{name}")
-    raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
+    if name in _ON_TENSORFLOW and not importlib.util.find_spec("tensorflow"):
+        raise ImportError(
+            f"minc_tf.{name} needs TensorFlow, which is not installed: pip "
+            "install minc_tf."
+        )
+    if name in _ON_BACKEND and keras.backend.backend() != "tensorflow":
+        raise ImportError(
+            f"minc_tf.{name} needs Keras's TensorFlow backend; the backend is "
+            f"{keras.backend.backend()!r}. Save the model, and load it where "
+            "KERAS_BACKEND=tensorflow."
+        )
+    return importlib.import_module(f"minc_tf.{name}")
 
 
 def __dir__():

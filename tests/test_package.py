@@ -1,6 +1,7 @@
 """What `import minc_tf` does, and what it does not."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -69,6 +70,86 @@ def test_public_names_resolve(name):
     assert name in dir(minc_tf)
     for inner in getattr(found, "__all__", ()):
         assert hasattr(found, inner)
+
+
+#: Lets a process find no package of this name.
+HIDE = """
+from importlib.machinery import PathFinder
+
+find = PathFinder.find_spec
+
+
+def find_others(name, *args):
+    return None if name.partition(".")[0] == {!r} else find(name, *args)
+
+
+PathFinder.find_spec = find_others
+"""
+
+
+def run(program, backend, missing):
+    """A process on a backend, in which a package is not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", HIDE.format(missing) + program],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+#: Trains from arrays, then asks for what needs TensorFlow.
+WITHOUT_TENSORFLOW = """
+import numpy as np, minc_tf
+
+encoder = minc_tf.models.small_resnet(image_shape=(8, 8, 3), filters=(2,))
+model = minc_tf.build("minc", encoder, projector_widths=(4,))
+model.compile("sgd")
+views = np.random.default_rng(0).uniform(0, 255, (2, 4, 8, 8, 3))
+print(model.fit(*views, verbose=0).history["loss"])
+for name in minc_tf.__all__:
+    try:
+        getattr(minc_tf, name)
+    except ImportError as error:
+        print(error)
+"""
+
+
+def test_training_from_arrays_without_tensorflow():
+    pytest.importorskip("jax")
+    found = run(WITHOUT_TENSORFLOW, "jax", missing="tensorflow")
+    assert found.returncode == 0, found.stderr
+    losses, *errors = found.stdout.splitlines()
+    assert losses.startswith("[-")
+    needed = ["data", "evaluation", "report", "export", "training"]
+    assert errors == [
+        f"minc_tf.{name} needs TensorFlow, which is not installed: pip "
+        "install minc_tf."
+        for name in needed
+    ]
+
+
+def test_savedmodels_are_written_on_tensorflow():
+    pytest.importorskip("jax")
+    found = run("import minc_tf; minc_tf.export", "jax", missing="nothing")
+    last = found.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: minc_tf.export needs Keras's Tensor")
+    assert "the backend is 'jax'. Save the model" in last
+
+
+@pytest.mark.parametrize(
+    "backend, missing, message",
+    [
+        ("tensorflow", "tensorflow", "keras is set to tensorflow, which is no"),
+        ("jax", "jax", "keras is set to jax, which is not installed"),
+        ("numpy", "nothing", "Set KERAS_BACKEND=tensorflow or KERAS_BACKEND=j"),
+    ],
+)
+def test_a_backend_that_is_missing_or_another(backend, missing, message):
+    found = run("import minc_tf", backend, missing)
+    last = found.stderr.splitlines()[-1]
+    assert last.startswith("ImportError: minc_tf")
+    assert message in last
 
 
 def test_unknown_name_is_an_attribute_error():

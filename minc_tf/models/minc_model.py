@@ -49,6 +49,7 @@ class MINCModel(TwoViewModel):
         predictor: keras.Layer | None = None,
         target_momentum=None,
         micro_batches: int = 1,
+        views: keras.Layer | None = None,
         name: str | None = None,
         dtype=None,
     ):
@@ -68,6 +69,7 @@ class MINCModel(TwoViewModel):
             predictor=predictor,
             target_momentum=target_momentum,
             micro_batches=micro_batches,
+            views=views,
             name=name,
             dtype=dtype,
         )

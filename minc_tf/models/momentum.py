@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives.base import PACKAGE
-from minc_tf.objectives.checks import is_number
+from minc_tf.objectives.checks import check_positive_int, is_number
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -41,11 +41,7 @@ class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
             raise ValueError(
                 f"CosineMomentum: start must be in [0, 1]; received {start!r}."
             )
-        if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
-            raise ValueError(
-                "CosineMomentum: steps must be a positive int; received "
-                f"{steps!r}."
-            )
+        check_positive_int("CosineMomentum", steps=steps)
         self.start = start
         self.steps = steps
         self.name = name

@@ -23,12 +23,35 @@ def unsynchronized_norms(model: keras.Layer) -> list[keras.Layer]:
     ]
 
 
+def portable(config):
+    """A config with the settings that Keras takes on this backend.
+
+    Where batches are global, so are the statistics of every batch
+    normalisation, and Keras refuses `synchronized=True`.
+
+    Args:
+        config: a config as JSON has it: dict, list or plain value.
+
+    Returns:
+        The same, changed where needed; `config` itself is left alone.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return config
+    if isinstance(config, dict):
+        config = {key: portable(value) for key, value in config.items()}
+        if config.get("synchronized"):
+            config["synchronized"] = False
+        return config
+    if isinstance(config, (list, tuple)):
+        return [portable(each) for each in config]
+    return config
+
+
 class Replicated:
     """Mix-in for a `keras.Model` that is trained in step by replicas.
 
     Random generators are part of what is saved, and differ from replica to
-    replica; on several workers `fit` starts without the reductions that Keras
-    cannot do there.
+    replica.
     """
 
     def prepare_replicas(self) -> None:
@@ -47,6 +70,17 @@ class Replicated:
                 "alone, so training depends on their number; make them with "
                 "synchronized=True.",
                 stacklevel=3,
+            )
+
+    def check_strategy(
+        self, jit_compile="auto", steps_per_execution=1, **others
+    ) -> None:
+        """Refuses arguments of `compile` that do not work on replicas."""
+        if keras.backend.backend() == "tensorflow":
+            from minc_tf.models import tensorflow_step
+
+            tensorflow_step.check_strategy(
+                self.distribute_strategy, jit_compile, steps_per_execution
             )
 
     def check_clipping(self, optimizer: keras.optimizers.Optimizer) -> None:
@@ -76,9 +110,16 @@ class Replicated:
         if keras.backend.backend() == "tensorflow":
             from minc_tf.models import tensorflow_step
 
+            # The layer of the views sees to that itself.
+            own = [] if self.views is None else self.views.variables
+            states = [
+                state
+                for state in self._random_states()
+                if not any(state is other for other in own)
+            ]
             # Wherever this is called, in the strategy's scope or not.
             tensorflow_step.spread_random_states(
-                self._random_states(), self.distribute_strategy
+                states, self.distribute_strategy
             )
 
     def save_own_variables(self, store):
@@ -106,10 +147,3 @@ class Replicated:
     def _random_states(self):
         known = {id(v) for v in (*self.weights, *self.metrics_variables)}
         return [v for v in self.variables if id(v) not in known]
-
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-        # Keras (3.15) averages a batch over the replicas to see its shape,
-        # which fails on several workers; a built model has nothing to see.
-        if self.built and self.optimizer.built:
-            return
-        super()._maybe_symbolic_build(iterator, data_batch)

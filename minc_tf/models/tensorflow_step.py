@@ -6,6 +6,8 @@ optimizer, target update, logs.
 
 import tensorflow as tf
 
+from minc_tf.models.micro_batches import not_divided, online_states
+from minc_tf.models.unpack import make_views, unpack_views
 from minc_tf.objectives import replicas
 
 #: Between the seeds of two replicas: a prime, far from seeds that people use.
@@ -17,12 +19,13 @@ def train_step(model, data) -> dict:
 
     Args:
         model: a `TwoViewModel`.
-        data: `(view1, view2)`, images (B, H, W, C), or more views.
+        data: `(view1, view2)`, images (B, H, W, C), or more views; for a
+            model with `views` also images alone.
 
     Returns:
         dict of the running metrics, by name.
     """
-    views = _unpack(model, data)
+    views = unpack_views(model, make_views(model, data))
     variables = model.trainable_variables
     if model.micro_batches == 1:
         with tf.GradientTape() as tape:
@@ -38,7 +41,11 @@ def train_step(model, data) -> dict:
 
 def test_step(model, data) -> dict:
     """The loss and metrics of one batch, nothing updated."""
-    views = _unpack(model, data)
+    states = [] if model.views is None else model.views.variables
+    before = [tf.identity(state) for state in states]
+    views = unpack_views(model, make_views(model, data))
+    for state, value in zip(states, before, strict=True):
+        state.assign(value)
     losses = model.step_loss(*views, training=False)
     return _reducible(model.update_metrics(*losses))
 
@@ -110,66 +117,6 @@ def _reducible(logs):
     return {name: tf.reshape(value, [1]) for name, value in logs.items()}
 
 
-def _unpack(model, data):
-    """The views of a batch, however `fit` was given them."""
-    if isinstance(data, (tuple, list)):
-        data = tuple(part for part in data if part is not None)
-        if len(data) == 1 and isinstance(data[0], (tuple, list)):
-            data = tuple(data[0])
-    if not isinstance(data, tuple) or len(data) < 2:
-        received = (
-            f"{len(data)} parts"
-            if isinstance(data, tuple)
-            else type(data).__name__
-        )
-        raise ValueError(
-            "TwoViewModel: a batch must be (view1, view2), two tensors of "
-            "images, or these and more views of one smaller size; received "
-            f"{received}."
-        )
-    # With run_eagerly, train_on_batch hands over arrays.
-    data = tuple(map(tf.convert_to_tensor, data))
-    view1, view2, *small = data
-    if model.micro_batches > 1 and small:
-        raise ValueError(
-            f"TwoViewModel: micro_batches={model.micro_batches} works with "
-            f"two views; received {len(data)}."
-        )
-    _check_alike("both views", view1, view2)
-    for view in small:
-        _check_fits(model.encoder, view)
-        _check_alike("the views behind the first two", small[0], view)
-    if not model.built:
-        model.build((None, *view1.shape[1:]))
-    return data
-
-
-def _check_alike(which, first, other):
-    if first.shape.rank != other.shape.rank or not (
-        first.shape.is_compatible_with(other.shape)
-    ):
-        raise ValueError(
-            f"TwoViewModel: {which} must have the same shape; received "
-            f"{tuple(first.shape)} and {tuple(other.shape)}."
-        )
-
-
-def _check_fits(encoder, view):
-    if view.shape.rank != 4:
-        raise ValueError(
-            "TwoViewModel: a batch must be (view1, view2), or these and more "
-            "views of one smaller size; received another part of shape "
-            f"{tuple(view.shape)}."
-        )
-    taken = getattr(encoder, "input_shape", None)
-    if isinstance(taken, tuple) and not view.shape.is_compatible_with(taken):
-        raise ValueError(
-            f"TwoViewModel: the encoder takes images {taken[1:]}, and a view "
-            f"is {tuple(view.shape)[1:]}; for views of several sizes build it "
-            "for images (None, None, 3)."
-        )
-
-
 def _scale(model, loss):
     """The loss to differentiate: Keras sums gradients over replicas."""
     return model.optimizer.scale_loss(loss / replicas.count())
@@ -182,10 +129,7 @@ def _cached_gradients(model, view1, view2, variables):
     objective with respect to the embeddings, then propagate part by part.
     """
     count = model.micro_batches
-    message = (
-        f"TwoViewModel: micro_batches={count} does not divide the batch; use "
-        f"a multiple of {count}, and drop_remainder=True. Received a batch of"
-    )
+    message = not_divided(count)
     batch = view1.shape[0]
     if batch is not None and batch % count:
         raise ValueError(f"{message} {batch}.")
@@ -205,7 +149,7 @@ def _cached_gradients(model, view1, view2, variables):
 
     # Both passes must see the same dropout masks, and the moving statistics
     # must move once.
-    states = _online_states(model)
+    states = online_states(model)
     before = [tf.identity(state) for state in states]
     outputs, targets = [], []
     for images in parts:
@@ -254,16 +198,6 @@ def _cached_gradients(model, view1, view2, variables):
         zip(map(id, (*online, *own)), (*gradients, *own_gradients), strict=True)
     )
     return loss + extra, loss, [by_variable[id(v)] for v in variables]
-
-
-def _online_states(model):
-    """Moving statistics and random generators of the online layers."""
-    return [
-        variable
-        for part in model.online_layers
-        for variable in part.variables
-        if not variable.trainable
-    ]
 
 
 def _join(parts):

@@ -3,15 +3,24 @@
 import keras
 from keras import ops
 
-from minc_tf.models.replication import Replicated
-from minc_tf.models.view_pairs import mean_objective, pair_views
+from minc_tf.models.backend import step_module
+from minc_tf.models.fitting import FitsViews
+from minc_tf.models.replication import Replicated, portable
+from minc_tf.models.view_pairs import (
+    join_views,
+    mean_objective,
+    pair_views,
+    split_views,
+)
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
-from minc_tf.objectives.checks import is_number
+from minc_tf.objectives.checks import check_positive_int, is_number
+
+_STEP = step_module()
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class TwoViewModel(Replicated, keras.Model):
+class TwoViewModel(FitsViews, Replicated, keras.Model):
     """Trains an encoder on pairs of views of the same image.
 
     `fit` takes batches `(view1, view2)` of images (B, H, W, C), values 0 to
@@ -46,6 +55,9 @@ class TwoViewModel(Replicated, keras.Model):
             computed on the whole batch, then propagated part by part, at the
             price of one more forward pass); only batch normalisation sees
             its part alone.
+        views: optional Keras layer from images to two views, such as
+            `minc_tf.augment.TwoViews`. `fit` then takes batches of images
+            alone, too, and makes the views in the step.
         name: string, the model's name.
         dtype: dtype policy, the global one by default. It changes no
             computation (the parts have policies of their own), but with
@@ -85,6 +97,7 @@ class TwoViewModel(Replicated, keras.Model):
         predictor: keras.Layer | None = None,
         target_momentum=None,
         micro_batches: int = 1,
+        views: keras.Layer | None = None,
         name: str | None = None,
         dtype=None,
     ):
@@ -96,15 +109,7 @@ class TwoViewModel(Replicated, keras.Model):
                 "TwoViewModel: objective must be a minc_tf.objectives "
                 f"objective; received {type(objective).__name__}."
             )
-        if (
-            not isinstance(micro_batches, int)
-            or isinstance(micro_batches, bool)
-            or micro_batches < 1
-        ):
-            raise ValueError(
-                "TwoViewModel: micro_batches must be a positive int; received "
-                f"{micro_batches!r}."
-            )
+        check_positive_int("TwoViewModel", micro_batches=micro_batches)
         if not (target_momentum is None or callable(target_momentum)) and not (
             is_number(target_momentum) and 0.0 <= target_momentum <= 1.0
         ):
@@ -118,6 +123,7 @@ class TwoViewModel(Replicated, keras.Model):
         self.predictor = predictor
         self.target_momentum = target_momentum
         self.micro_batches = micro_batches
+        self.views = views
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:
             self.target_encoder = _copy(encoder)
@@ -189,12 +195,7 @@ class TwoViewModel(Replicated, keras.Model):
                 f"TwoViewModel.compile: {given[0]} cannot be given; the loss "
                 "and its metrics are those of the objective."
             )
-        if keras.backend.backend() == "tensorflow":
-            _step_module().check_strategy(
-                self.distribute_strategy,
-                kwargs.get("jit_compile"),
-                kwargs.get("steps_per_execution", 1),
-            )
+        self.check_strategy(**kwargs)
         super().compile(optimizer=optimizer, **kwargs)
         # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
@@ -239,7 +240,7 @@ class TwoViewModel(Replicated, keras.Model):
         """Predictions (or embeddings), and targets if the encoder gives them.
 
         Args:
-            images: tensor (2b, H, W, C): b first views, then b second views.
+            images: tensor (2b, H, W, C), both views; see `join_views`.
             training: bool.
 
         Returns:
@@ -264,7 +265,7 @@ class TwoViewModel(Replicated, keras.Model):
         """The objective on a whole batch; see `pair_views`.
 
         Args:
-            outputs: tensor (2B, d) from `embed_online`, first views first.
+            outputs: tensor (2B, d) from `embed_online`.
             targets: tensor (2B, d) from `embed_target`.
             small: tensors (B, d), the outputs of further views.
             training: bool.
@@ -292,14 +293,14 @@ class TwoViewModel(Replicated, keras.Model):
             (total, loss): scalar float32 tensors, the objective with the
             losses of the layers (regularisers), to minimise, and without.
         """
-        images = ops.concatenate([view1, view2])
+        images = join_views([view1, view2])
         outputs, embeddings = self.embed_online(images, training)
         extra = self.layer_losses()
         targets = self.embed_target(images, embeddings, training)
         if small:
-            more, _ = self.embed_online(ops.concatenate(small), training)
+            more, _ = self.embed_online(join_views(small), training)
             extra = (extra + self.layer_losses()) / 2.0
-            small = ops.split(more, len(small), axis=0)
+            small = split_views(more, len(small))
         loss = self.pair_loss(outputs, targets, small, training=training)
         return loss + extra, loss
 
@@ -350,12 +351,12 @@ class TwoViewModel(Replicated, keras.Model):
                 variable.trainable = False
 
     def train_step(self, *args):
-        """One step of the backend in use; see `models/tensorflow_step.py`."""
-        return _step_module().train_step(self, *args)
+        """One step of the backend in use; see its module in `models`."""
+        return _STEP.train_step(self, *args)
 
     def test_step(self, *args):
         """The loss and metrics of a batch, nothing updated."""
-        return _step_module().test_step(self, *args)
+        return _STEP.test_step(self, *args)
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
@@ -369,30 +370,21 @@ class TwoViewModel(Replicated, keras.Model):
             "predictor": serialize(self.predictor),
             "target_momentum": serialize(self.target_momentum),
             "micro_batches": self.micro_batches,
+            "views": serialize(self.views),
         }
 
     @classmethod
     def from_config(cls, config):
         """Rebuilds the model with its parts."""
-        parts = ("encoder", "projector", "objective", "predictor")
-        config = dict(config)
+        parts = ("encoder", "projector", "objective", "predictor", "views")
+        config = dict(portable(config))
         for key in (*parts, "target_momentum"):
-            config[key] = keras.saving.deserialize_keras_object(config[key])
+            # Models saved before they could make views have none.
+            part = config.get(key)
+            config[key] = keras.saving.deserialize_keras_object(part)
         return cls(**config)
 
 
 def _copy(layer):
     """A layer of the same configuration, with weights of its own."""
     return type(layer).from_config(layer.get_config())
-
-
-def _step_module():
-    """The module that holds the train step of the backend in use."""
-    if keras.backend.backend() == "tensorflow":
-        from minc_tf.models import tensorflow_step
-
-        return tensorflow_step
-    raise ValueError(
-        "TwoViewModel trains on Keras's TensorFlow backend; the backend is "
-        f"{keras.backend.backend()!r}. Set KERAS_BACKEND=tensorflow."
-    )

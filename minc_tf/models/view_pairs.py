@@ -1,6 +1,50 @@
 """Which views of an image are compared with which."""
 
+import keras
 from keras import ops
+
+
+def shares() -> int:
+    """Devices of `keras.distribution` (JAX) that share a batch, or 1."""
+    distribution = keras.distribution.distribution()
+    return 1 if distribution is None else distribution.num_model_replicas
+
+
+def join_views(views):
+    """Views of one size as one batch, one view behind the other.
+
+    Where devices share a batch, it is so within the share of each: no image
+    has to move to another device.
+
+    Args:
+        views: sequence of v tensors (B, ...).
+
+    Returns:
+        Tensor (v B, ...).
+    """
+    count = shares()
+    if count == 1:
+        return ops.concatenate(views)
+    views = [ops.reshape(v, (count, -1, *v.shape[1:])) for v in views]
+    joined = ops.concatenate(views, axis=1)
+    return ops.reshape(joined, (-1, *joined.shape[2:]))
+
+
+def split_views(batch, count=2) -> list:
+    """The inverse of `join_views`, also of what was made of its rows.
+
+    Args:
+        batch: tensor (v B, ...).
+        count: int, v.
+
+    Returns:
+        list of v tensors (B, ...).
+    """
+    if shares() == 1:
+        return ops.split(batch, count, axis=0)
+    rows = ops.reshape(batch, (shares(), count, -1, *batch.shape[1:]))
+    shape = (-1, *batch.shape[1:])
+    return [ops.reshape(rows[:, i], shape) for i in range(count)]
 
 
 def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
@@ -8,7 +52,7 @@ def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
 
     Args:
         outputs: tensor (2B, d), embeddings or predictions of the two views,
-            first views first.
+            in the order of `join_views`.
         targets: tensor (2B, d), what the other view is to predict.
         small: sequence of tensors (B, d), the same as `outputs` for further
             views.
@@ -19,13 +63,13 @@ def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
     Returns:
         list of pairs of tensors (B, d).
     """
-    output1, output2 = ops.split(outputs, 2, axis=0)
+    output1, output2 = split_views(outputs)
     if compares_outputs:
         pairs = [(output1, output2)]
         for view in small:
             pairs += [(output1, view), (output2, view)]
         return pairs
-    target1, target2 = ops.split(targets, 2, axis=0)
+    target1, target2 = split_views(targets)
     pairs = [(output1, target2), (output2, target1)]
     for view in small:
         pairs += [(view, target1), (view, target2)]
@@ -47,6 +91,6 @@ def mean_objective(objective, pairs, training: bool):
     """
     if len(pairs) > 1 and objective.takes_sample_weight:
         first, second = zip(*pairs, strict=True)
-        pairs = [(ops.concatenate(first), ops.concatenate(second))]
+        pairs = [(join_views(first), join_views(second))]
     losses = [objective(*pair, training=training) for pair in pairs]
     return sum(losses) / len(losses)

@@ -29,6 +29,15 @@ def check_not_negative(caller: str, **arguments) -> None:
             )
 
 
+def check_positive_int(caller: str, **arguments) -> None:
+    """Raises a ValueError unless each argument is an int, 1 or more."""
+    for name, value in arguments.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(
+                f"{caller}: {name} must be a positive int; received {value!r}."
+            )
+
+
 def check_bool(caller: str, **arguments) -> None:
     """Raises a ValueError unless each argument is True or False."""
     for name, value in arguments.items():

@@ -14,6 +14,7 @@ from minc_tf.objectives.checks import (
     check_bool,
     check_choice,
     check_mu,
+    check_positive_int,
     is_number,
 )
 from minc_tf.objectives.norms import clip_norm
@@ -356,8 +357,7 @@ def _effective_batch(z, weights):
 
 
 def _check_arguments(dim, rate, floor, triangular, order, mu):
-    if not isinstance(dim, int) or isinstance(dim, bool) or dim < 1:
-        raise ValueError(f"MINC: dim must be a positive int; received {dim!r}.")
+    check_positive_int("MINC", dim=dim)
     if rate != "adaptive" and not (is_number(rate) and 0.0 < rate <= 1.0):
         raise ValueError(
             'MINC: rate must be "adaptive" or a float in (0, 1]; received '

@@ -11,7 +11,8 @@ from minc_tf.objectives.norms import unit_norm
 _SIMILARITIES = {
     "cosine": lambda cosines: cosines,
     "square": ops.square,
-    "absolute": ops.abs,
+    # JAX gives the absolute value the slope 1 at zero, TensorFlow 0.
+    "absolute": lambda cosines: cosines * ops.stop_gradient(ops.sign(cosines)),
 }
 
 

@@ -4,9 +4,9 @@ import importlib
 import sys
 
 import keras
-import keras_cv
 import numpy as np
 import pytest
+from gradients import needs_tensorflow
 
 from minc_tf.models import as_encoder, build_encoder
 
@@ -59,7 +59,10 @@ def test_keras_applications_do_their_own_preprocessing(
         np.testing.assert_array_equal(again(x), found)
 
 
+@needs_tensorflow("keras-cv")
 def test_keras_cv_backbones_are_pooled_and_rescale():
+    import keras_cv
+
     kwargs = {
         "stackwise_filters": [8, 12],
         "stackwise_blocks": [2, 2],

@@ -9,7 +9,7 @@ import pytest
 import minc_tf
 from minc_tf import objectives
 from minc_tf.models import METHODS, CosineMomentum
-from models import tiny
+from models import tiny, usual
 
 NAMES = [
     "minc",
@@ -44,7 +44,7 @@ WITH_TARGET = {"byol", "linear_byol", "minc_target"}
 def small(method, **kwargs):
     """A method on the tiny encoder, with narrow heads."""
     keras.utils.set_random_seed(1)
-    widths = (*[12] * (len(METHODS[method].projector["widths"]) - 1), 6)
+    widths = usual.widths(method, 12, 6)["projector_widths"]
     model = minc_tf.build(
         method, tiny.encoder(), projector_widths=widths, **kwargs
     )

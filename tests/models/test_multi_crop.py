@@ -3,7 +3,8 @@
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import variable_gradients
+from keras import ops
 
 from models import tiny
 
@@ -15,10 +16,6 @@ def crops(count=2):
     return (*large, *small)
 
 
-def batch_of(views):
-    return tf.data.Dataset.from_tensors(tuple(map(tf.constant, views)))
-
-
 def embed(model, views):
     return [model.projector(model.encoder(view)) for view in views]
 
@@ -26,11 +23,9 @@ def embed(model, views):
 def step_by_hand(model, loss_of, views):
     """The weights after one step of plain gradient descent on a loss."""
     variables = model.trainable_variables
-    with tf.GradientTape() as tape:
-        loss = loss_of(model, views)
-    gradients = tape.gradient(loss, variables)
+    loss, gradients = variable_gradients(lambda: loss_of(model, views), model)
     moved = [
-        v.numpy() - tiny.RATE * g.numpy()
+        v.numpy() - tiny.RATE * g
         for v, g in zip(variables, gradients, strict=True)
     ]
     return float(loss), moved
@@ -38,38 +33,38 @@ def step_by_hand(model, loss_of, views):
 
 def spectral(z1, z2, mu=4.0):
     def clip(z):
-        norm = tf.norm(z, axis=1, keepdims=True)
-        return tf.where(norm < mu**0.5, z, mu**0.5 * z / norm)
+        norm = ops.norm(z, axis=1, keepdims=True)
+        return ops.where(norm < mu**0.5, z, mu**0.5 * z / norm)
 
-    products = clip(z1) @ tf.transpose(clip(z2))
-    same = tf.linalg.diag_part(products)
-    others = tf.reduce_sum(products**2) - tf.reduce_sum(same**2)
+    products = clip(z1) @ ops.transpose(clip(z2))
+    same = ops.diagonal(products)
+    others = ops.sum(products**2) - ops.sum(same**2)
     batch = len(z1)
-    return (-2 * tf.reduce_mean(same) + others / (batch * (batch - 1))) / mu
+    return (-2 * ops.mean(same) + others / (batch * (batch - 1))) / mu
 
 
 def mean_over_pairs(model, views):
     """Each of the first two with all views behind it."""
     z = embed(model, views)
     pairs = [(0, 1), *((i, j) for j in range(2, len(z)) for i in (0, 1))]
-    return tf.reduce_mean([spectral(z[i], z[j]) for i, j in pairs])
+    return ops.mean(ops.stack([spectral(z[i], z[j]) for i, j in pairs]))
 
 
 def cosine_to_targets(model, views):
     """Predictions of all views, targets of the other large ones."""
     z = embed(model, views)
-    q = [tf.math.l2_normalize(model.predictor(each), 1) for each in z]
-    t = [tf.math.l2_normalize(tf.stop_gradient(each), 1) for each in z[:2]]
+    q = [ops.normalize(model.predictor(each)) for each in z]
+    t = [ops.normalize(ops.stop_gradient(each)) for each in z[:2]]
     pairs = [(0, 1), (1, 0)]
     pairs += [(i, j) for i in range(2, len(z)) for j in (0, 1)]
-    return -tf.reduce_mean([tf.reduce_sum(q[i] * t[j], 1) for i, j in pairs])
+    return -ops.mean(ops.stack([ops.sum(q[i] * t[j], 1) for i, j in pairs]))
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_objective_over_batches_sees_one_pair_of_views_at_a_time(count):
     model = tiny.build("spectral", pooled=True)
     loss, expected = step_by_hand(model, mean_over_pairs, crops(count))
-    logs = model.fit(batch_of(crops(count)), verbose=0).history
+    logs = model.fit(tiny.batch_of(crops(count)), verbose=0).history
     np.testing.assert_allclose(logs["loss"], [loss], rtol=1e-5)
     weights = [v.numpy() for v in model.trainable_variables]
     tiny.assert_close(weights, expected, 1e-5)
@@ -79,7 +74,7 @@ def test_objective_over_batches_sees_one_pair_of_views_at_a_time(count):
 def test_targets_come_from_the_large_views(count):
     model = tiny.build("cosine", pooled=True, predictor=True)
     loss, expected = step_by_hand(model, cosine_to_targets, crops(count))
-    logs = model.fit(batch_of(crops(count)), verbose=0).history
+    logs = model.fit(tiny.batch_of(crops(count)), verbose=0).history
     np.testing.assert_allclose(logs["loss"], [loss], rtol=1e-5)
     weights = [v.numpy() for v in model.trainable_variables]
     tiny.assert_close(weights, expected, 1e-5)
@@ -87,10 +82,10 @@ def test_targets_come_from_the_large_views(count):
 
 def test_second_moment_is_of_all_pairs():
     model = tiny.build("minc", pooled=True)
-    z = [each.numpy() for each in embed(model, crops())]
+    z = [np.array(each) for each in embed(model, crops())]
     pairs = [(z[0], z[1])] + [(z[i], z[j]) for j in (2, 3) for i in (0, 1)]
     moments = [(a.T @ a + b.T @ b) / (2 * tiny.BATCH) for a, b in pairs]
-    model.fit(batch_of(crops()), verbose=0)
+    model.fit(tiny.batch_of(crops()), verbose=0)
     tiny.assert_close(
         [model.objective.second_moment.numpy()],
         [np.mean(moments, axis=0)],
@@ -106,7 +101,8 @@ def test_weight_regularisers_count_once():
     )
     extra = float(decay(decayed.encoder.get_layer("dense").kernel))
     losses = [
-        model.evaluate(batch_of(crops()), return_dict=True, verbose=0)["loss"]
+        model.evaluate(tiny.batch_of(crops()), verbose=0, return_dict=True)
         for model in (plain, decayed)
     ]
+    losses = [logs["loss"] for logs in losses]
     np.testing.assert_allclose(losses[1] - losses[0], extra, rtol=1e-4)

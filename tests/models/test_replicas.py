@@ -6,11 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+from gradients import needs_tensorflow
 
-from models.replicas import METHODS_IN_PARTS, METHODS_ON, PARTS, STEPS
+REASON = "replicas of tf.distribute; batches are global on JAX"
+replicas = pytest.importorskip("models.replicas", reason=REASON)
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
+METHODS_ON = replicas.METHODS_ON
 EVERY = [(name, count) for count in (2, 4) for name in METHODS_ON[count]]
 
 
@@ -97,14 +100,14 @@ def test_many_steps_end_in_the_same_weights(results, method, count):
     expected = under(results[1], prefix)
     start = under(results[1], f"{method}/start/")
     steps = next(key for key in start if key.endswith("/steps"))
-    assert expected[steps] == STEPS
+    assert expected[steps] == replicas.STEPS
     kernel = next(key for key in start if key.endswith("kernel"))
     assert np.abs(expected[kernel] - start[kernel]).max() > 5e-3
     assert_same(under(results[count], prefix), expected, 1e-4)
 
 
-@pytest.mark.parametrize("parts", PARTS)
-@pytest.mark.parametrize("method", METHODS_IN_PARTS)
+@pytest.mark.parametrize("parts", replicas.PARTS)
+@pytest.mark.parametrize("method", replicas.METHODS_IN_PARTS)
 def test_parts_on_replicas_equal_a_whole_batch(results, method, parts):
     """Each replica splits its half; batch normalisation is at rest."""
     expected = under(results[1], f"{method}-parts/1/")

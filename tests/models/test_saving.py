@@ -102,7 +102,8 @@ def test_a_residual_minc_model_with_loss_scaling(tmp_path):
     tiny.assert_equal(optimizer_state(again), optimizer_state(model))
     for each in (model, again):
         each.fit(*views, batch_size=8, verbose=0)
-    tiny.assert_equal(again.get_weights(), model.get_weights())
+    # Threads of JAX add up convolutions in their own order.
+    tiny.assert_close(again.get_weights(), model.get_weights(), 1e-5)
 
 
 def test_a_model_that_was_not_compiled(tmp_path):

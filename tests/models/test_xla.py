@@ -11,47 +11,27 @@ import re
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import tensorflow_or_skip
 from keras import layers
 
 import minc_tf
-from minc_tf import objectives, optimizers
+from minc_tf import objectives
 from minc_tf.models import METHODS
-from models import tiny
+from minc_tf.optimizers import warmup_cosine
+from models import tiny, usual
+
+tf = tensorflow_or_skip("programs of TensorFlow; on JAX every step is XLA's")
 
 pytestmark = pytest.mark.slow
 
 SHAPE, SMALL_SHAPE = (8, 8, 3), (4, 4, 3)
 #: The first step of a warm-up moves no weight.
-STEPS, RATE = 2, 0.1
+STEPS = 2
 #: Of the largest change of a variable; changes below SMALL_CHANGE, some of
 #: which are rounding alone, are held against that. 1e-4 was found: the norm
 #: behind a layer all but cancels the gradient of the layer's offset.
 TOLERANCE, SMALL_CHANGE = 3e-4, 0.01
 LOGS_TOLERANCE = 1e-4
-#: As published. MINC has AdamW here, and the others plain momentum.
-WITH_LARS = (
-    "simclr",
-    "byol",
-    "linear_byol",
-    "vicreg",
-    "vicreg_exp",
-    "vicreg_ctr",
-    "barlow_twins",
-)
-#: One of each family, whose compiled step is run too. Of the others, which
-#: differ in a formula that runs under XLA in no other way, the program is
-#: read.
-RUN = (
-    "minc",
-    "spectral",
-    "simclr",
-    "byol",
-    "vicreg",
-    "barlow_twins",
-    "fmicl_kl",
-    "mio",
-)
 #: What a TPU cannot run, or (float64) only slowly. Custom calls are kernels
 #: outside XLA: there are none before it rewrites a program for the CPU.
 OBSTACLE = re.compile(
@@ -70,35 +50,17 @@ def encoder():
     return keras.Model(inputs, layers.GlobalAveragePooling2D()(x))
 
 
-def optimizer(method, model):
-    """A fresh optimizer of a method, with warm-up and cosine decay."""
-    rate = optimizers.warmup_cosine(RATE, steps=4, warmup_steps=1)
-    if method in WITH_LARS:
-        # The usual coefficient moves next to nothing in a step.
-        return optimizers.LARS(rate, weight_decay=1e-4, trust_coefficient=0.1)
-    if METHODS[method].objective is objectives.MINC:
-        # The usual epsilon makes whole steps of gradients near zero, where
-        # rounding decides on the sign.
-        return keras.optimizers.AdamW(rate, epsilon=0.1)
-    scheduled = keras.optimizers.SGD(rate, momentum=0.9)
-    if not METHODS[method].constant_predictor_rate:
-        return scheduled
-    constant = keras.optimizers.SGD(RATE, momentum=0.9)
-    predictor = {v.path: constant for v in model.predictor.trainable_variables}
-    return keras.optimizers.MultiOptimizer(
-        keras.optimizers.OptimizerMap(scheduled, predictor)
-    )
-
-
 def small(method, compile=None, **kwargs):
     """A method with narrow heads; the same call gives the same weights."""
     keras.utils.set_random_seed(1)
-    widths = (*[8] * (len(METHODS[method].projector["widths"]) - 1), 6)
+    widths = usual.widths(method, 8, 6)["projector_widths"]
     # With a number of steps a target network's momentum is a schedule.
     model = minc_tf.build(
         method, encoder(), projector_widths=widths, steps=4, **kwargs
     )
-    return prepared(model, optimizer(method, model), **(compile or {}))
+    rate = warmup_cosine(usual.RATE, steps=4, warmup_steps=1)
+    optimizer = usual.optimizer(method, model, rate)
+    return prepared(model, optimizer, **(compile or {}))
 
 
 def prepared(model, optimizer, **kwargs):
@@ -196,7 +158,12 @@ def check(model, views, tolerance=TOLERANCE, logs_tolerance=LOGS_TOLERANCE):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_step(method):
-    if method in RUN:
+    """One method of each family is run too.
+
+    Of the others, which differ in a formula that runs under XLA in no other
+    way, the program is read.
+    """
+    if method in usual.FAMILIES:
         check(small(method), batch())
     else:
         check_program(compiled(small(method), batch())[1])
@@ -233,7 +200,7 @@ def test_residual_network():
     """Its strides and maximum pooling, in the program alone."""
     encoder = minc_tf.models.build_encoder("resnet18", (32, 32, 3))
     model = minc_tf.build("minc", encoder, projector_widths=(8, 6))
-    prepared(model, keras.optimizers.SGD(RATE))
+    prepared(model, keras.optimizers.SGD(usual.RATE))
     _, program = compiled(model, batch(shape=(32, 32, 3)))
     check_program(program)
     assert " select-and-scatter(" in program
@@ -306,7 +273,7 @@ def count(x):
 )
 def test_what_a_tpu_does_not_take_is_found(function, sign):
     model = minc_tf.TwoViewModel(encoder(), layers.Dense(6), MeanOf(function))
-    prepared(model, keras.optimizers.SGD(RATE))
+    prepared(model, keras.optimizers.SGD(usual.RATE))
     if sign is None:
         check_program(compiled(model, batch())[1])
         return

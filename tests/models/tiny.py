@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from gradients import BACKEND
 from keras import layers
 
 from minc_tf import TwoViewModel
@@ -96,9 +97,50 @@ def fit(model, batches=1, seed=0, **kwargs):
     return {name: values[-1] for name, values in history.history.items()}
 
 
+def batch_of(parts):
+    """One batch, from a pipeline and not from arrays."""
+    if BACKEND == "jax":
+        return (batch for batch in [parts])
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensors(parts)
+
+
+def pipeline(views, batch_size=BATCH, nested=False):
+    """Batches of views in their order, of a size that TensorFlow cannot see.
+
+    Args:
+        views: tuple of arrays.
+        batch_size: int.
+        nested: bool, the views of a batch inside another tuple.
+    """
+    if BACKEND == "jax":
+        starts = range(0, len(views[0]), batch_size)
+        parts = (tuple(v[i : i + batch_size] for v in views) for i in starts)
+        return ((part,) if nested else part for part in parts)
+    import tensorflow as tf
+
+    batches = tf.data.Dataset.from_tensor_slices(tuple(views)).batch(batch_size)
+    return batches.map(lambda *parts: (parts,)) if nested else batches
+
+
 def snapshot(model):
     """Values of all variables: weights, statistics, random states."""
-    return [np.array(variable) for variable in model.variables]
+    return [variable.numpy() for variable in model.variables]
+
+
+def jax_state(model):
+    """The values that a step takes on JAX."""
+    model.optimizer.build(model.trainable_variables)
+    return [
+        [variable.value for variable in variables]
+        for variables in (
+            model.trainable_variables,
+            model.non_trainable_variables,
+            model.optimizer.variables,
+            model.metrics_variables,
+        )
+    ]
 
 
 def assert_equal(first, second):

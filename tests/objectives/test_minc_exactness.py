@@ -4,9 +4,11 @@ The encoder is a table, one embedding a state, trained by plain gradient
 descent: the setting in which the theory is exact.
 """
 
+import keras
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import BACKEND, differentiated
+from keras import ops
 
 from minc_tf.diagnostics import AugmentationGraph
 from minc_tf.objectives import MINC, SpectralContrastive
@@ -27,46 +29,88 @@ class Trainer:
         self.objective = objective
         self.num_states = num_states
         objective.build((None, DIM), (None, DIM))
+        loops = {"tensorflow": loop_on_tensorflow, "jax": loop_on_jax}
+        self._loop = loops[BACKEND](self._loss, objective)
 
     def train(self, first, second, weight, learning_rate, seed):
         """Trains on batches (steps, B), or (B,) for a constant batch."""
         for variable in self.objective.variables:
-            variable.assign(tf.zeros_like(variable))
+            variable.assign(np.zeros(variable.shape))
         rng = np.random.default_rng(seed)
         table = 0.1 * rng.standard_normal((self.num_states, DIM))
-        table = self._loop(
-            tf.constant(table, tf.float32),
-            tf.constant(first, tf.int32),
-            tf.constant(second, tf.int32),
-            weight,
-            tf.constant(learning_rate, tf.float32),
+        batches = [ops.convert_to_tensor(each) for each in (first, second)]
+        if weight is not None:
+            batches.append(ops.convert_to_tensor(weight))
+        table, rate = (
+            ops.convert_to_tensor(value, "float32")
+            for value in (table, learning_rate)
         )
-        return table.numpy()
+        return np.array(self._loop(table, rate, *batches))
+
+    def _loss(self, table, t, first, second, weight=None):
+        if len(first.shape) == 2:
+            first, second = first[t], second[t]
+        return self.objective(
+            ops.take(table, first, axis=0),
+            ops.take(table, second, axis=0),
+            training=True,
+            **({} if weight is None else {"sample_weight": weight}),
+        )
+
+
+def loop_on_tensorflow(loss_of, objective):
+    """A function of table, rate and batches: the table after all steps."""
+    import tensorflow as tf
 
     @tf.function(jit_compile=True, autograph=False)
-    def _loop(self, table, first, second, weight, learning_rate):
+    def loop(table, rate, *batches):
         def step(t, table):
-            i, j = first, second
-            if first.shape.rank == 2:
-                i, j = first[t], second[t]
             with tf.GradientTape() as tape:
                 tape.watch(table)
-                loss = self.objective(
-                    tf.gather(table, i),
-                    tf.gather(table, j),
-                    training=True,
-                    **({} if weight is None else {"sample_weight": weight}),
-                )
+                loss = loss_of(table, t, *batches)
             gradient = tf.convert_to_tensor(tape.gradient(loss, table))
-            return t + 1, table - learning_rate * gradient
+            return t + 1, table - rate * gradient
 
         return tf.while_loop(lambda t, _: t < STEPS, step, (0, table))[1]
+
+    return loop
+
+
+def loop_on_jax(loss_of, objective):
+    """The same; the state of the objective goes through the loop."""
+    import jax
+
+    @jax.jit
+    def compiled(values, table, rate, *batches):
+        def step(t, carried):
+            values, table = carried
+
+            def loss_and_state(table):
+                mapping = zip(objective.variables, values, strict=True)
+                with keras.StatelessScope(mapping) as scope:
+                    loss = loss_of(table, t, *batches)
+                return loss, [
+                    *map(scope.get_current_value, objective.variables)
+                ]
+
+            gradient, values = jax.grad(loss_and_state, has_aux=True)(table)
+            return values, table - rate * gradient
+
+        return jax.lax.fori_loop(0, STEPS, step, (values, table))
+
+    def loop(table, rate, *batches):
+        values = [variable.value for variable in objective.variables]
+        values, table = compiled(values, table, rate, *batches)
+        for variable, value in zip(objective.variables, values, strict=True):
+            variable.assign(value)
+        return table
+
+    return loop
 
 
 def train_full_batch(graph, objective, seed=0):
     first, second, weight = graph.pairs()
     trainer = Trainer(objective, graph.num_states)
-    weight = tf.constant(weight)
     # Large for a table, not for a state: each view of a pair pulls its row
     # with twice the state's probability, 4 * 3 / 60 a step.
     return trainer.train(first, second, weight, 3.0, seed)
@@ -93,15 +137,16 @@ def test_full_batch_has_the_gradient_of_the_spectral_objective(seed):
         # Float32 values, so that both sides see the same table.
         table = scale * rng.standard_normal((graph.num_states, DIM))
         table = table.astype("float32")
-        variable = tf.Variable(table)
-        with tf.GradientTape() as tape:
-            loss = objective(
-                tf.gather(variable, first),
-                tf.gather(variable, second),
+        step = differentiated(
+            lambda table: objective(
+                ops.take(table, first, axis=0),
+                ops.take(table, second, axis=0),
                 training=True,
-                sample_weight=tf.constant(weight),
-            )
-        found = tf.convert_to_tensor(tape.gradient(loss, variable)).numpy()
+                sample_weight=weight,
+            ),
+            objective,
+        )
+        loss, found = map(ops.convert_to_numpy, step(table))
         table = table.astype("float64")
         expected = -population_gradient(graph, table)
         assert_close(found, expected)
@@ -143,7 +188,7 @@ def test_full_second_moment_finds_the_subspace_and_rotation_the_order():
 
     assert graph.subspace_error(table) < 1e-4
     assert graph.overlaps(table).max() < 0.95
-    rotated = table @ objective.rotation().numpy()
+    rotated = table @ np.array(objective.rotation())
     assert graph.overlaps(rotated).min() > 0.99
     np.testing.assert_allclose(
         objective.eigenvalues(), graph.eigenvalues[:DIM], rtol=0.02

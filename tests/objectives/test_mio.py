@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from gradients import differentiated, needs_tensorflow
 
 from minc_tf.objectives.mio import MIO
 from objectives.harness import (
@@ -121,7 +121,7 @@ def test_the_bound_is_met_where_all_negatives_are_equal():
     z = np.eye(6, dtype="float32")
     published = MIO(mse_weight=0.0)(z, z) - softplus(-2.0)
     improved = MIO(form="improved")(z, z) + 2.0
-    np.testing.assert_allclose(improved, published, rtol=1e-6)
+    np.testing.assert_allclose(improved, published, rtol=3e-6)
 
 
 @pytest.mark.parametrize("form", ["published", "improved"])
@@ -158,29 +158,22 @@ def test_extreme_temperatures(temperature):
             assert np.all(np.isfinite(gradient))
 
 
+@needs_tensorflow("a batch of one pair is refused where its size is known")
 @pytest.mark.parametrize("jit", [False, True])
 @pytest.mark.parametrize("form", ["published", "improved"])
 def test_batch_of_unknown_size(form, jit):
     """The single pair left over in `fit` must not poison the weights."""
     objective = MIO(form=form)
     objective.build((None, 3))
-    signature = [tf.TensorSpec((None, 3))] * 2
-
-    @tf.function(input_signature=signature, jit_compile=jit)
-    def step(z1, z2):
-        with tf.GradientTape() as tape:
-            tape.watch(z1)
-            loss = objective(z1, z2)
-        return loss, tape.gradient(loss, z1)
-
+    step = differentiated(objective, objective, jit, shape=(None, 3))
     z1, z2 = embeddings(10, 3)
-    loss, gradient = step(z1, z2)
+    loss, gradient, _ = step(z1, z2)
     expected, g1, _ = loss_and_gradients(objective, z1, z2)
     np.testing.assert_allclose(loss, expected, rtol=1e-5)
     np.testing.assert_allclose(gradient, g1, rtol=1e-5, atol=1e-7)
 
     z1, z2 = z1[:1], z2[:1]
-    loss, gradient = step(z1, z2)
+    loss, gradient, _ = step(z1, z2)
     cosine = np.sum(unit(z1) * unit(z2))
     published = softplus(-2.0 * cosine) + (2.0 - 2.0 * cosine) / 3.0
     expected = {"published": published, "improved": -2.0 * cosine}[form]

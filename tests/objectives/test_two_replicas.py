@@ -8,11 +8,15 @@ import sys
 import keras
 import numpy as np
 import pytest
-from models.replicas import ON_TWO_ONLY
+from gradients import needs_tensorflow
 
 from minc_tf.models import METHODS
 from minc_tf.objectives import FMICL, MINC, MIO, NTXent, SpectralContrastive
 from objectives.harness import assert_close
+
+REASON = "replicas of tf.distribute; batches are global on JAX"
+on_replicas = pytest.importorskip("models.replicas", reason=REASON)
+ON_TWO_ONLY = on_replicas.ON_TWO_ONLY
 
 #: Other settings than those of the methods.
 SETTINGS = [
@@ -35,7 +39,7 @@ COMPARED = {
     4: OBJECTIVES[: len(SETTINGS) + len(ON_TWO_ONLY)],
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
 
 @pytest.fixture(scope="module")
