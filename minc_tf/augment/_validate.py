@@ -2,6 +2,8 @@
 
 import numbers
 
+import keras
+
 #: Whose operations: torchvision's, or the official code of SimCLR or BYOL.
 SEMANTICS = ("torchvision", "tf", "tf_byol")
 
@@ -97,3 +99,14 @@ def antialias(value, semantics: str) -> bool:
             f"bicubic filter is never widened, got {value!r}."
         )
     return bool(value)
+
+
+def float32(dtype) -> keras.DTypePolicy:
+    """Return the policy of a layer's `dtype`, or raise `ValueError`."""
+    policy = keras.dtype_policies.get(dtype or "float32")
+    if policy.name != "float32":
+        raise ValueError(
+            "`dtype` must be 'float32': pixels lose grey levels in lower "
+            f"precision; got {policy.name!r}."
+        )
+    return policy

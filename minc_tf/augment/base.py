@@ -73,12 +73,7 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
     moves_pixels = False
 
     def __init__(self, *, seed=None, salt=0, jit_compile="auto", **kwargs):
-        dtype = keras.dtype_policies.get(kwargs.pop("dtype", None) or "float32")
-        if dtype.name != "float32":
-            raise ValueError(
-                "`dtype` must be 'float32': pixels lose grey levels in lower "
-                f"precision; got {dtype.name!r}."
-            )
+        dtype = _validate.float32(kwargs.pop("dtype", None))
         if seed is not None:
             seed = _validate.integer("seed", seed, 0, 2**62)
         if jit_compile not in ("auto", True, False):

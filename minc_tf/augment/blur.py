@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from minc_tf.augment import _validate, ops, sampling
+from minc_tf.augment import _validate, arrays, ops, sampling
 from minc_tf.augment.base import AugmentationLayer
 
 # Images blurred together where only some of a batch are.
@@ -76,7 +76,7 @@ class RandomGaussianBlur(AugmentationLayer):
         sigma, apply = transformations
         if self.probability < 1.0 and images.shape.is_fully_defined():
             return self._blur_some(images, sigma, apply)
-        return self.run(ops.select, images, self._blur(images, sigma), apply)
+        return self.run(arrays.select, images, self._blur(images, sigma), apply)
 
     def get_config(self):
         """Return the constructor arguments."""
@@ -135,4 +135,4 @@ class RandomGaussianBlur(AugmentationLayer):
         # Chunks that were not needed hold zeros, and no image takes them.
         blurred = tf.reshape(results.stack(), (-1, *images.shape[1:]))
         blurred = tf.gather(blurred, place)
-        return self.run(ops.select, images, blurred, apply)
+        return self.run(arrays.select, images, blurred, apply)

@@ -80,22 +80,16 @@ class ColorJitter(AugmentationLayer):
 
         The first factor is a number of grey levels with "tf_byol".
         """
-        factors = [
-            sampling.scale(numbers[:, i], max(0.0, 1.0 - change), 1.0 + change)
-            for i, change in enumerate(
-                (self.brightness, self.contrast, self.saturation)
-            )
-        ]
-        if self.semantics == "tf_byol":
-            levels = 255.0 * self.brightness
-            factors[0] = sampling.scale(numbers[:, 0], -levels, levels)
-        turn = sampling.scale(numbers[:, 3], -self.hue, self.hue)
-        order = [numbers[:, 4:7]]
-        if self.semantics != "torchvision":
-            order.append(numbers[:, 8:9])
-        order = sampling.permutations(tf.concat(order, axis=1))
         apply = numbers[:, 7] < self.probability
-        return tf.stack(factors, axis=1), order, turn, apply
+        parameters = sampling.jitter(
+            tf.concat([numbers[:, :7], numbers[:, 8:]], axis=1),
+            self.brightness,
+            self.contrast,
+            self.saturation,
+            self.hue,
+            self.semantics,
+        )
+        return *parameters, apply
 
     def augment_images(self, images, transformations, **kwargs):
         """Return the images with other colours."""
@@ -120,14 +114,11 @@ class ColorJitter(AugmentationLayer):
         }
 
     def _four_stages(self, images, factors, order, turn, apply):
-        values = tf.concat([factors, turn[:, None]], axis=1)
         for stage in range(4):
-            kind = order[:, stage]
             images = self.run(
                 color_ops.jitter_stage,
                 images,
-                tf.where(apply, kind, -1),
-                tf.gather(values, kind, batch_dims=1),
+                *color_ops.stage(factors, order, turn, apply, stage),
                 additive=self.semantics == "tf_byol",
             )
         return images

@@ -8,6 +8,13 @@ gives the same pixels in all three. Colours are in `color_ops`.
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.augment.arrays import blend, per_image
+from minc_tf.augment.matrix_ops import (
+    crop_weights,
+    gaussian_weights,
+    resample,
+)
+
 
 def crop_and_resize(
     images: tf.Tensor,
@@ -37,11 +44,10 @@ def crop_and_resize(
     """
     top, left, height, width = tf.unstack(boxes, axis=1)
     if antialias:
-        rows = _filter_weights(top, height, size[0], tf.shape(images)[1])
-        columns = _filter_weights(left, width, size[1], tf.shape(images)[2])
-        images = tf.cast(images, tf.float32)
-        images = tf.einsum("byh,bhwc->bywc", rows, images)
-        return tf.einsum("bxw,bywc->byxc", columns, images)
+        pixels = tf.shape(images)
+        rows = crop_weights(top, height, size[0], pixels[1], antialias=True)
+        columns = crop_weights(left, width, size[1], pixels[2], antialias=True)
+        return resample(tf.cast(images, tf.float32), rows, columns)
     if bicubic:
         images = _cubic(images, top, height, size[0], axis=1)
         images = _cubic(images, left, width, size[1], axis=2)
@@ -74,23 +80,6 @@ def flip_horizontal(images: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
     """
     images = tf.cast(images, tf.float32)
     return tf.where(per_image(flip), images[:, :, ::-1], images)
-
-
-def gaussian_weights(sigma: tf.Tensor, kernel_size: int) -> tf.Tensor:
-    """Compute a truncated, normalised gaussian, centre first.
-
-    Args:
-        sigma: float32 tensor of shape (B,), in pixels.
-        kernel_size: Odd number of pixels.
-
-    Returns:
-        float32 tensor of shape (B, kernel_size // 2 + 1). The centre counts
-        once, the others twice, and the sum is 1.
-    """
-    distance = np.arange(kernel_size // 2 + 1, dtype=np.float32)
-    weights = tf.exp(-0.5 * tf.square(distance / sigma[:, None]))
-    total = 2.0 * tf.reduce_sum(weights, axis=1, keepdims=True) - 1.0
-    return weights / total
 
 
 def gaussian_blur(
@@ -145,32 +134,6 @@ def gaussian_blur(
     return tf.reshape(total, tf.shape(images))
 
 
-def select(images: tf.Tensor, other: tf.Tensor, apply: tf.Tensor) -> tf.Tensor:
-    """Take from `other` the images whose `apply` is true.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-        other: float32 tensor of shape (B, H, W, C).
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
-    images = tf.cast(images, tf.float32)
-    return tf.where(per_image(apply), other, images)
-
-
-def per_image(values: tf.Tensor) -> tf.Tensor:
-    """Give one value per image the rank of images, (B,) to (B, 1, 1, 1)."""
-    return values[:, None, None, None]
-
-
-def blend(first: tf.Tensor, second: tf.Tensor, weight) -> tf.Tensor:
-    """Return (1 - weight) first + weight second, in float32."""
-    first, second = tf.cast(first, tf.float32), tf.cast(second, tf.float32)
-    return first * (1.0 - weight) + second * weight
-
-
 def _neighbours(start, length, count):
     """Find the two pixels around each sample, and the second's weight.
 
@@ -221,16 +184,3 @@ def _cubic(images, start, length, count, axis):
         # Not an AddN: see `gaussian_blur`.
         total = total - (-weight) * tf.cast(row, tf.float32)
     return total
-
-
-def _filter_weights(start, length, count, pixels):
-    """Pillow's triangle filter as a float32 matrix (B, count, pixels)."""
-    start, length = start[:, None, None], length[:, None, None]
-    scale = length / count
-    samples = (np.arange(count, dtype=np.float32) + 0.5)[None, :, None]
-    centre = start + samples * scale
-    pixel = tf.range(pixels, dtype=tf.float32)[None, None, :] + 0.5
-    weights = 1.0 - tf.abs(pixel - centre) / tf.maximum(scale, 1.0)
-    inside = tf.logical_and(pixel > start, pixel < start + length)
-    weights = tf.where(inside, tf.maximum(weights, 0.0), 0.0)
-    return weights / tf.reduce_sum(weights, axis=2, keepdims=True)

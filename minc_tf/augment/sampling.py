@@ -1,24 +1,21 @@
 """From uniform numbers to the parameters of the image operations.
 
-Pure TensorFlow functions, one row per image. They are small, and layers run
-them outside XLA, where they are faster.
+Pure functions, one row per image, for tensors of TensorFlow or of Keras's
+backend. They are small, and the layers of the input pipeline run them outside
+XLA, where they are faster.
 """
 
-import math
+import numpy as np
 
-import tensorflow as tf
+from minc_tf.augment.arrays import namespace
 
 _TRIES = 10
 CROP_DRAWS = 2 * _TRIES + 2
 
 
 def crop_boxes(
-    numbers: tf.Tensor,
-    height: tf.Tensor,
-    width: tf.Tensor,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-) -> tf.Tensor:
+    numbers, height, width, area: tuple, aspect: tuple, dtype: str = "float64"
+):
     """Draw crop boxes as torchvision's `RandomResizedCrop` does.
 
     Ten tries of an area, uniform, and an aspect ratio, log-uniform; the first
@@ -26,68 +23,67 @@ def crop_boxes(
     the largest central one whose aspect ratio is allowed.
 
     Args:
-        numbers: float32 tensor of shape (B, CROP_DRAWS), uniform in [0, 1).
+        numbers: float32 tensor of shape (B, CROP_DRAWS) or, of several views
+            an image, (B, V, CROP_DRAWS), uniform in [0, 1).
         height: Height of the images in pixels, a scalar or shape (B,).
         width: Width of the images in pixels, a scalar or shape (B,).
-        area: Smallest and largest area, as shares of the image's.
-        aspect: Smallest and largest width / height of the box.
+        area: Smallest and largest area, as shares of the image's: numbers, or
+            arrays of shape (V, 1).
+        aspect: Smallest and largest width / height of the box, likewise.
+        dtype: In what to compute. In float32 the last digit of `exp` depends
+            on the place in the batch and on XLA, and now and then rounds a box
+            to another whole pixel.
 
     Returns:
-        float32 tensor of shape (B, 4): top, left, height, width in whole
-        pixels.
+        float32 tensor of shape (B, 4) or (B, V, 4): top, left, height, width
+        in whole pixels.
     """
-    numbers, height, width = _doubles(numbers, height, width)
-    areas = height * width * scale(numbers[:, :_TRIES], *area)
-    ratios = _log_uniform(numbers[:, _TRIES : 2 * _TRIES], aspect)
-    widths = tf.round(tf.sqrt(areas * ratios))
-    heights = tf.round(tf.sqrt(areas / ratios))
+    xp = namespace(numbers)
+    numbers, height, width = _columns(numbers, height, width, dtype)
+    areas = height * width * scale(numbers[..., :_TRIES], *area)
+    ratios = _log_uniform(numbers[..., _TRIES : 2 * _TRIES], aspect)
+    widths = xp.round(xp.sqrt(areas * ratios))
+    heights = xp.round(xp.sqrt(areas / ratios))
     fits = (widths <= width) & (heights <= height)
     box, found = _first_fit(fits, heights, widths)
-    places = numbers[:, 2 * _TRIES :]
-    corner = tf.floor(places * (_pair(height, width) - box + 1.0))
+    places = numbers[..., 2 * _TRIES :]
+    corner = xp.floor(places * (_pair(height, width) - box + 1.0))
 
-    central_width = tf.minimum(width, tf.round(height * aspect[1]))
-    central_height = tf.minimum(height, tf.round(width / aspect[0]))
+    central_width = xp.minimum(width, xp.round(height * aspect[1]))
+    central_height = xp.minimum(height, xp.round(width / aspect[0]))
     central = _pair(central_height, central_width)
-    middle = tf.floor((_pair(height, width) - central) / 2.0)
-    box = tf.where(
+    middle = xp.floor((_pair(height, width) - central) / 2.0)
+    box = xp.where(
         found,
-        tf.concat([corner, box], axis=1),
-        tf.concat([middle, central], axis=1),
+        xp.concatenate([corner, box], axis=-1),
+        xp.concatenate([middle, central], axis=-1),
     )
-    return tf.cast(box, tf.float32)
+    return xp.cast(box, "float32")
 
 
 def clipped_boxes(
-    numbers: tf.Tensor,
-    height: tf.Tensor,
-    width: tf.Tensor,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-) -> tf.Tensor:
+    numbers, height, width, area: tuple, aspect: tuple, dtype: str = "float64"
+):
     """Draw crop boxes as BYOL's official code does.
 
     One try of an area, uniform, and an aspect ratio, log-uniform; a box
     higher or wider than the image is cut to it, and placed uniformly.
     Arguments and result are those of `crop_boxes`.
     """
-    numbers, height, width = _doubles(numbers, height, width)
-    areas = height * width * scale(numbers[:, :1], *area)
-    ratios = _log_uniform(numbers[:, _TRIES : _TRIES + 1], aspect)
-    box = _pair(tf.sqrt(areas / ratios), tf.sqrt(areas * ratios))
+    xp = namespace(numbers)
+    numbers, height, width = _columns(numbers, height, width, dtype)
+    areas = height * width * scale(numbers[..., :1], *area)
+    ratios = _log_uniform(numbers[..., _TRIES : _TRIES + 1], aspect)
+    box = _pair(xp.sqrt(areas / ratios), xp.sqrt(areas * ratios))
     size = _pair(height, width)
-    box = tf.minimum(tf.maximum(tf.round(box), 1.0), size)
-    corner = tf.floor(numbers[:, 2 * _TRIES :] * (size - box + 1.0))
-    return tf.cast(tf.concat([corner, box], axis=1), tf.float32)
+    box = xp.minimum(xp.maximum(xp.round(box), 1.0), size)
+    corner = xp.floor(numbers[..., 2 * _TRIES :] * (size - box + 1.0))
+    return xp.cast(xp.concatenate([corner, box], axis=-1), "float32")
 
 
 def distorted_boxes(
-    numbers: tf.Tensor,
-    height: tf.Tensor,
-    width: tf.Tensor,
-    area: tuple[float, float],
-    aspect: tuple[float, float],
-) -> tf.Tensor:
+    numbers, height, width, area: tuple, aspect: tuple, dtype: str = "float64"
+):
     """Draw crop boxes as `tf.image.sample_distorted_bounding_box` does.
 
     Ten tries of an aspect ratio, uniform, and of a height, uniform among
@@ -96,68 +92,91 @@ def distorted_boxes(
     touches the last row or column of an image that is larger. Arguments and
     result are those of `crop_boxes`.
     """
-    numbers, height, width = _doubles(numbers, height, width)
+    xp = namespace(numbers)
+    numbers, height, width = _columns(numbers, height, width, dtype)
     smallest, largest = (height * width * share for share in area)
-    ratios = scale(numbers[:, :_TRIES], *aspect)
-    highest = tf.round(tf.sqrt(largest / ratios))
+    ratios = scale(numbers[..., :_TRIES], *aspect)
+    highest = xp.round(xp.sqrt(largest / ratios))
     # The highest box that is not wider than the image.
-    limit = tf.floor((width + 0.5) / ratios)
-    limit -= tf.cast(tf.round(limit * ratios) > width, tf.float64)
-    highest = tf.minimum(tf.minimum(highest, limit), height)
-    lowest = tf.minimum(tf.round(tf.sqrt(smallest / ratios)), highest)
-    steps = numbers[:, _TRIES : 2 * _TRIES] * (highest - lowest + 1.0)
-    heights = lowest + tf.floor(steps)
+    limit = xp.floor((width + 0.5) / ratios)
+    limit -= xp.cast(xp.round(limit * ratios) > width, dtype)
+    highest = xp.minimum(xp.minimum(highest, limit), height)
+    lowest = xp.minimum(xp.round(xp.sqrt(smallest / ratios)), highest)
+    steps = numbers[..., _TRIES : 2 * _TRIES] * (highest - lowest + 1.0)
+    heights = lowest + xp.floor(steps)
     # Rounding may have moved the area out of its range, by one row.
-    too_small = heights * tf.round(heights * ratios) < smallest
-    heights += tf.cast(too_small, tf.float64)
-    too_large = heights * tf.round(heights * ratios) > largest
-    heights -= tf.cast(too_large, tf.float64)
-    widths = tf.round(heights * ratios)
+    too_small = heights * xp.round(heights * ratios) < smallest
+    heights += xp.cast(too_small, dtype)
+    too_large = heights * xp.round(heights * ratios) > largest
+    heights -= xp.cast(too_large, dtype)
+    widths = xp.round(heights * ratios)
     areas = heights * widths
     fits = (areas >= smallest) & (areas <= largest)
     fits &= (widths <= width) & (heights <= height)
     box, found = _first_fit(fits, heights, widths)
     size = _pair(height, width)
-    box = tf.where(found, box, size)
-    corner = tf.floor(numbers[:, 2 * _TRIES :] * (size - box))
-    return tf.cast(tf.concat([corner, box], axis=1), tf.float32)
+    box = xp.where(found, box, size)
+    corner = xp.floor(numbers[..., 2 * _TRIES :] * (size - box))
+    return xp.cast(xp.concatenate([corner, box], axis=-1), "float32")
 
 
-def whole_image_boxes(
-    batch: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> tf.Tensor:
-    """Return boxes that keep the whole image, in the form of `crop_boxes`.
+def jitter(numbers, brightness, contrast, saturation, hue, semantics: str):
+    """Draw what `color_ops` needs to jitter the colours.
 
     Args:
-        batch: Number of images.
-        height: Their height in pixels, a scalar.
-        width: Their width in pixels, a scalar.
+        numbers: float32 tensor of shape (B, 8) or, of several views an image,
+            (B, V, 8), uniform in [0, 1).
+        brightness: Largest change of the brightness factor, a number or an
+            array of shape (V,), as the next three.
+        contrast: Largest change of the contrast factor.
+        saturation: Largest change of the saturation factor.
+        hue: Largest turn of the hue, in turns.
+        semantics: `"torchvision"`, `"tf"` or `"tf_byol"`.
 
     Returns:
-        float32 tensor of shape (B, 4): 0, 0, height, width.
+        (factors, order, turn): float32 tensor (..., 3), of which the first is
+        a number of grey levels with "tf_byol"; the same (..., 3), or (..., 4)
+        where hue has no fixed place, see `permutations`; the same (...).
     """
-    box = tf.cast(tf.stack([0, 0, height, width]), tf.float32)
-    return tf.tile(box[None, :], [batch, 1])
+    factors = [
+        scale(numbers[..., i], np.maximum(0.0, 1.0 - change), 1.0 + change)
+        for i, change in enumerate((brightness, contrast, saturation))
+    ]
+    if semantics == "tf_byol":
+        levels = 255.0 * brightness
+        factors[0] = scale(numbers[..., 0], -levels, levels)
+    turn = scale(numbers[..., 3], -hue, hue)
+    steps = 3 if semantics == "torchvision" else 4
+    order = permutations(numbers[..., 4 : 4 + steps])
+    return namespace(numbers).stack(factors, axis=-1), order, turn
 
 
-def permutations(numbers: tf.Tensor) -> tf.Tensor:
-    """Uniform random permutations.
+def permutations(numbers):
+    """Uniform random permutations: the places of the sorted numbers.
 
     Args:
-        numbers: float32 tensor of shape (B, n), uniform in [0, 1).
+        numbers: float32 tensor of shape (..., n), uniform in [0, 1).
 
     Returns:
-        int32 tensor of shape (B, n), a permutation of 0..n-1 in each row.
+        float32 tensor of shape (..., n), a permutation of 0..n-1 in each row.
+        (On a GPU TensorFlow would fetch int32 to the host to compare it.)
     """
-    return tf.argsort(numbers, axis=1, stable=True)
+    xp = namespace(numbers)
+    place = np.arange(numbers.shape[-1], dtype=np.float32)
+    one, other = numbers[..., :, None], numbers[..., None, :]
+    tie = xp.logical_and(one == other, place[None, :] < place[:, None])
+    smaller = xp.cast(xp.logical_or(other < one, tie), "float32")
+    rank = xp.sum(smaller, axis=-1)
+    found = xp.cast(rank[..., None, :] == place[:, None], "float32")
+    return xp.sum(found * place, axis=-1)
 
 
-def scale(numbers: tf.Tensor, low: float, high: float) -> tf.Tensor:
+def scale(numbers, low, high):
     """Uniform numbers in [low, high) from numbers in [0, 1).
 
     Args:
         numbers: float32 tensor of any shape.
-        low: Lower end.
+        low: Lower end, a number or an array.
         high: Upper end.
 
     Returns:
@@ -166,31 +185,28 @@ def scale(numbers: tf.Tensor, low: float, high: float) -> tf.Tensor:
     return low + (high - low) * numbers
 
 
-def _doubles(numbers, height, width):
-    """The numbers and, as columns, the sizes of the images, in float64.
-
-    In float32 the last digit of `exp` depends on the place in the batch and
-    on XLA, and would now and then round a box to another whole pixel.
-    """
+def _columns(numbers, height, width, dtype):
+    """The numbers and, as columns, the sizes of the images, of one dtype."""
+    xp = namespace(numbers)
     columns = (
-        tf.reshape(tf.cast(size, tf.float64), [-1, 1])
-        for size in (height, width)
+        xp.reshape(xp.cast(size, dtype), [-1, 1]) for size in (height, width)
     )
-    return tf.cast(numbers, tf.float64), *columns
+    return xp.cast(numbers, dtype), *columns
 
 
 def _log_uniform(numbers, limits):
-    low, high = (math.log(limit) for limit in limits)
-    return tf.exp(scale(numbers, low, high))
+    low, high = (np.log(limit) for limit in limits)
+    return namespace(numbers).exp(scale(numbers, low, high))
 
 
 def _first_fit(fits, heights, widths):
     """Find the first box that fits and is not empty, (B, 2), and if any is."""
+    xp = namespace(heights)
     fits &= (heights > 0) & (widths > 0)
-    first = tf.argmax(tf.cast(fits, tf.int32), axis=1)
-    box = tf.gather(tf.stack([heights, widths], axis=2), first, batch_dims=1)
-    return box, tf.reduce_any(fits, axis=1, keepdims=True)
+    first = xp.argmax(xp.cast(fits, "float32"), axis=-1)[..., None]
+    box = [xp.take_along_axis(x, first, axis=-1) for x in (heights, widths)]
+    return _pair(*box), xp.any(fits, axis=-1, keepdims=True)
 
 
 def _pair(height, width):
-    return tf.concat([height, width], axis=1)
+    return namespace(height).concatenate([height, width], axis=-1)

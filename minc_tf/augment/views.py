@@ -17,7 +17,8 @@ from minc_tf.augment.base import (
     check_dict,
     draw_seeds,
 )
-from minc_tf.augment.view_config import ViewConfig, view_layers
+from minc_tf.augment.layers import view_layers
+from minc_tf.augment.view_config import ViewConfig, as_configs
 
 
 @keras.saving.register_keras_serializable(package="minc_tf")
@@ -76,19 +77,7 @@ class MultiView(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(dtype=kwargs.pop("dtype", None) or "float32", **kwargs)
-        if not isinstance(configs, Sequence) or not configs:
-            raise ValueError(
-                "`configs` must be a sequence of one or more `ViewConfig`, "
-                f"got {configs!r}."
-            )
-        configs = [
-            ViewConfig(**c) if isinstance(c, dict) else c for c in configs
-        ]
-        for config in configs:
-            if not isinstance(config, ViewConfig):
-                raise ValueError(
-                    f"`configs` must hold `ViewConfig`, got {config!r}."
-                )
+        configs = as_configs(configs)
         self.configs = configs
         self.sizes = _sizes(size, len(configs))
         self.size = self.sizes if len(set(self.sizes)) > 1 else self.sizes[0]

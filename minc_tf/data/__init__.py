@@ -5,7 +5,11 @@ from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import EncodedSource
 from minc_tf.data.folder import load_folder
 from minc_tf.data.load import load
-from minc_tf.data.pipeline import eval_batches, view_batches
+from minc_tf.data.pipeline import (
+    eval_batches,
+    image_batches,
+    view_batches,
+)
 from minc_tf.data.record_files import load_records
 from minc_tf.data.records import RecordSource
 from minc_tf.data.shapes import load_shapes, render_shapes
@@ -18,6 +22,7 @@ __all__ = [
     "ImageSource",
     "RecordSource",
     "eval_batches",
+    "image_batches",
     "load",
     "load_folder",
     "load_npz",

@@ -85,6 +85,96 @@ def view_batches(
     dataset = minc_tf.data.view_batches(source, views, 256)
     ```
     """
+    _check_callable(views, source)
+    return _stream(
+        source,
+        views,
+        batch_size,
+        seed,
+        start_step,
+        num_shards,
+        shard,
+        service,
+    )
+
+
+def image_batches(
+    source: ImageSource,
+    batch_size: int,
+    *,
+    seed: int = 0,
+    start_step: int = 0,
+    num_shards: int = 1,
+    shard: int = 0,
+) -> tf.data.Dataset:
+    """Return an endless stream of batches of images, for views made later.
+
+    The images of a step, and their order, are those of `view_batches` with
+    the same arguments.
+
+    Args:
+        source: `ImageSource` of images of one size.
+        batch_size: see `view_batches`, as all others.
+        seed: int >= 0, of the order.
+        start_step: int >= 0, the number of batches to leave out.
+        num_shards: int >= 1.
+        shard: int in `[0, num_shards)`.
+
+    Returns:
+        A `tf.data.Dataset` of uint8 tensors of static shape, with a leading
+        axis of `batch_size / num_shards`.
+
+    Raises:
+        ValueError: If the images differ in size, the batch is larger than the
+            data set or cannot be shared, or an argument is out of range.
+
+    Example:
+    ```python
+    source = minc_tf.data.load("shapes")
+    dataset = minc_tf.data.image_batches(source, 256)
+    ```
+    """
+    if source.varies:
+        raise ValueError(
+            f"source must have images of one size; those of {source.name}/"
+            f"{source.split} differ: load them with image_size, or make the "
+            "views with view_batches"
+        )
+    return _stream(
+        source, None, batch_size, seed, start_step, num_shards, shard, None
+    )
+
+
+def eval_batches(source: ImageSource, batch_size: int) -> tf.data.Dataset:
+    """Return every image once, in order, the last partial batch too.
+
+    Args:
+        source: `ImageSource`.
+        batch_size: int.
+
+    Returns:
+        A `tf.data.Dataset` of dicts of `"image"`, uint8 `(b, H, W, 3)`, and
+        `"label"`, int64 `(b,)`, -1 where there is none.
+
+    Raises:
+        ValueError: If `batch_size` is not a positive int, or the images
+            differ in size.
+
+    Example:
+    ```python
+    for batch in minc_tf.data.eval_batches(source, 256):
+        features = encoder(tf.cast(batch["image"], "float32"))
+    ```
+    """
+    return source.examples(batch_size).map(
+        lambda batch: {"image": batch["image"], "label": batch["label"]}
+    )
+
+
+def _stream(
+    source, views, batch_size, seed, start_step, num_shards, shard, service
+):
+    """Batches of views; of the images themselves if `views` is None."""
     check_count("batch_size", batch_size)
     check_seed("seed", seed)
     check_seed("start_step", start_step)
@@ -95,7 +185,6 @@ def view_batches(
             f"batch_size must be at most the {num_examples} examples of "
             f"{source.name}/{source.split}; received {batch_size}"
         )
-    _check_callable(views, source)
     if service is not None:
         addresses = parse_services(service)
         source = source.portable()
@@ -148,6 +237,8 @@ def view_batches(
             crops = crops.batch(part, drop_remainder=True)
             return crops.map(finish, **_PARALLEL)
         batches = source.batches(indices, part, drop_remainder=True)
+        if views is None:
+            return batches.map(lambda batch: batch["image"], **_PARALLEL)
         dataset = tf.data.Dataset.zip(steps, batches)
         return dataset.map(make_views, **_PARALLEL)
 
@@ -158,32 +249,6 @@ def view_batches(
         crop, finish, make_views = map(only_graph_code, sent)
         dataset = from_services(make, addresses, start_step)
     return dataset.prefetch(tf.data.AUTOTUNE)
-
-
-def eval_batches(source: ImageSource, batch_size: int) -> tf.data.Dataset:
-    """Return every image once, in order, the last partial batch too.
-
-    Args:
-        source: `ImageSource`.
-        batch_size: int.
-
-    Returns:
-        A `tf.data.Dataset` of dicts of `"image"`, uint8 `(b, H, W, 3)`, and
-        `"label"`, int64 `(b,)`, -1 where there is none.
-
-    Raises:
-        ValueError: If `batch_size` is not a positive int, or the images
-            differ in size.
-
-    Example:
-    ```python
-    for batch in minc_tf.data.eval_batches(source, 256):
-        features = encoder(tf.cast(batch["image"], "float32"))
-    ```
-    """
-    return source.examples(batch_size).map(
-        lambda batch: {"image": batch["image"], "label": batch["label"]}
-    )
 
 
 def _part_size(batch_size, num_shards, shard):

@@ -4,7 +4,6 @@ import dataclasses
 import inspect
 
 import keras
-import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
@@ -56,13 +55,14 @@ def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
 def build_batches(
     config: ConfigDict, strategy: tf.distribute.Strategy, source, views, step
 ):
-    """The batches of views of a run, shared by the replicas of a strategy.
+    """The batches of a run, shared by the replicas of a strategy.
 
     Args:
         config: the run's settings.
         strategy: `tf.distribute.Strategy`.
         source: `minc_tf.data.ImageSource`.
-        views: `minc_tf.augment.MultiView`.
+        views: `minc_tf.augment.MultiView`, not used where the model makes the
+            views.
         step: int, the first step.
 
     Returns:
@@ -71,15 +71,17 @@ def build_batches(
     """
 
     def batches(num_shards=1, shard=0):
+        place = {
+            "seed": config.seed,
+            "start_step": step,
+            "num_shards": num_shards,
+            "shard": shard,
+        }
+        if config.augment.where == "device":
+            return data.image_batches(source, config.batch_size, **place)
+        service = config.data.service or None
         return data.view_batches(
-            source,
-            views,
-            config.batch_size,
-            seed=config.seed,
-            start_step=step,
-            num_shards=num_shards,
-            shard=shard,
-            service=config.data.service or None,
+            source, views, config.batch_size, service=service, **place
         )
 
     if strategy.num_replicas_in_sync == 1:
@@ -141,7 +143,14 @@ def build_train_source(config: ConfigDict) -> data.ImageSource:
         ValueError: if the data do not fit the settings.
         FileNotFoundError: if the data do not exist.
     """
-    return _load(config, config.data.split, config.data.image_size)
+    source = _load(config, config.data.split, config.data.image_size)
+    if source.varies and config.augment.where == "device":
+        raise ValueError(
+            "config.augment.where='device' needs images of one size, and "
+            f"those of {source.name}/{source.split} differ; set "
+            "config.data.image_size."
+        )
+    return source
 
 
 def build_evaluation_sources(config: ConfigDict) -> tuple:
@@ -212,7 +221,9 @@ def _load_uncropped(config, split):
 
 
 def build_views(config: ConfigDict):
-    """The layer that makes the views of a run.
+    """The layer that makes the views of a run in the input pipeline.
+
+    Where training makes its views on the device it shows what they are like.
 
     Args:
         config: the run's settings.
@@ -221,6 +232,24 @@ def build_views(config: ConfigDict):
         A `minc_tf.augment.MultiView`.
     """
     from minc_tf import augment
+
+    configs, size = _view_configs(config)
+    return augment.MultiView(configs, size=size, seed=config.seed)
+
+
+def _device_views(config):
+    """The layer that makes the views in the train step, or None."""
+    from minc_tf import augment
+
+    if config.augment.where == "input":
+        return None
+    configs, size = _view_configs(config)
+    return augment.TwoViews(configs, size, seed=config.seed)
+
+
+def _view_configs(config):
+    """The distributions of the views, and their size or sizes."""
+    from minc_tf.augment import presets
 
     preset = settings.view_presets()[config.views.preset]
     given = settings.arguments(config.views)
@@ -231,41 +260,10 @@ def build_views(config: ConfigDict):
     size = config.views.size
     if crops.get("small_crops"):
         names = {"small_crops": "count", "small_area": "area"}
-        configs, size = augment.presets.multi_crop(
+        configs, size = presets.multi_crop(
             configs, size, **{names.get(k, k): v for k, v in crops.items()}
         )
-    return augment.MultiView(configs, size=size, seed=config.seed)
-
-
-def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
-    """Draws the views of the first images, as training does in an epoch.
-
-    Args:
-        source: `minc_tf.data.ImageSource`.
-        views: `minc_tf.augment.MultiView`.
-        count: int, number of images.
-        seed: int, the run's.
-        epoch: int, from 0.
-
-    Returns:
-        (images, views): array (count, H, W, 3), the images in the size of
-        the first views, and a list of arrays, the views of each.
-    """
-    images = [source.at(index)["image"] for index in range(count)]
-    draws = epoch * len(source) + np.arange(count)
-    seeds = np.stack([np.full(count, seed), draws], axis=1)
-    if source.varies:
-        crops = [
-            views.crop(image, row)
-            for image, row in zip(images, seeds, strict=True)
-        ]
-        stacked = tuple(map(tf.stack, zip(*crops, strict=True)))
-        made = views.finish(stacked, seeds)
-    else:
-        made = views({"images": tf.stack(images), "augmentation_seed": seeds})
-    size = made[0].shape[1:3]
-    shown = [tf.image.resize(image, size, antialias=True) for image in images]
-    return np.stack(shown), [np.asarray(view) for view in made]
+    return configs, size
 
 
 def build_model(config: ConfigDict) -> models.TwoViewModel:
@@ -328,6 +326,7 @@ def _assemble(config):
         predictor=predictor,
         target_momentum=config.target.momentum,
         micro_batches=config.micro_batches,
+        views=_device_views(config),
     )
 
 

@@ -46,6 +46,7 @@ _EXTENSIBLE = (
 #: Sections of which all keys are known.
 FIXED_SECTIONS = (
     "data",
+    "augment",
     "monitor",
     "diagnostics",
     "report",
@@ -62,6 +63,9 @@ MACHINE_SETTINGS = (
     "data.service",
     "report.",
 )
+
+#: Where the views of training are made.
+PLACES = ("input", "device")
 
 STRATEGIES = ("default", "mirrored", "multiworker", "tpu", "auto")
 
@@ -106,6 +110,9 @@ def default_config() -> ConfigDict:
           fields of `minc_tf.augment.ViewConfig` to set in all its views, and
           `small_crops`, a number of further views of `small_size` pixels and
           `small_area` (`minc_tf.augment.presets.multi_crop`);
+        - `augment`: `where` the views of training are made, in the "input"
+          pipeline, or on the "device" in the train step
+          (`minc_tf.augment.TwoViews`);
         - `encoder`: `name` and arguments of `minc_tf.models.build_encoder`;
         - `projector`, `predictor`: arguments of `minc_tf.models.mlp`; with an
           empty `predictor` there is none;
@@ -170,6 +177,7 @@ def default_config() -> ConfigDict:
                 "service": config_dict.placeholder(str),
             },
             "views": {"preset": "simclr", "size": 32},
+            "augment": {"where": "input"},
             "encoder": {"name": "small_resnet"},
             "projector": {"widths": (512, 128)},
             "predictor": {},

@@ -61,6 +61,9 @@ def inspect(
         source, layer, config.batch_size, seed=config.seed
     )
     drawn, speed = _measure(stream, batches, config.batch_size)
+    if config.augment.where == "device":  # then the network gets images
+        stream = data.image_batches(source, config.batch_size, seed=config.seed)
+        _, speed = _measure(stream, batches, config.batch_size)
     indices = tf.data.Dataset.range(len(source)).repeat()
     decoded = indices.map(source.at, num_parallel_calls=tf.data.AUTOTUNE)
     decoded = decoded.prefetch(tf.data.AUTOTUNE)
@@ -70,7 +73,7 @@ def inspect(
     folder.mkdir(parents=True, exist_ok=True)
     count = min(images, len(source))
     picture = pictures.view_pairs(
-        *build.draw_views(source, layer, count, config.seed, epoch=0)
+        *pictures.draw_views(source, layer, count, config.seed, epoch=0)
     )
     path = folder / "views.png"
     path.write_bytes(tf.io.encode_png(picture).numpy())

@@ -28,6 +28,37 @@ def grid(rows: np.ndarray, scale: int = 2, gap: int = 2) -> np.ndarray:
     return picture.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
+def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
+    """Draws the views of the first images, as training does in an epoch.
+
+    Args:
+        source: `minc_tf.data.ImageSource`.
+        views: `minc_tf.augment.MultiView`.
+        count: int, number of images.
+        seed: int, the run's.
+        epoch: int, from 0.
+
+    Returns:
+        (images, views): array (count, H, W, 3), the images in the size of
+        the first views, and a list of arrays, the views of each.
+    """
+    images = [source.at(index)["image"] for index in range(count)]
+    draws = epoch * len(source) + np.arange(count)
+    seeds = np.stack([np.full(count, seed), draws], axis=1)
+    if source.varies:
+        crops = [
+            views.crop(image, row)
+            for image, row in zip(images, seeds, strict=True)
+        ]
+        stacked = tuple(map(tf.stack, zip(*crops, strict=True)))
+        made = views.finish(stacked, seeds)
+    else:
+        made = views({"images": tf.stack(images), "augmentation_seed": seeds})
+    size = made[0].shape[1:3]
+    shown = [tf.image.resize(image, size, antialias=True) for image in images]
+    return np.stack(shown), [np.asarray(view) for view in made]
+
+
 def view_pairs(images: np.ndarray, views) -> np.ndarray:
     """A grid with an image a column: itself above its views.
 

@@ -250,8 +250,8 @@ def _check_views(source, views, seed):
             from those of the next epoch.
     """
     count = min(8, len(source))
-    images, first = build.draw_views(source, views, count, seed, epoch=0)
-    _, later = build.draw_views(source, views, count, seed, epoch=1)
+    images, first = pictures.draw_views(source, views, count, seed, epoch=0)
+    _, later = pictures.draw_views(source, views, count, seed, epoch=1)
     pairs = (
         ("from each other", first[0], first[1]),
         ("between epochs", first[0], later[0]),

@@ -13,6 +13,7 @@ from minc_tf.training.config import (
     OBJECTIVES,
     OPTIMIZER_SETTINGS,
     OPTIMIZERS,
+    PLACES,
     SMALL_CROPS,
     STRATEGIES,
     default_config,
@@ -64,6 +65,7 @@ def validate(config: ConfigDict) -> None:
     fields = ("size", *SMALL_CROPS, *view_fields())
     _check_arguments("views", config.views, view_presets(), fields, ["size"])
     _check_small_crops(config)
+    _check_place_of_views(config)
     # Other encoders come from libraries, whose functions check for themselves.
     if config.encoder.get("name") in ENCODERS:
         _check_arguments("encoder", config.encoder, ENCODERS)
@@ -120,6 +122,19 @@ def _check_small_crops(config):
             f"config.micro_batches={config.micro_batches} works with two "
             f"views; received config.views.small_crops={count}."
         )
+
+
+def _check_place_of_views(config):
+    _check_choice("augment.where", config.augment.where, PLACES)
+    if config.augment.where == "input":
+        return
+    others = ("views.small_crops", config.views.get("small_crops"))
+    for key, value in (others, ("data.service", config.data.service)):
+        if value:
+            raise ValueError(
+                f"config.{key}={value!r} needs views that the input pipeline "
+                "makes; received config.augment.where='device'."
+            )
 
 
 def _check_heads(config):

@@ -380,6 +380,7 @@ def test_bad_arguments(make, message):
         "color",
         "blur",
         "view_config",
+        "layers",
         "views",
         "presets",
     ],
