@@ -18,9 +18,9 @@ except ModuleNotFoundError as error:
     if error.name not in ("tensorflow", "jax"):
         raise
     raise ImportError(
-        f"minc_tf: keras is set to {error.name}, which is not installed. "
-        "Install it (pip install tensorflow, or jax), or set KERAS_BACKEND to "
-        "the other before keras is imported."
+        f"minc_tf: keras is set to a backend that needs {error.name}, which is "
+        "not installed. Install it, or set KERAS_BACKEND=tensorflow or "
+        "KERAS_BACKEND=jax to the one that is, before keras is imported."
     ) from error
 from minc_tf.models import MINCModel, TwoViewModel, build, methods
 
