@@ -61,6 +61,8 @@ NETWORKS = {
 METHODS = ("minc", "spectral", "simclr", "byol")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 DIM = 256
+#: The projector's layers.
+WIDTHS = (2048, DIM)
 
 #: B and d of the objectives alone.
 BATCHES = (256, 1024, 4096)
@@ -76,23 +78,15 @@ def build_model(method: str, network: str, views=None) -> keras.Model:
     )
     features = encoder.output_shape[-1]
     if method == "supervised":
-        projector = minc_tf.models.mlp(features, (2048, DIM))
+        projector = minc_tf.models.mlp(features, WIDTHS)
         images = keras.Input((size, size, 3))
         model = keras.Model(images, projector(encoder(images)))
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         model.compile(_optimizer(), loss=loss, jit_compile=_compiled())
         return model
-    if method == "minc":
-        projector = minc_tf.models.mlp(features, (2048, DIM))
-        objective = minc_tf.objectives.MINC(dim=DIM, mu=10.0)
-        extra = {} if views is None else {"views": views}
-        model = minc_tf.MINCModel(
-            encoder, projector, objective=objective, **extra
-        )
-    else:
-        # BYOL's heads are a part of the method.
-        widths = None if method == "byol" else (2048, DIM)
-        model = minc_tf.build(method, encoder, projector_widths=widths)
+    # BYOL's heads are a part of the method.
+    widths = None if method == "byol" else WIDTHS
+    model = minc_tf.build(method, encoder, projector_widths=widths, views=views)
     model.compile(_optimizer(), jit_compile=_compiled())
     return model
 
@@ -209,9 +203,9 @@ def measure_pytorch(rounds: int, batch: int) -> dict | None:
     objective = minc_tf.objectives.NTXent()
     calls = {
         "step, ours": step_call(model, "simclr", batch, 32, DIM),
-        "step, PyTorch": torch_step.step_call(batch, 32),
-        "objective, ours": objective_call(objective, batch, 128),
-        "objective, PyTorch": torch_step.objective_call(batch, 128),
+        "step, PyTorch": torch_step.step_call(batch, 32, WIDTHS),
+        "objective, ours": objective_call(objective, batch, DIM),
+        "objective, PyTorch": torch_step.objective_call(batch, DIM),
     }
     times = timed_in_turn(calls, rounds)
     ratios = {}

@@ -38,7 +38,7 @@ class _Block(nn.Module):
         return functional.relu(y + self.shortcut(x))
 
 
-def _network() -> nn.Module:
+def _network(widths) -> nn.Module:
     layers = [
         nn.Conv2d(3, 64, 3, 1, 1, bias=False),
         nn.BatchNorm2d(64),
@@ -53,9 +53,10 @@ def _network() -> nn.Module:
     layers += [
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(512, 512),
+        nn.Linear(512, widths[0], bias=False),
+        nn.BatchNorm1d(widths[0]),
         nn.ReLU(),
-        nn.Linear(512, 128),
+        nn.Linear(*widths),
     ]
     return nn.Sequential(*layers)
 
@@ -75,12 +76,18 @@ def _wait():
         torch.cuda.synchronize()
 
 
-def step_call(batch: int, size: int) -> Callable:
-    """A train step as a function without arguments that waits for its end."""
+def step_call(batch: int, size: int, widths: tuple[int, int]) -> Callable:
+    """A train step as a function without arguments that waits for its end.
+
+    Args:
+        batch: int, images a step.
+        size: int, of the images, in pixels.
+        widths: of the projector's two layers.
+    """
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
     torch.set_float32_matmul_precision("high")
-    network = _network().to(_DEVICE, memory_format=torch.channels_last)
+    network = _network(widths).to(_DEVICE, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(network.parameters(), 0.03, momentum=0.9)
     view1, view2 = (
         torch.rand(batch, 3, size, size, device=_DEVICE).to(

@@ -266,6 +266,7 @@ def build(
     target_momentum: float | None = None,
     steps: int | None = None,
     micro_batches: int = 1,
+    views: keras.Layer | None = None,
     name: str | None = None,
     **objective_arguments,
 ) -> TwoViewModel:
@@ -284,6 +285,8 @@ def build(
             rises to one along a cosine (`CosineMomentum`). Without it the
             momentum is constant; methods without a target need no number.
         micro_batches: see `TwoViewModel`.
+        views: layer that makes both views from images in the train step, such
+            as `minc_tf.augment.TwoViews`; see `TwoViewModel`.
         name: string, the model's name.
         **objective_arguments: arguments of the objective's class, if other
             than the method's.
@@ -350,6 +353,7 @@ def build(
         predictor=predictor,
         target_momentum=momentum,
         micro_batches=micro_batches,
+        views=views,
         name=name,
     )
 

@@ -18,6 +18,7 @@ class MINCModel(TwoViewModel):
         predictor: see `TwoViewModel`.
         target_momentum: see `TwoViewModel`.
         micro_batches: see `TwoViewModel`.
+        views: see `TwoViewModel`.
         name: string, the model's name.
         dtype: see `TwoViewModel`.
 

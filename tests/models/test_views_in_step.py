@@ -16,9 +16,10 @@ def images(count=32):
 
 def make_model(**arguments):
     keras.utils.set_random_seed(0)
-    model = minc_tf.MINCModel(
+    model = minc_tf.build(
+        "minc",
         minc_tf.models.small_resnet(image_shape=(16, 16, 3), filters=(4, 8)),
-        minc_tf.models.mlp(8, (16, 4)),
+        projector_widths=(16, 4),
         views=TwoViews(presets.simclr(16, blur=False), 16, seed=1),
         **arguments,
     )
