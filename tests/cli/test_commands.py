@@ -227,18 +227,18 @@ def test_demo_spares_the_run_of_another(command, tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-def test_inspect_reports_as_text_and_as_json(tmp_path):
+def test_inspect_reports_as_text_and_as_json(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     flags = [
         f"--config={RECIPE}",
         "--out=look",
         "--batches=1",
         *(f"--config.{key}={value}" for key, value in OVERRIDES.items()),
     ]
-    text = call("-m", "minc_tf.cli.inspect", *flags, cwd=tmp_path)
-    assert text.returncode == 0, text.stderr
-    assert "shapes/train: 64 images, 32 x 32 x 3" in text.stdout
-    assert "images/s" in text.stdout
-    report = call("-m", "minc_tf.cli.inspect", *flags, "--json", cwd=tmp_path)
-    found = json.loads(report.stdout)
+    text = command("inspect", *flags)
+    assert text.code == 0, text.err
+    assert "shapes/train: 64 images, 32 x 32 x 3" in text.out
+    assert "images/s" in text.out
+    found = json.loads(command("inspect", *flags, "--json").out)
     assert sum(found["classes"].values()) == 64
     assert (tmp_path / found["picture"]).exists()

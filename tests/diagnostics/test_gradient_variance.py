@@ -209,12 +209,8 @@ def test_the_model_stays_as_it_is(graph, table):
 def test_dropout_is_noise_only_in_training(graph, table):
     """The same batch again and again: masks are drawn anew each time."""
     batches = draw(graph, 6, 1) * 4
-    for dropout, training, noisy in (
-        (0.3, True, True),
-        (0.3, False, False),
-        (0.0, True, False),
-    ):
-        model = table_model(table, dropout=dropout)
+    model = table_model(table, dropout=0.3)
+    for training, noisy in ((True, True), (False, False)):
         found = gradient_variance(model, batches, training=training)
         assert (found["variance"] > 1e-3) == noisy
         assert (found["variance"] < 1e-12) != noisy

@@ -18,13 +18,13 @@ from .conftest import (
 )
 
 EPOCHS, STEPS = 2, 4
-METHODS = ["byol", "simsiam"]
 
 
-def method_config(method, **changes):
-    """The tiny settings with the heads of a method, narrowed."""
+def method_config(**changes):
+    """BYOL, narrowed, its predictor at a constant rate as SimSiam's."""
     config = tiny_config(epochs=EPOCHS, **changes)
-    use_method(config, method)
+    use_method(config, "byol")
+    config.optimizer.predictor_rate = "constant"
     set_widths(config, (16, 8), (6,))
     return config
 
@@ -35,14 +35,12 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def straight(request, tmp_path_factory):
-    """A run from start to end: its method, folder and summary."""
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    summary = run(method_config(request.param), folder)
-    return types.SimpleNamespace(
-        method=request.param, folder=folder, summary=summary
-    )
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """A run from start to end: its folder and summary."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    summary = run(method_config(), folder)
+    return types.SimpleNamespace(folder=folder, summary=summary)
 
 
 @pytest.mark.slow
@@ -51,12 +49,12 @@ def test_resumed_run_ends_like_an_uninterrupted_one(straight, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, step=6)
         with pytest.raises(RuntimeError, match="power cut"):
-            run(method_config(straight.method), folder)
+            run(method_config(), folder)
     assert [row["epoch"] for row in rows(folder)] == ["1"]
     model, config = load_run(folder)
     assert int(model.steps) == STEPS
     assert config.epochs == EPOCHS
-    summary = run(method_config(straight.method), folder)
+    summary = run(method_config(), folder)
     assert_same_checkpoint(folder, straight.folder)
     assert summary["loss"] == straight.summary["loss"]
     assert summary["step"] == EPOCHS * STEPS
@@ -65,8 +63,7 @@ def test_resumed_run_ends_like_an_uninterrupted_one(straight, tmp_path):
 def test_checkpoint_holds_predictor_and_target(straight):
     model, _config = load_run(straight.folder)
     parts = ["encoder", "projector", "predictor"]
-    if straight.method == "byol":
-        parts += ["target_encoder", "target_projector"]
+    parts += ["target_encoder", "target_projector"]
     saved = [
         value
         for name, value in checkpoint_arrays(straight.folder).items()
@@ -79,12 +76,9 @@ def test_checkpoint_holds_predictor_and_target(straight):
 
 
 def test_target_follows_slowly(straight):
-    config = method_config(straight.method)
+    config = method_config()
     start = build.build_model(config).encoder.weights
     model, _config = load_run(straight.folder)
-    if straight.method == "simsiam":
-        assert model.target_encoder is None
-        return
     copies = model.target_encoder.weights
     for first, online, target in zip(
         start, model.encoder.weights, copies, strict=True
@@ -106,16 +100,14 @@ def test_table_has_the_scheduled_rate(straight):
 def test_saved_model_is_the_checkpoint_and_goes_on(straight):
     whole = keras.models.load_model(straight.folder / "model.keras")
     checkpoint, _config = load_run(straight.folder)
-    multi = straight.method == "simsiam"
     for model in (whole, checkpoint):
-        kind = type(model.optimizer) is keras.optimizers.MultiOptimizer
-        assert kind == multi
+        assert type(model.optimizer) is keras.optimizers.MultiOptimizer
     for part in ("weights", "optimizer.variables"):
         get = operator.attrgetter(part)
         for one, other in zip(get(whole), get(checkpoint), strict=True):
             np.testing.assert_array_equal(one, other, err_msg=one.path)
 
-    # The schedule has ended; the rate of SimSiam's predictor has not.
+    # The schedule has ended; the rate of the predictor has not.
     views = np.random.default_rng(0).uniform(0, 255, (2, 16, 32, 32, 3))
     before = [v.numpy() for v in whole.trainable_variables]
     whole.fit(*views, batch_size=16, verbose=0)
@@ -125,12 +117,12 @@ def test_saved_model_is_the_checkpoint_and_goes_on(straight):
         if np.any(v.numpy() != old)
     }
     predictor = {id(v) for v in whole.predictor.trainable_variables}
-    assert moved == (predictor if multi else set())
+    assert moved == predictor
 
 
 @pytest.mark.slow
 def test_float16_scales_the_loss_around_both_optimizers(tmp_path):
-    config = method_config("simsiam", precision="mixed_float16")
+    config = method_config(precision="mixed_float16")
     config.epochs = 1
     summary = run(config, tmp_path / "run")
     assert np.isfinite(summary["loss"])
