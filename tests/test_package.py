@@ -73,6 +73,18 @@ def test_public_names_resolve(name):
         assert hasattr(found, inner)
 
 
+def test_no_module_has_the_name_of_what_it_holds():
+    """Else the package has the one or the other, whichever came last."""
+    for package in (
+        minc_tf.augment,
+        minc_tf.data,
+        minc_tf.evaluation,
+        minc_tf.training,
+    ):
+        for name in package._LAZY:
+            assert not importlib.util.find_spec(f"{package.__name__}.{name}")
+
+
 #: Lets a process find no package of this name.
 HIDE = """
 from importlib.machinery import PathFinder

@@ -164,11 +164,11 @@ def neighbour_monitor(
     if not config.monitor.every or not labelled:
         return []
     check_neighbours(config, train)
-    monitor = NeighbourMonitor(config, train, test)
-    for name, arrays in (("train", train), ("test", test)):
-        check_labels(f"{arrays.name}/{name}", arrays.labels, len(arrays))
+    for arrays in (train, test):
+        name = f"the labels of {arrays.name}/{arrays.split}"
+        check_labels(name, arrays.labels, len(arrays))
     check_classes(f"{train.name}/{train.split}", train.labels)
-    return [monitor]
+    return [NeighbourMonitor(config, train, test)]
 
 
 def _some(arrays, count, seed):

@@ -13,7 +13,11 @@ from minc_tf.training.parts import (
     target_momentum,
     view_configs,
 )
-from minc_tf.training.source_checks import check_batch_size, check_view_size
+from minc_tf.training.source_checks import (
+    check_batch_size,
+    check_shares,
+    check_view_size,
+)
 from minc_tf.training.strategies import make_strategy
 
 __all__ = [
@@ -46,15 +50,7 @@ def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
     """
     strategy = make_strategy(config.strategy, **config.distribute.to_dict())
     count = strategy.num_replicas_in_sync
-    unit = count * config.micro_batches
-    if config.batch_size % unit:
-        nearest = unit * max(1, round(config.batch_size / unit))
-        parts = f" in {config.micro_batches} micro-batches each"
-        raise ValueError(
-            f"config.batch_size={config.batch_size} cannot be shared by "
-            f"{count} replicas{parts * (config.micro_batches > 1)}; the "
-            f"nearest that can is {nearest}."
-        )
+    check_shares(config, count)
     on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
     if on_tpu and config.precision == "mixed_float16":
         raise ValueError(

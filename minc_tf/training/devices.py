@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from minc_tf.models.view_pairs import shares
+from minc_tf.training.source_checks import check_shares
 
 
 def share_batches(config: ConfigDict) -> contextlib.AbstractContextManager:
@@ -36,7 +37,7 @@ def share_batches(config: ConfigDict) -> contextlib.AbstractContextManager:
     count = shares()
     if distribution is not None:
         count = distribution.num_model_replicas
-    _check_batch(config, count)
+    check_shares(config, count)
     if distribution is None:
         return contextlib.nullcontext()
     return distribution.scope()
@@ -77,15 +78,3 @@ def _distribution(config):
     if config.strategy == "auto" and count == 1:
         return None
     return keras.distribution.DataParallel(devices=found[:count])
-
-
-def _check_batch(config, count):
-    unit = count * config.micro_batches
-    if config.batch_size % unit:
-        nearest = unit * max(1, round(config.batch_size / unit))
-        parts = f" in {config.micro_batches} micro-batches each"
-        raise ValueError(
-            f"config.batch_size={config.batch_size} cannot be shared by "
-            f"{count} replicas{parts * (config.micro_batches > 1)}; the "
-            f"nearest that can is {nearest}."
-        )

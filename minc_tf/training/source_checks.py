@@ -1,4 +1,4 @@
-"""What a run checks of its images, whatever they come from.
+"""What a run checks of its batches and images, whatever they come from.
 
 A source here has a length, and the attributes `name`, `split` and
 `image_shape` of `minc_tf.data.ImageSource`.
@@ -22,6 +22,27 @@ def check_batch_size(config: ConfigDict, source) -> None:
         raise ValueError(
             f"config.batch_size={config.batch_size} is larger than the data "
             f"set: {len(source)} images in {source.name}/{source.split}."
+        )
+
+
+def check_shares(config: ConfigDict, count: int) -> None:
+    """Checks that replicas can share a batch.
+
+    Args:
+        config: the run's settings.
+        count: int, the number of replicas.
+
+    Raises:
+        ValueError: if they cannot, each with its micro-batches.
+    """
+    unit = count * config.micro_batches
+    if config.batch_size % unit:
+        nearest = unit * max(1, round(config.batch_size / unit))
+        parts = f" in {config.micro_batches} micro-batches each"
+        raise ValueError(
+            f"config.batch_size={config.batch_size} cannot be shared by "
+            f"{count} replicas{parts * (config.micro_batches > 1)}; the "
+            f"nearest that can is {nearest}."
         )
 
 
