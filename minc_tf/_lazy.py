@@ -1,6 +1,7 @@
 """Packages whose names are imported when they are first used."""
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 
@@ -17,8 +18,9 @@ def lazy_names(
 ) -> Callable:
     """The `__getattr__` of a package that imports names when they are used.
 
-    No module may have the name of what it holds: Python puts it in the
-    package under that name as soon as anything imports it.
+    Its modules can be used as attributes, too. None of them may have the
+    name of what it holds: Python puts it in the package under that name as
+    soon as anything imports it.
 
     Args:
         package: string, `__name__` of the package.
@@ -34,25 +36,33 @@ def lazy_names(
     """
 
     def resolve(name):
-        if name not in modules:
+        module = modules.get(name, name)
+        if name not in modules and not _has_module(package, name):
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}"
             )
         backend = keras.backend.backend()
-        if on_backend and backend != "tensorflow":
+        if on_backend and name in modules and backend != "tensorflow":
             raise ImportError(
                 f"{package}.{name} needs Keras's TensorFlow backend; the "
                 f"backend is {backend!r}."
             )
         try:
-            module = importlib.import_module(f"{package}.{modules[name]}")
+            found = importlib.import_module(f"{package}.{module}")
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"{package}.{name} needs {needs}, and {error.name} is not "
                 f"installed: pip install minc_tf.{instead}"
             ) from error
-        found = getattr(module, name)
-        setattr(sys.modules[package], name, found)
+        if name in modules:
+            found = getattr(found, name)
+            setattr(sys.modules[package], name, found)
         return found
 
     return resolve
+
+
+def _has_module(package, name):
+    if name.startswith("_"):
+        return False
+    return importlib.util.find_spec(f"{package}.{name}") is not None

@@ -189,3 +189,11 @@ def test_a_backend_that_is_missing_or_another(backend, missing, message):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trainning'"):
         _ = minc_tf.trainning
+    with pytest.raises(AttributeError, match="minc_tf.data' has no attribute"):
+        _ = minc_tf.data.lode
+
+
+def test_modules_are_attributes_without_an_import():
+    program = "import minc_tf; print(minc_tf.data.shapes.CLASS_NAMES[0])"
+    found = run(program, "tensorflow", missing="nothing")
+    assert found.stdout == "disk\n"
