@@ -189,7 +189,7 @@ def test_a_backend_that_is_missing_or_another(backend, missing, message):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trainning'"):
         _ = minc_tf.trainning
-    with pytest.raises(AttributeError, match="minc_tf.data' has no attribute"):
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
         _ = minc_tf.data.lode
 
 
