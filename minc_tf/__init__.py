@@ -4,7 +4,8 @@
 `optimizers` are imported at once, so that saved models find their classes; the
 sub-packages that pull in keras-cv, TensorFlow Datasets or SciPy are imported
 when they are first used. Without TensorFlow there are, on JAX, those four, of
-`augment` `TwoViews`, and `diagnostics`.
+`augment` `TwoViews`, `diagnostics`, `training` from arrays, and of `evaluation`
+kNN.
 """
 
 import importlib
@@ -24,10 +25,9 @@ except ModuleNotFoundError as error:
     ) from error
 from minc_tf.models import MINCModel, TwoViewModel, build, methods
 
-#: Those that need TensorFlow as Keras's backend, or installed beside another.
-_ON_BACKEND = ("export", "training")
-_ON_TENSORFLOW = ("data", "evaluation", "report", *_ON_BACKEND)
-_LAZY = ("diagnostics", *_ON_TENSORFLOW)
+#: Those that need TensorFlow installed, and the last as Keras's backend.
+_ON_TENSORFLOW = ("report", "export")
+_LAZY = ("diagnostics", "data", "evaluation", "training", *_ON_TENSORFLOW)
 
 __all__ = [
     "MINCModel",
@@ -50,7 +50,7 @@ def __getattr__(name):
             f"minc_tf.{name} needs TensorFlow, which is not installed: pip "
             "install minc_tf."
         )
-    if name in _ON_BACKEND and keras.backend.backend() != "tensorflow":
+    if name == "export" and keras.backend.backend() != "tensorflow":
         raise ImportError(
             f"minc_tf.{name} needs Keras's TensorFlow backend; the backend is "
             f"{keras.backend.backend()!r}. Save the model, and load it where "

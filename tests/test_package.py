@@ -73,6 +73,18 @@ def test_public_names_resolve(name):
         assert hasattr(found, inner)
 
 
+def test_no_module_has_the_name_of_what_it_holds():
+    """Else the package has the one or the other, whichever came last."""
+    for package in (
+        minc_tf.augment,
+        minc_tf.data,
+        minc_tf.evaluation,
+        minc_tf.training,
+    ):
+        for name in package._LAZY:
+            assert not importlib.util.find_spec(f"{package.__name__}.{name}")
+
+
 #: Lets a process find no package of this name.
 HIDE = """
 from importlib.machinery import PathFinder
@@ -108,11 +120,12 @@ model = minc_tf.build("minc", encoder, projector_widths=(4,))
 model.compile("sgd")
 views = np.random.default_rng(0).uniform(0, 255, (2, 4, 8, 8, 3))
 print(model.fit(*views, verbose=0).history["loss"])
-for name in minc_tf.__all__:
-    try:
-        getattr(minc_tf, name)
-    except ImportError as error:
-        print(error)
+for package in (minc_tf, minc_tf.data, minc_tf.evaluation, minc_tf.training):
+    for name in package.__all__:
+        try:
+            getattr(package, name)
+        except ImportError as error:
+            print(error)
 """
 
 
@@ -122,12 +135,22 @@ def test_training_from_arrays_without_tensorflow():
     assert found.returncode == 0, found.stderr
     losses, *errors = found.stdout.splitlines()
     assert losses.startswith("[-")
-    needed = ["data", "evaluation", "report", "export", "training"]
-    assert errors == [
+    assert errors[:2] == [
         f"minc_tf.{name} needs TensorFlow, which is not installed: pip "
         "install minc_tf."
-        for name in needed
+        for name in ("report", "export")
     ]
+    messages = dict(error.split(" ", 1) for error in errors[2:])
+    missing = "needs TensorFlow, and tensorflow is not installed: pip install"
+    for name in ("data.load", "data.load_npz", "evaluation.extract"):
+        assert messages.pop(f"minc_tf.{name}").startswith(missing)
+    assert "minc_tf.evaluation.knn_accuracy" not in messages
+    trained = {n: m for n, m in messages.items() if ".training." in n}
+    assert trained == {
+        f"minc_tf.training.{name}": "needs Keras's TensorFlow backend; the "
+        "backend is 'jax'."
+        for name in ("inspect", "make_strategy")
+    }
 
 
 def test_savedmodels_are_written_on_tensorflow():
@@ -166,3 +189,11 @@ def test_a_backend_that_is_missing_or_another(backend, missing, message):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'trainning'"):
         _ = minc_tf.trainning
+    with pytest.raises(AttributeError, match="no attribute 'lode'"):
+        _ = minc_tf.data.lode
+
+
+def test_modules_are_attributes_without_an_import():
+    program = "import minc_tf; print(minc_tf.data.shapes.CLASS_NAMES[0])"
+    found = run(program, "tensorflow", missing="nothing")
+    assert found.stdout == "disk\n"

@@ -7,8 +7,7 @@ and with them TensorFlow and keras-cv, when one is first used, which is also
 before a saved one can be loaded.
 """
 
-import importlib
-
+from minc_tf._lazy import lazy_names
 from minc_tf.augment import presets
 from minc_tf.augment.two_views import TwoViews
 from minc_tf.augment.view_config import ViewConfig
@@ -27,21 +26,12 @@ _LAZY = {
 
 __all__ = ["TwoViews", "ViewConfig", "presets", *_LAZY]
 
-
-def __getattr__(name):
-    if name not in _LAZY:
-        raise AttributeError(
-            f"module 'minc_tf.augment' has no attribute {name!r}"
-        )
-    try:
-        module = importlib.import_module(f"minc_tf.augment.{_LAZY[name]}")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"minc_tf.augment.{name} needs TensorFlow and keras-cv, and "
-            f"{error.name} is not installed: pip install minc_tf. Without "
-            "them minc_tf.augment.TwoViews makes the views."
-        ) from error
-    return getattr(module, name)
+__getattr__ = lazy_names(
+    __name__,
+    _LAZY,
+    needs="TensorFlow and keras-cv",
+    instead=" Without them minc_tf.augment.TwoViews makes the views.",
+)
 
 
 def __dir__():

@@ -35,11 +35,12 @@ flags.mark_flags_as_required(["savedmodel", "out"])
 def main(_) -> None:
     """Embeds, and tells where the table is and what is in it."""
     from minc_tf import data, evaluation
+    from minc_tf.evaluation import load_savedmodel  # or what is missing
     from minc_tf.evaluation.embedding_table import check_out
 
     _check_flags()
     check_out(_OUT.value, _OVERWRITE.value)
-    encoder = evaluation.load_savedmodel(_SAVEDMODEL.value)
+    encoder = load_savedmodel(_SAVEDMODEL.value)
     encoder.signature(_OUTPUT.value)  # before data are prepared
     images = _IMAGES.value
     if images is None:

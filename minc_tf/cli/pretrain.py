@@ -16,7 +16,10 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def main(_) -> None:
     """Runs the recipe and prints what came out."""
+    import keras
+
     from minc_tf import training
+    from minc_tf.training.workdir import Workdir
 
     summary = training.run(
         _CONFIG.value,
@@ -32,8 +35,12 @@ def main(_) -> None:
         print(f"{'collapsed':>20}: {summary['collapse']}")
     if summary["skipped_images"]:
         print(f"{'skipped_images':>20}: {summary['skipped_images']}")
+    folder = Workdir(_WORKDIR.value)
+    shown = f"open {_WORKDIR.value}/report.html; " * folder.report.exists()
+    on_jax = keras.backend.backend() == "jax"
+    where = ", with KERAS_BACKEND=tensorflow" * on_jax
     print(
-        f"run in {_WORKDIR.value}: open {_WORKDIR.value}/report.html; next: "
+        f"run in {_WORKDIR.value}: {shown}next{where}: "
         f"minc-export --workdir {_WORKDIR.value} --name NAME"
     )
 

@@ -1,35 +1,35 @@
-"""Images in: TensorFlow Datasets, folders, record files, arrays, `shapes`."""
+"""Images in: TensorFlow Datasets, folders, record files, arrays, `shapes`.
 
-from minc_tf.data.arrays import ArraySource, load_npz
-from minc_tf.data.classes import select_classes
-from minc_tf.data.encoded import EncodedSource
-from minc_tf.data.folder import load_folder
-from minc_tf.data.load import load
-from minc_tf.data.pipeline import (
-    eval_batches,
-    image_batches,
-    view_batches,
-)
-from minc_tf.data.record_files import load_records
-from minc_tf.data.records import RecordSource
-from minc_tf.data.shapes import load_shapes, render_shapes
-from minc_tf.data.source import ImageSource
-from minc_tf.data.tfds import load_tfds
+Names are imported when they are first used: reading arrays (`npz`) needs no
+TensorFlow, everything else does.
+"""
+
+from minc_tf._lazy import lazy_names
+
+_LAZY = {
+    "ArraySource": "arrays",
+    "EncodedSource": "encoded",
+    "ImageSource": "source",
+    "RecordSource": "records",
+    "eval_batches": "pipeline",
+    "image_batches": "pipeline",
+    "load": "loading",
+    "load_folder": "folder",
+    "load_npz": "arrays",
+    "load_records": "record_files",
+    "load_shapes": "shapes",
+    "load_tfds": "tfds",
+    "render_shapes": "shapes",
+    "select_classes": "classes",
+    "view_batches": "pipeline",
+}
 
 __all__ = [
-    "ArraySource",
-    "EncodedSource",
-    "ImageSource",
-    "RecordSource",
-    "eval_batches",
-    "image_batches",
-    "load",
-    "load_folder",
-    "load_npz",
-    "load_records",
-    "load_shapes",
-    "load_tfds",
-    "render_shapes",
-    "select_classes",
-    "view_batches",
+    *_LAZY,
 ]
+
+__getattr__ = lazy_names(__name__, _LAZY)
+
+
+def __dir__():
+    return sorted(__all__)

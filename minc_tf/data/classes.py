@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minc_tf.data.source import ImageSource, did_you_mean, to_host
+from minc_tf.data.checks import did_you_mean
+from minc_tf.data.source import ImageSource, to_host
 
 
 def select_classes(

@@ -11,14 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.data.checks import check_choice, check_count
 from minc_tf.data.decode import decode_rgb
 from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import (
     MOST_SENT,
     ImageSource,
     absolute,
-    check_choice,
-    check_count,
     to_host,
 )
 

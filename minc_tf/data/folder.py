@@ -6,18 +6,18 @@ import pathlib
 
 import numpy as np
 
+from minc_tf.data.checks import (
+    check_choice,
+    check_seed,
+    did_you_mean,
+    permutation,
+)
 from minc_tf.data.encoded import (
     EncodedSource,
     check_images,
     parse_image_size,
 )
 from minc_tf.data.label_file import LABEL_FILE, read_label_file
-from minc_tf.data.source import (
-    check_choice,
-    check_seed,
-    did_you_mean,
-    permutation,
-)
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 _OTHER_SUFFIXES = (

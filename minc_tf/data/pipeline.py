@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
+from minc_tf.data.checks import check_count, check_seed
 from minc_tf.data.service import (
     check_services,
     from_services,
     only_graph_code,
     parse_services,
 )
-from minc_tf.data.source import ImageSource, check_count, check_seed
+from minc_tf.data.source import ImageSource
 
 _PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 

@@ -9,15 +9,15 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from minc_tf.data.encoded import EncodedSource, parse_image_size
-from minc_tf.data.readers import READERS, Shard
-from minc_tf.data.records import make_source
-from minc_tf.data.source import (
+from minc_tf.data.checks import (
     check_choice,
     check_seed,
     did_you_mean,
     permutation,
 )
+from minc_tf.data.encoded import EncodedSource, parse_image_size
+from minc_tf.data.readers import READERS, Shard
+from minc_tf.data.records import make_source
 
 _IMAGE_KEYS = ("image", "image/encoded")
 _LABEL_KEYS = ("label", "image/class/label")

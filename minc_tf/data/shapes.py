@@ -14,7 +14,7 @@ strong everywhere. What crops reliably share is the outline of the figure.
 import numpy as np
 
 from minc_tf.data.arrays import ArraySource
-from minc_tf.data.source import check_choice, check_count, check_seed
+from minc_tf.data.checks import check_choice, check_count, check_seed
 
 CLASS_NAMES = (
     "disk",

@@ -9,14 +9,10 @@ import pathlib
 
 import numpy as np
 
+from minc_tf.data.checks import check_seed, did_you_mean, permutation
 from minc_tf.data.encoded import EncodedSource, parse_image_size
 from minc_tf.data.readers import READERS, Shard
 from minc_tf.data.records import make_source
-from minc_tf.data.source import (
-    check_seed,
-    did_you_mean,
-    permutation,
-)
 
 _INFO = "dataset_info.json"
 _OTHERS = ("shapes", "folder", "npz", *READERS)

@@ -13,8 +13,8 @@ from minc_tf.evaluation.causes import (
     Movement,
     minds_scale,
 )
-from minc_tf.evaluation.collapse import measure_spread
 from minc_tf.evaluation.features import encoder_function
+from minc_tf.evaluation.spread import measure_spread
 from minc_tf.models import TwoViewModel
 
 _LOGGER = logging.getLogger(__name__)

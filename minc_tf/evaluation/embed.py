@@ -14,8 +14,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from minc_tf.data import ImageSource
+from minc_tf.data.checks import check_count
 from minc_tf.data.resize import resize_and_crop
-from minc_tf.data.source import check_count
 from minc_tf.evaluation.embedding_table import (
     PartialTable,
     bad_file,

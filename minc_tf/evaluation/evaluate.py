@@ -20,10 +20,9 @@ from minc_tf.evaluation.checks import (
     check_ranks,
 )
 from minc_tf.evaluation.features import extract
-from minc_tf.evaluation.finetune import check_even, finetune
+from minc_tf.evaluation.finetuning import check_even, finetune
 from minc_tf.evaluation.knn import check_k
 from minc_tf.evaluation.labelled import check_splits
-from minc_tf.evaluation.linear_sgd import linear_sgd
 from minc_tf.evaluation.repeats import over_seeds
 from minc_tf.evaluation.saved_encoder import (
     SavedEncoder,
@@ -31,6 +30,7 @@ from minc_tf.evaluation.saved_encoder import (
     output_dim,
     output_function,
 )
+from minc_tf.evaluation.sgd_probe import linear_sgd
 from minc_tf.evaluation.transfer import transfer_accuracy
 from minc_tf.evaluation.truncation import resolve_order, truncation_curves
 

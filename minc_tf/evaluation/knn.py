@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
-import tensorflow as tf
 
-from minc_tf.evaluation.arithmetic import full_float32
 from minc_tf.evaluation.checks import (
     check_classes,
     check_features,
@@ -75,18 +74,14 @@ def knn_predict(
         )
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    train = tf.constant(_normalize(train))
+    nearest = _search(_normalize(train), max(ks))
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        queries = _normalize(test[start : start + rows])
-        with full_float32():
-            similarity = tf.matmul(queries, train, transpose_b=True)
-        nearest = tf.math.top_k(similarity, max(ks))
-        values = nearest.values.numpy()
+        values, found = nearest(_normalize(test[start : start + rows]))
         # Relative to the nearest one, which changes no vote's rank: exp(1 /
         # temperature) overflows float32 below a temperature of 0.012.
         weights = np.exp((values - values[:, :1]) / temperature)
-        voted = labels[nearest.indices.numpy()]
+        voted = labels[found]
         for n in ks:
             votes = _count(voted[:, :n], weights[:, :n], classes)
             predictions[n][start : start + rows] = votes.argmax(1)
@@ -177,6 +172,19 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
                 f"received {n}"
             )
     return [int(n) for n in ks]
+
+
+def _search(train, count):
+    """A function from queries (M, D) to the nearest vectors of `train`.
+
+    It returns the cosine similarities and the rows, NumPy arrays (M, count),
+    the most similar first; equal ones in the order of the rows.
+    """
+    if keras.backend.backend() == "jax":
+        from minc_tf.evaluation import jax_search as search
+    else:
+        from minc_tf.evaluation import tensorflow_search as search
+    return search.nearest_rows(train, count)
 
 
 def _normalize(x):

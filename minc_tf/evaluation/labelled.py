@@ -4,7 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
-from minc_tf.data.source import check_seed, to_host
+from minc_tf.data.checks import check_seed
+from minc_tf.data.source import to_host
 from minc_tf.evaluation.checks import check_classes, check_labels
 
 

@@ -1,7 +1,8 @@
 """SavedModels: the encoder and projector as TensorFlow Serving takes them."""
 
+from minc_tf.commit import library_commit
 from minc_tf.export.formats import export_runtime
-from minc_tf.export.manifest import library_commit, read_manifest
+from minc_tf.export.manifest import read_manifest
 from minc_tf.export.savedmodel import export_savedmodel
 from minc_tf.export.versions import find_version, latest_version
 

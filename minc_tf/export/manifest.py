@@ -2,14 +2,12 @@
 
 import json
 import os
-import pathlib
-import subprocess
 from importlib import metadata
 
 import keras
 import tensorflow as tf
 
-import minc_tf
+from minc_tf.commit import library_commit
 from minc_tf.export.served import ServedEmbedding
 from minc_tf.export.versions import find_version
 
@@ -105,26 +103,6 @@ def read_manifest(path: str | os.PathLike) -> dict | None:
             return json.load(opened)
     except FileNotFoundError:
         return None
-
-
-def library_commit() -> str | None:
-    """Return the commit of the checkout that runs; `None` for an installed one.
-
-    Returns:
-        12 hexadecimal digits, with `-dirty` behind them where files were
-        changed since.
-    """
-    root = pathlib.Path(minc_tf.__file__).parents[1]
-    if not (root / ".git").exists():
-        return None
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return found.stdout.strip() or None
 
 
 def _preprocessing(image_shape, max_pixels):

@@ -1,5 +1,10 @@
-"""Runs: settings, training, checkpoints. Needs the TensorFlow backend."""
+"""Runs: settings, training, checkpoints.
 
+On Keras's JAX backend a run trains from arrays and needs no TensorFlow. What
+works on the TensorFlow backend alone is imported when it is first used.
+"""
+
+from minc_tf._lazy import lazy_names
 from minc_tf.training.callbacks import (
     MetricsCSV,
     Progress,
@@ -8,14 +13,25 @@ from minc_tf.training.callbacks import (
 )
 from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.config import default_config
-from minc_tf.training.inspect import inspect
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import SaveCheckpoints
-from minc_tf.training.recipes import load_recipe, set_widths, use_method
-from minc_tf.training.run import load_run, read_config, run
-from minc_tf.training.strategies import make_strategy
+from minc_tf.training.recipes import (
+    load_recipe,
+    set_widths,
+    use_method,
+)
+from minc_tf.training.run import (
+    load_run,
+    read_config,
+    run,
+)
+from minc_tf.training.termination import PreemptedError, WorkerLostError
 from minc_tf.training.validation import validate
-from minc_tf.training.workers import PreemptedError, WorkerLostError
+
+_LAZY = {
+    "inspect": "inspection",
+    "make_strategy": "strategies",
+}
 
 __all__ = [
     "Checkpoints",
@@ -28,14 +44,19 @@ __all__ = [
     "Throughput",
     "WorkerLostError",
     "default_config",
-    "inspect",
     "load_recipe",
     "load_run",
     "log_file",
-    "make_strategy",
     "read_config",
     "run",
     "set_widths",
     "use_method",
     "validate",
+    *_LAZY,
 ]
+
+__getattr__ = lazy_names(__name__, _LAZY, on_backend=True)
+
+
+def __dir__():
+    return sorted(__all__)

@@ -2,16 +2,14 @@
 
 import csv
 import os
-import shutil
 import sys
 import time
+from collections.abc import Callable
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from minc_tf import evaluation, report
 from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
@@ -27,6 +25,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
     Args:
         checkpoints: optional `Checkpoints`, for the last good one in the
             message.
+        step: optional function without arguments, the number of the step
+            whose logs are seen, where the model may be further.
 
     Raises:
         FloatingPointError: in `fit`, with the step, the learning rate and the
@@ -38,10 +38,15 @@ class StopOnNonFinite(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, checkpoints: Checkpoints | None = None):
+    def __init__(
+        self,
+        checkpoints: Checkpoints | None = None,
+        step: Callable[[], int] | None = None,
+    ):
         """See the class."""
         super().__init__()
         self.checkpoints = checkpoints
+        self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks the running means: a value that is not finite stays there."""
@@ -58,9 +63,10 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def _stop(self, what):
         saved = self.checkpoints and self.checkpoints.latest
+        step = step_of(self.model) if self.step is None else self.step()
         rate = learning_rate_of(self.model)
         raise FloatingPointError(
-            f"{what} at step {step_of(self.model)} with learning rate "
+            f"{what} at step {step} with learning rate "
             f"{rate:.3g}; last good checkpoint: "
             f"{saved or 'none was written'}. Lower the learning rate, or "
             "bound the embeddings (mu)."
@@ -178,82 +184,6 @@ def _write_rows(path, names, rows):
         writer.writeheader()
         writer.writerows(rows)
     os.replace(part, path)
-
-
-class Spectra(keras.callbacks.Callback):
-    """Writes the spectra that a monitor measured, a row an epoch.
-
-    A run that resumes drops the rows of epochs that it trains again.
-
-    Args:
-        path: path of the CSV file.
-        monitor: `minc_tf.evaluation.DiagnosticsMonitor`, which stands before
-            it in the list.
-        first_epoch: int, the epoch at which this run starts.
-    """
-
-    def __init__(
-        self,
-        path: str | os.PathLike,
-        monitor: evaluation.DiagnosticsMonitor,
-        first_epoch: int = 0,
-    ):
-        """See the class."""
-        super().__init__()
-        self.path = path
-        self.monitor = monitor
-        self._rows = {}
-        if first_epoch and os.path.exists(path):
-            rows = report.read_spectra(path).items()
-            self._rows = {n: row for n, row in rows if n <= first_epoch}
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Adds the row of the epoch, if it was measured."""
-        measured = self.monitor.history
-        if epoch in measured["epoch"][-1:]:
-            self._rows[epoch + 1] = measured["spectrum"][-1]
-            report.write_spectra(self.path, self._rows)
-
-
-class Curves(keras.callbacks.Callback):
-    """Writes the rows of a table to TensorBoard, by step.
-
-    The events of a run that resumes are written anew from the table, so no
-    step is shown twice.
-
-    Args:
-        folder: path of the events of the curves, emptied at the start.
-        table: `MetricsCSV`, which stands before it in the list.
-    """
-
-    def __init__(self, folder: str | os.PathLike, table: MetricsCSV):
-        """See the class."""
-        super().__init__()
-        self.folder = os.fspath(folder)
-        self.table = table
-        self._writer = None
-
-    def on_train_begin(self, logs=None):
-        """Writes the rows of the epochs before."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._writer = tf.summary.create_file_writer(self.folder)
-        for row in self.table.rows:
-            self._write(row)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Writes the row of the epoch."""
-        self._write(self.table.rows[-1])
-
-    def on_train_end(self, logs=None):
-        """Closes the file."""
-        self._writer.close()
-
-    def _write(self, row):
-        with self._writer.as_default(step=int(row["step"])):
-            for name, value in row.items():
-                if name not in ("epoch", "step") and value != "":
-                    tf.summary.scalar(name, float(value))
-        self._writer.flush()
 
 
 class Progress(keras.callbacks.Callback):

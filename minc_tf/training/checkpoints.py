@@ -10,10 +10,8 @@ import zipfile
 
 import keras
 import numpy as np
-import tensorflow as tf
 from ml_collections import ConfigDict
 
-from minc_tf.objectives import replicas
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings
 
@@ -184,38 +182,26 @@ def _read(model):
 
 
 def _read_means(model):
-    """The sums and counts of the running means, of each replica (n, k).
+    """The sums and counts of the running means, of each replica (n, k)."""
+    if keras.backend.backend() == "tensorflow":
+        from minc_tf.training import replica_means
 
-    A replica's sum is its own: added up and divided again they would differ
-    in the last digit from those of a run that was not interrupted.
-    """
-
-    @tf.function
-    def read():
-        own = [tf.convert_to_tensor(v) for v in model.metrics_variables]
-        return replicas.gather(tf.stack(own)[tf.newaxis])
-
-    values = model.distribute_strategy.run(read)
-    return model.distribute_strategy.experimental_local_results(values)[
-        0
-    ].numpy()
+        return replica_means.read(model)
+    values = map(keras.ops.convert_to_numpy, model.metrics_variables)
+    return np.stack(list(values))[np.newaxis]
 
 
 def _assign_means(model, values):
-    count = model.distribute_strategy.num_replicas_in_sync
-    if len(values) != count:
-        # Each replica counts every step.
-        values = np.repeat(values.mean(0, keepdims=True), count, axis=0)
+    if keras.backend.backend() == "tensorflow":
+        from minc_tf.training import replica_means
 
-    @tf.function
-    def assign(values):
-        own = tf.gather(values, replicas.index())
-        for variable, value in zip(
-            model.metrics_variables, tf.unstack(own), strict=True
-        ):
-            variable.assign(value)
-
-    model.distribute_strategy.run(assign, args=(tf.constant(values),))
+        replica_means.assign(model, values)
+        return
+    # Of replicas each has counted every step.
+    for variable, value in zip(
+        model.metrics_variables, values.mean(0), strict=True
+    ):
+        variable.assign(value)
 
 
 def _write(path, state):

@@ -96,7 +96,8 @@ def default_config() -> ConfigDict:
           "mixed_float16"), `jit_compile`;
         - `strategy` ("default", "mirrored", "multiworker", "tpu", "auto") and
           `distribute`, its `devices`, `tpu`, `port` and `join_timeout`: the
-          arguments of `minc_tf.training.make_strategy`;
+          arguments of `minc_tf.training.make_strategy`; on JAX "default",
+          "mirrored" or "auto", and `devices`, how many;
         - `checkpoint`: `every_steps`, besides those at the end of epochs (0:
           none), and `max_to_keep`;
         - `data`: `name`, `data_dir`, `split`, `image_size`, `skip_bad`,

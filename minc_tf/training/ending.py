@@ -1,30 +1,14 @@
-"""What a run leaves when it ends: model, summary, pictures."""
+"""What a run shows when it ends: neighbours, and a map of its embeddings.
 
-import json
-import os
-import platform
-import time
-from importlib import metadata
+TensorFlow only.
+"""
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from minc_tf import evaluation, export, models
+from minc_tf import evaluation
 from minc_tf.training import pictures
 from minc_tf.training.checkpoints import step_of
 from minc_tf.training.config import default_config
-
-
-def write_results(folder, model, rows, train, collapse):
-    """Writes the model, then the summary, which says that the run ended."""
-    part = folder.model.with_suffix(".tmp.keras")
-    model.save(part)
-    os.replace(part, folder.model)
-    summary = {**_summary(model, rows, train), "collapse": collapse}
-    part = folder.summary.with_suffix(".tmp")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, folder.summary)
 
 
 def neighbours(model, train, test):
@@ -76,31 +60,4 @@ def shown(config, model, source) -> dict:
         "step": step_of(model),
         "seed": config.seed,
         "defaults": default_config().to_dict(),
-    }
-
-
-def _summary(model: models.TwoViewModel, rows, train) -> dict:
-    """What a finished run has to say."""
-    numbers = {k: float(v) for k, v in rows[-1].items() if v != ""}
-    rates = [float(r["images_per_second"]) for r in rows]
-    return {
-        **numbers,
-        "epoch": int(numbers["epoch"]),
-        "step": int(numbers["step"]),
-        "seconds": sum(float(row["seconds"]) for row in rows),
-        "images_per_second": float(np.median(rates)),
-        "encoder_parameters": model.encoder.count_params(),
-        "images": len(train),
-        "skipped_images": len(train.skipped),
-        "skipped": [str(path) for path in train.skipped],
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, "
-        f"{platform.system()}",
-        "ended": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {
-            "commit": export.library_commit(),
-            "minc_tf": metadata.version("minc_tf"),
-            "python": platform.python_version(),
-            "keras": keras.__version__,
-            "tensorflow": tf.__version__,
-        },
     }

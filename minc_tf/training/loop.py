@@ -4,11 +4,15 @@ What `fit` does, but for one thing: it can begin in the middle of an epoch.
 """
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import keras
 
 from minc_tf.training.checkpoints import Checkpoints, step_of
-from minc_tf.training.workers import PreemptedError, Termination, Workers
+from minc_tf.training.termination import PreemptedError, Termination
+
+if TYPE_CHECKING:
+    from minc_tf.training.workers import Workers
 
 
 def train(
@@ -84,7 +88,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self,
         checkpoints: Checkpoints,
         every_steps: int = 0,
-        workers: Workers | None = None,
+        workers: "Workers | None" = None,
         termination: Termination | None = None,
     ):
         """See the class."""
@@ -98,8 +102,18 @@ class SaveCheckpoints(keras.callbacks.Callback):
         """Saves in the middle of an epoch."""
         if batch + 1 == (self.params or {}).get("steps"):
             return  # the end of the epoch saves, with its row in the table
+        self.after_step(step_of(self.model))
+
+    def after_step(self, step: int) -> None:
+        """Saves in the middle of an epoch, where that is due.
+
+        Args:
+            step: int, the number of steps taken.
+
+        Raises:
+            PreemptedError: see the class.
+        """
         told = self._told_to_end()
-        step = step_of(self.model)
         if told or (self.every_steps and step % self.every_steps == 0):
             self.save()
         if told:

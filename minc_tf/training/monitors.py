@@ -3,6 +3,7 @@
 import keras
 
 from minc_tf import data, evaluation
+from minc_tf.training.source_checks import check_neighbours
 
 #: Images that the collapse monitor and the alarm embed.
 _COLLAPSE_IMAGES, _ALARM_IMAGES = 512, 128
@@ -101,12 +102,7 @@ def knn_monitor(config, train, test) -> list[keras.callbacks.Callback]:
     labelled = test is not None and train.class_names and test.class_names
     if not section.every or not labelled:
         return []
-    neighbours = min(section.num_examples, len(train))
-    if section.k > neighbours:
-        raise ValueError(
-            f"config.monitor.k={section.k} is more than the {neighbours} "
-            "images that the monitor uses; see config.monitor.num_examples."
-        )
+    check_neighbours(config, train)
     parts = [
         data.eval_batches(_some(source, section.num_examples, config.seed), 256)
         for source in (train, test)

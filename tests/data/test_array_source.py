@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import minc_tf.data
-from minc_tf.data import ArraySource
+from minc_tf.data import ArraySource, load_npz
+from minc_tf.data.npz import read_npz
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (11, 6, 5, 3), dtype=np.uint8)
@@ -187,3 +188,16 @@ def test_npz_is_not_resized(tmp_path):
     minc_tf.data.load("npz", data_dir=path, image_size=(6, 5))
     with pytest.raises(ValueError, match=r"image_size must be None or \(6, 5"):
         minc_tf.data.load("npz", data_dir=path, image_size=32)
+
+
+def test_arrays_without_tensorflow_are_those_of_the_source(tmp_path):
+    np.savez(tmp_path / "a.npz", x_train=IMAGES, y_train=LABELS[:, None])
+    arrays = read_npz(tmp_path / "a.npz")
+    assert (arrays.name, arrays.split) == ("a", "train")
+    assert (len(arrays), arrays.image_shape) == (11, (6, 5, 3))
+    source = load_npz(tmp_path / "a.npz").subset(5, seed=3)
+    part = arrays.subset(5, seed=3)
+    np.testing.assert_array_equal(part.images, source.images)
+    np.testing.assert_array_equal(part.labels, source.labels)
+    with pytest.raises(ValueError, match="at most the 11 examples of a/train"):
+        arrays.subset(12)

@@ -11,7 +11,7 @@ from keras import layers
 import minc_tf
 from minc_tf.diagnostics import effective_rank, embedding_std
 from minc_tf.evaluation import CollapseMonitor
-from minc_tf.evaluation.collapse import Spread
+from minc_tf.evaluation.spread import Spread
 
 from .conftest import SHAPE, make_batches
 

@@ -12,8 +12,8 @@ import pytest
 from minc_tf.training import PreemptedError, run
 from minc_tf.training.callbacks import Progress
 from minc_tf.training.checkpoints import step_of
+from minc_tf.training.termination import Termination
 from minc_tf.training.workdir import Workdir
-from minc_tf.training.workers import Termination
 
 from .conftest import assert_same_checkpoint, monitored_config, stop_at
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from minc_tf.training import Checkpoints
-from minc_tf.training.workers import TRY_AGAIN
+from minc_tf.training.termination import TRY_AGAIN
 
 from .conftest import assert_same_checkpoint
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 from PIL import Image
 
 import minc_tf
-from minc_tf.training import build, load_run, read_config, run
+from minc_tf.training import build, load_run, parts, read_config, run
 
 from .conftest import (
     assert_same_checkpoint,
@@ -202,7 +202,7 @@ def test_nan_stops_the_run_and_spares_the_checkpoint(
 ):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay
     monkeypatch.setattr(
-        build.optimizers,
+        parts.optimizers,
         "warmup_cosine",
         lambda *args, **kwargs: schedule([STEPS], [1e-3, 1e30]),
     )

@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 
 from minc_tf.data.arrays import load_npz
+from minc_tf.data.checks import check_count, check_seed
 from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
 from minc_tf.data.readers import READERS
 from minc_tf.data.record_files import load_records
 from minc_tf.data.shapes import IMAGE_SIZE, load_shapes
-from minc_tf.data.source import ImageSource, check_count, check_seed
+from minc_tf.data.source import ImageSource
 from minc_tf.data.tfds import load_tfds
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from minc_tf import data
-from minc_tf.data.source import check_count
+from minc_tf.data.checks import check_count
 from minc_tf.training import build, pictures
 from minc_tf.training.validation import validate
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from minc_tf.data import ImageSource, eval_batches
-from minc_tf.data.source import check_choice, check_count, check_seed
+from minc_tf.data.checks import check_choice, check_count, check_seed
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
     extract,

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
-from minc_tf.data.source import check_count
+from minc_tf.data.checks import check_count
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.heads import START
 from minc_tf.evaluation.labelled import (

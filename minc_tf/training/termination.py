@@ -1,0 +1,55 @@
+"""Runs that end before their last epoch, and go on when started again."""
+
+import signal
+import threading
+
+#: Exit code of a command that can be given again, `EX_TEMPFAIL` of sysexits.
+TRY_AGAIN = 75
+
+
+class PreemptedError(Exception):
+    """The run was told to end (SIGTERM) and saved: it can be started again."""
+
+    exit_code = TRY_AGAIN
+
+
+class WorkerLostError(ConnectionError):
+    """Another worker of the cluster ended; all can be started again."""
+
+    exit_code = TRY_AGAIN
+
+
+class Termination:
+    """Remembers that the process was asked to end, while it is entered.
+
+    SIGTERM is what schedulers send before they kill. Outside the main thread
+    no handler can be set, and none is.
+
+    Attributes:
+        requested: bool.
+    """
+
+    def __init__(self):
+        """See the class."""
+        self.requested = False
+        self._before = None
+
+    def __enter__(self):
+        """Sets the handler."""
+        self.watch()
+        return self
+
+    def watch(self) -> None:
+        """Sets the handler, also where another library has set its own."""
+        if threading.current_thread() is threading.main_thread():
+            before = signal.signal(signal.SIGTERM, self._request)
+            if self._before is None:
+                self._before = before
+
+    def __exit__(self, *exception):
+        """Puts the handler back that was there before."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+
+    def _request(self, number, frame):
+        self.requested = True
