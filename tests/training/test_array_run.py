@@ -1,7 +1,7 @@
 """Runs on JAX, from arrays.
 
-Where the backend is TensorFlow, `test_on_jax` runs these tests in a process of
-their own, and what they leave is loaded here.
+Where the backend is TensorFlow, `test_on_jax` runs those that leave a folder in
+a process of their own, and loads the folders.
 """
 
 import csv
@@ -33,7 +33,7 @@ from minc_tf.training.checkpoints import step_of
 
 from .conftest import assert_same_checkpoint, checkpoint_arrays, stop_at
 
-on_jax = pytest.mark.skipif(BACKEND != "jax", reason="test_on_jax runs it")
+on_jax = pytest.mark.skipif(BACKEND != "jax", reason="make test-jax")
 RECIPES = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10"
 #: With two devices; what is compiled is run a few times.
 JAX = {
@@ -317,13 +317,15 @@ def test_recipes(npz, tmp_path_factory, recipe, changes):
 @needs_tensorflow("it loads what a process on JAX has written")
 @pytest.mark.slow
 def test_on_jax(tmp_path):
-    """The tests above; then the same features, and more, from the folders."""
+    """The same features, and more, from folders of runs on JAX."""
     pytest.importorskip("jax")
     base = tmp_path / "jax"
     command = [sys.executable, "-m", "pytest", "-q", "-o", "addopts="]
     command += ["-p", "no:cacheprovider", "-p", "no:xdist"]
+    tests = (test_folder_of_a_run, test_recipes)
+    command += [f"{__file__}::{test.__name__}" for test in tests]
     result = subprocess.run(
-        [*command, "--basetemp", base, __file__],
+        [*command, "--basetemp", base],
         env={
             **os.environ,
             **JAX,
