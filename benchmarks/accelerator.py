@@ -17,8 +17,8 @@ up, measured in rounds in turn, and given as medians:
 - `pytorch`, where it is installed: the same network and batch in plain PyTorch,
   channels last, bfloat16, `torch.compile`, NT-Xent. Both sides in this run.
 
-`--quick` takes small batches and few rounds, for a CPU. Writes
-`benchmarks/results/accelerator_<device>.json` and `.md`.
+`--quick` takes small batches and fewer rounds, for a CPU. Writes
+`benchmarks/results/accelerator_<device>_<backend>.json` and `.md`.
 """
 
 import json
@@ -55,8 +55,8 @@ _RESULTS = flags.DEFINE_string(
 
 #: Depth, size of the images, stem, batch, batch of `--quick`.
 NETWORKS = {
-    "resnet18": (18, 32, "cifar", 512, 32),
-    "resnet50": (50, 224, "imagenet", 256, 4),
+    "resnet18": (18, 32, "cifar", 512, 16),
+    "resnet50": (50, 224, "imagenet", 256, 2),
 }
 METHODS = ("minc", "spectral", "simclr", "byol")
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
@@ -260,7 +260,7 @@ def table(record: dict) -> str:
 def main(_) -> None:
     """Measures, prints and records."""
     quick = _QUICK.value
-    rounds = _ROUNDS.value or (5 if quick else 30)
+    rounds = _ROUNDS.value or (11 if quick else 30)
     record = {
         **origin(),
         "device": device_name(),
@@ -280,7 +280,8 @@ def main(_) -> None:
     record["objectives"] = measure_objectives(rounds, quick)
     batch = _BATCH.value or NETWORKS["resnet18"][4 if quick else 3]
     record["pytorch"] = measure_pytorch(rounds, batch)
-    name = re.sub(r"\W+", "_", record["device"].lower()).strip("_")
+    name = f"{record['device']} {keras.backend.backend()}".lower()
+    name = re.sub(r"\W+", "_", name).strip("_")
     file = pathlib.Path(_RESULTS.value) / f"accelerator_{name}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=2) + "\n")

@@ -147,13 +147,16 @@ def timed_in_turn(calls: dict[str, Callable], rounds: int) -> dict:
         elapsed = time.perf_counter() - start
         repeats[name] = max(1, int(_SHORTEST / elapsed))
     seconds = {name: [] for name in calls}
+    order = list(calls)
     for _ in range(rounds):
-        for name, call in calls.items():
+        for name in order:
+            call = calls[name]
             start = time.perf_counter()
             for _ in range(repeats[name]):
                 call()
             elapsed = time.perf_counter() - start
             seconds[name].append(elapsed / repeats[name])
+        order = [*order[1:], order[0]]  # nothing is always the first
     return seconds
 
 

@@ -1,4 +1,4 @@
-"""A program: every method trained on one device, or on several replicas.
+"""A program: methods trained on one device, or on several replicas.
 
 Run in a process of its own, because the number of (logical) devices cannot
 change once TensorFlow has started, and for each number of replicas in another,
@@ -25,15 +25,25 @@ BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
 #: Of the many steps. A larger one amplifies rounding by more than 1000.
 RATE, MOMENTUM = 1e-3, 0.9
 
-#: Taken to four replicas too: Lambda, all pairs, covariances, a target network.
-#: Of the others tests/objectives compares the objectives. Tracing a step four
-#: times takes seconds.
-ON_FOUR = ("minc", "simclr", "vicreg", "byol")
-ON_TWO_ONLY = tuple(name for name in METHODS if name not in ON_FOUR)
+
+def first_of_kinds():
+    """A method of each objective, with and without predictor and target.
+
+    Tracing a step on replicas takes seconds. The other methods differ in the
+    arguments of the objective, and tests/objectives compares all of these.
+    """
+    kinds = {}
+    for name, row in METHODS.items():
+        heads = (row.predictor is None, row.target_momentum is None)
+        kinds.setdefault((row.objective, *heads), name)
+    return tuple(kinds.values())
+
+
+#: On four: Lambda, all pairs, covariances, a target network.
 METHODS_ON = {
-    1: tuple(METHODS),
-    2: tuple(METHODS),
-    4: ON_FOUR,
+    1: first_of_kinds(),
+    2: first_of_kinds(),
+    4: ("minc", "simclr", "vicreg", "byol"),
 }
 
 #: What is compared in parts: each way in which an objective sees a batch.

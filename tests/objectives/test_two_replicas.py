@@ -15,8 +15,7 @@ from minc_tf.objectives import FMICL, MINC, MIO, NTXent, SpectralContrastive
 from objectives.harness import assert_close
 
 REASON = "replicas of tf.distribute; batches are global on JAX"
-on_replicas = pytest.importorskip("models.replicas", reason=REASON)
-ON_TWO_ONLY = on_replicas.ON_TWO_ONLY
+pytest.importorskip("tensorflow", reason=REASON)
 
 #: Other settings than those of the methods.
 SETTINGS = [
@@ -28,16 +27,10 @@ SETTINGS = [
     MIO(negative_temperature=0.1, mse_weight=3.0),
     FMICL(divergence="tsallis", order=3.0, alpha=2.0, sigma=0.8),
 ]
-OBJECTIVES = SETTINGS + [
-    METHODS[name].objective(**METHODS[name].objective_arguments(5))
-    for name in sorted(METHODS, key=lambda name: name not in ON_TWO_ONLY)
+COMPARED = SETTINGS + [
+    row.objective(**row.objective_arguments(5)) for row in METHODS.values()
 ]
-#: By the number of replicas; tests/models takes the other methods to four.
-COMPARED = {
-    1: OBJECTIVES,
-    2: OBJECTIVES,
-    4: OBJECTIVES[: len(SETTINGS) + len(ON_TWO_ONLY)],
-}
+COUNTS = (1, 2, 4)
 
 pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
@@ -47,17 +40,15 @@ def results(tmp_path_factory):
     """What each number of replicas gave, by key."""
     folder = tmp_path_factory.mktemp("replicas")
     program = pathlib.Path(__file__).with_name("two_replicas.py")
-    running = []
-    for count, compared in COMPARED.items():
-        configs = [keras.saving.serialize_keras_object(o) for o in compared]
-        source = folder / f"{count}.json"
-        source.write_text(json.dumps(configs))
-        output = source.with_suffix(".npz")
-        running.append(
-            subprocess.Popen(
-                [sys.executable, program, str(count), source, output]
-            )
+    configs = [keras.saving.serialize_keras_object(o) for o in COMPARED]
+    source = folder / "objectives.json"
+    source.write_text(json.dumps(configs))
+    running = [
+        subprocess.Popen(
+            [sys.executable, program, str(n), source, folder / f"{n}.npz"]
         )
+        for n in COUNTS
+    ]
     try:
         for process in running:
             assert process.wait(timeout=300) == 0
@@ -65,16 +56,14 @@ def results(tmp_path_factory):
         for process in running:
             process.kill()
     found = {}
-    for count in COMPARED:
+    for count in COUNTS:
         with np.load(folder / f"{count}.npz") as arrays:
             found[count] = dict(arrays)
     return found
 
 
-@pytest.mark.parametrize(
-    "index, count",
-    [(i, n) for n in (2, 4) for i in range(len(COMPARED[n]))],
-)
+@pytest.mark.parametrize("count", COUNTS[1:])
+@pytest.mark.parametrize("index", range(len(COMPARED)))
 def test_loss_gradient_and_state_are_equal(results, index, count):
     prefix = f"{index}/"
     one, several = results[1], results[count]

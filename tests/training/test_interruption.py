@@ -170,21 +170,3 @@ def test_no_handler_outside_the_main_thread():
     thread.join()
     assert found == [False]
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.slow
-def test_killed_processes_lose_nothing(tmp_path):
-    """The short form of `benchmarks/kill.py`."""
-    short = [
-        "--config.epochs=3",
-        "--config.data.num_examples=160",
-        "--config.monitor.every=0",
-        "--config.diagnostics.every=0",
-        "--config.diagnostics.alarm=off",
-        "--config.report.num_examples=0",
-        "--config.views.jitter_p=0.0",
-        "--config.views.grey_p=0.0",
-    ]
-    killed, different = KILL["trial"](tmp_path, 1, 0, *short)
-    assert killed == 1
-    assert different == []
