@@ -4,7 +4,7 @@ Run in a process of its own, because the number of (logical) devices cannot
 change once TensorFlow has started, and for each number of replicas in another,
 because synchronised batch statistics allow for one group of devices only.
 
-    python replicas.py replicas output.npz
+    python -m models.replicas replicas output.npz
 """
 
 import pathlib
@@ -19,30 +19,17 @@ from keras import layers
 
 import minc_tf
 from minc_tf.models import METHODS, mlp
+from models import usual
 
 #: A batch of 16 in 8 parts on 2 replicas has one pair a part.
 BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
 #: Of the many steps. A larger one amplifies rounding by more than 1000.
 RATE, MOMENTUM = 1e-3, 0.9
 
-
-def first_of_kinds():
-    """A method of each objective, with and without predictor and target.
-
-    Tracing a step on replicas takes seconds. The other methods differ in the
-    arguments of the objective, and tests/objectives compares all of these.
-    """
-    kinds = {}
-    for name, row in METHODS.items():
-        heads = (row.predictor is None, row.target_momentum is None)
-        kinds.setdefault((row.objective, *heads), name)
-    return tuple(kinds.values())
-
-
 #: On four: Lambda, all pairs, covariances, a target network.
 METHODS_ON = {
-    1: first_of_kinds(),
-    2: first_of_kinds(),
+    1: usual.KINDS,
+    2: usual.KINDS,
     4: ("minc", "simclr", "vicreg", "byol"),
 }
 
@@ -57,7 +44,7 @@ METHODS_IN_PARTS = (
     "barlow_twins",
     "byol",
 )
-PARTS = (2, 8)
+PARTS = (8,)
 #: In parts, this one is compiled as usual; the others run eagerly, in a third
 #: of the time.
 COMPILED = "byol"

@@ -28,6 +28,7 @@ def test_our_own_by_name():
     assert encoder.name == "resnet18"
 
 
+@needs_tensorflow("networks of Keras's own, the same on both backends")
 @pytest.mark.parametrize(
     "name, module, kwargs",
     [

@@ -1,5 +1,6 @@
 """Training on replicas equals training on one device, method by method."""
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -21,9 +22,13 @@ EVERY = [(name, count) for count in (2, 4) for name in METHODS_ON[count]]
 def results(tmp_path_factory):
     """What each number of replicas gave, by key."""
     folder = tmp_path_factory.mktemp("replicas")
-    program = pathlib.Path(__file__).with_name("replicas.py")
+    program = [sys.executable, "-m", "models.replicas"]
+    tests = pathlib.Path(__file__).parents[1]
     running = [
-        subprocess.Popen([sys.executable, program, str(n), folder / f"{n}.npz"])
+        subprocess.Popen(
+            [*program, str(n), folder / f"{n}.npz"],
+            env={**os.environ, "PYTHONPATH": str(tests)},
+        )
         for n in METHODS_ON
     ]
     try:

@@ -1,4 +1,4 @@
-"""The train step of every method compiles whole, as a TPU requires.
+"""The train step of every kind of method compiles whole, as a TPU requires.
 
 XLA on the CPU stands in for a TPU. Like that it has no kernel for a call back
 to Python. Unlike that it has dynamic shapes, and compiles anew where a shape
@@ -16,7 +16,6 @@ from keras import layers
 
 import minc_tf
 from minc_tf import objectives
-from minc_tf.models import METHODS
 from minc_tf.optimizers import warmup_cosine
 from models import tiny, usual
 
@@ -156,7 +155,7 @@ def check(model, views, tolerance=TOLERANCE, logs_tolerance=LOGS_TOLERANCE):
     return program
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", usual.KINDS)
 def test_step(method):
     """One method of each family is run too.
 

@@ -30,6 +30,22 @@ FAMILIES = (
 )
 
 
+def first_of_kinds():
+    """A method of each objective, with and without predictor and target.
+
+    The other methods differ in the arguments of the objective.
+    """
+    kinds = {}
+    for name, row in METHODS.items():
+        heads = (row.predictor is None, row.target_momentum is None)
+        kinds.setdefault((row.objective, *heads), name)
+    return tuple(kinds.values())
+
+
+#: For what takes seconds a method; tests/objectives compares all objectives.
+KINDS = first_of_kinds()
+
+
 def widths(method, width, dim):
     """Arguments of `minc_tf.build`: as many layers as published, all narrow.
 

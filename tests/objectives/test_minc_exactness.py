@@ -7,7 +7,7 @@ descent: the setting in which the theory is exact.
 import keras
 import numpy as np
 import pytest
-from gradients import BACKEND, differentiated
+from gradients import BACKEND, differentiated, needs_tensorflow
 from keras import ops
 
 from minc_tf.diagnostics import AugmentationGraph
@@ -216,6 +216,7 @@ def test_both_objectives_reach_the_optimum_of_the_spectral_objective():
     np.testing.assert_allclose(graph.objective(table), optimum, rtol=0.02)
 
 
+@needs_tensorflow("a result about the rate, not about a backend")
 @pytest.mark.parametrize("batch", [16, 64])
 def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate(batch):
     graph = AugmentationGraph.random(seed=0)
