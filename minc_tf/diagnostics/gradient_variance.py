@@ -14,8 +14,8 @@ from minc_tf.diagnostics.gradient_statistics import GradientMeter
 from minc_tf.models import TwoViewModel
 from minc_tf.models.view_pairs import mean_objective, pair_views
 from minc_tf.objectives import MINC, Objective
-from minc_tf.objectives.minc import second_moment as moment_of
-from minc_tf.objectives.minc import surrogate
+from minc_tf.objectives.minc_formulas import second_moment as moment_of
+from minc_tf.objectives.minc_formulas import surrogate
 from minc_tf.objectives.norms import clip_norm
 
 _SECOND_MOMENTS = ("batches", "own")
@@ -165,7 +165,9 @@ class _HeldMINC:
         self._mu = objective.mu
 
     def __call__(self, z1, z2, training):
-        return surrogate(*_clipped((z1, z2), self._mu), self._repulsion)
+        pair = _clipped((z1, z2), self._mu)
+        held = ops.transpose(self._repulsion)
+        return surrogate(*pair, *(ops.matmul(z, held) for z in pair))
 
 
 def _clipped(pair, mu):

@@ -120,11 +120,15 @@ def _in_parts(model, trainable, held, optimizer, views):
     if batch % (count * shares()):
         raise ValueError(f"{not_divided(count, shares())} {batch}.")
     parts = _to_parts(join_views(views), count)
-    outputs, targets, held = _embed_parts(model, trainable, held, parts)
+    outputs, targets, previous, held = _embed_parts(
+        model, trainable, held, parts
+    )
 
     def scaled_loss(trainable, outputs):
         with _scope(model, trainable, held, optimizer) as scope:
-            loss = model.pair_loss(outputs, targets, training=True)
+            loss = model.pair_loss(
+                outputs, targets, previous=previous, training=True
+            )
             scaled = model.optimizer.scale_loss(loss)
         return scaled, (loss, _values(scope, model.non_trainable_variables))
 
@@ -141,17 +145,23 @@ def _in_parts(model, trainable, held, optimizer, views):
 
 
 def _embed_parts(model, trainable, held, parts):
-    """Outputs and targets (2B, d) of all parts, and non-trainable values."""
+    """What a batch is embedded as, and non-trainable values.
+
+    Outputs and targets (2B, d) of all parts, and what `pair_loss` takes as
+    `previous`.
+    """
     states = model.non_trainable_variables
 
     def embed(held, images):
         with _scope(model, trainable, held) as scope:
+            before = model.embed_previous(images, training=True)
             output, embedding = model.embed_online(images, training=True)
             target = model.embed_target(images, embedding, training=True)
         # What is cached is float32, whatever the heads compute in.
-        return _values(scope, states), (ops.cast(output, "float32"), target)
+        output = ops.cast(output, "float32")
+        return _values(scope, states), (output, target, before)
 
-    moved, (outputs, targets) = jax.lax.scan(embed, held, parts)
+    moved, (outputs, targets, before) = jax.lax.scan(embed, held, parts)
     # Both passes must see the same dropout masks, and the moving statistics
     # must move once.
     online = {id(state) for state in online_states(model)}
@@ -159,7 +169,8 @@ def _embed_parts(model, trainable, held, parts):
         before if id(state) in online else after
         for state, before, after in zip(states, held, moved, strict=True)
     ]
-    return _from_parts(outputs), _from_parts(targets), held
+    previous = None if before is None else (_from_parts(before), ())
+    return _from_parts(outputs), _from_parts(targets), previous, held
 
 
 def _propagate_parts(model, trainable, held, optimizer, parts, cached):

@@ -151,8 +151,9 @@ def _cached_gradients(model, view1, view2, variables):
     # must move once.
     states = online_states(model)
     before = [tf.identity(state) for state in states]
-    outputs, targets = [], []
+    outputs, targets, previous = [], [], []
     for images in parts:
+        previous.append(model.embed_previous(images, training=True))
         output, embedding = model.embed_online(images, training=True)
         outputs.append(output)
         targets.append(model.embed_target(images, embedding, training=True))
@@ -162,9 +163,12 @@ def _cached_gradients(model, view1, view2, variables):
     # What is cached is float32, whatever the heads compute in.
     outputs = tf.cast(_join(outputs), tf.float32)
     targets = _join(targets)
+    previous = None if previous[0] is None else (_join(previous), ())
     with tf.GradientTape() as tape:
         tape.watch(outputs)
-        loss = model.pair_loss(outputs, targets, training=True)
+        loss = model.pair_loss(
+            outputs, targets, previous=previous, training=True
+        )
         scaled = _scale(model, loss)
     own = model.objective.trainable_variables
     cached, own_gradients = tape.gradient(

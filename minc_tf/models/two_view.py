@@ -5,6 +5,7 @@ from keras import ops
 
 from minc_tf.models.backend import step_module
 from minc_tf.models.fitting import FitsViews
+from minc_tf.models.previous import PreviousWeights
 from minc_tf.models.replication import Replicated, portable
 from minc_tf.models.view_pairs import (
     join_views,
@@ -129,6 +130,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             self.target_encoder = _copy(encoder)
             self.target_projector = _copy(projector)
         self._trackers = []
+        self._previous = None
         # Subclassed models have no inputs; the first batch builds them.
         if encoder.built and isinstance(getattr(encoder, "inputs", None), list):
             self.build(encoder.inputs[0].shape)
@@ -153,6 +155,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         if self.target_encoder is not None:
             self.target_projector(self.target_encoder(images))
             self._start_target()
+        if self.objective.takes_previous and self.compares_outputs:
+            self._previous = PreviousWeights(self)
+            self._previous.follow()
         names = ["loss", *self.objective.metrics(0.0)]
         self._trackers = [keras.metrics.Mean(name=name) for name in names]
         # The optimizer does not count steps that float16 overflow skips.
@@ -261,13 +266,29 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             )
         return ops.stop_gradient(embeddings)
 
-    def pair_loss(self, outputs, targets, small=(), *, training):
-        """The objective on a whole batch; see `pair_views`.
+    def embed_previous(self, images, training):
+        """Embeddings of a batch of views under the weights of the step before.
+
+        Args:
+            images: tensor (2b, H, W, C); see `join_views`.
+            training: bool.
+
+        Returns:
+            Tensor (2b, d), or None where the objective needs none.
+        """
+        if self._previous is None or not training:
+            return None
+        return self._previous.embed(images)
+
+    def pair_loss(self, outputs, targets, small=(), previous=None, *, training):
+        """The objective on a whole batch, once a step; see `pair_views`.
 
         Args:
             outputs: tensor (2B, d) from `embed_online`.
             targets: tensor (2B, d) from `embed_target`.
             small: tensors (B, d), the outputs of further views.
+            previous: None, or `(outputs, small)` from `embed_previous`. The
+                weights as they are become the previous ones.
             training: bool.
 
         Returns:
@@ -276,7 +297,11 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         pairs = pair_views(
             outputs, targets, small, compares_outputs=self.compares_outputs
         )
-        return mean_objective(self.objective, pairs, training)
+        if previous is not None:
+            outputs, small = previous
+            previous = pair_views(outputs, None, small, compares_outputs=True)
+            self._previous.follow()
+        return mean_objective(self.objective, pairs, training, previous)
 
     def step_loss(self, view1, view2, *small, training):
         """The loss of a batch of views, with every side effect of a step.
@@ -294,14 +319,24 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             losses of the layers (regularisers), to minimise, and without.
         """
         images = join_views([view1, view2])
+        before = self.embed_previous(images, training)
         outputs, embeddings = self.embed_online(images, training)
         extra = self.layer_losses()
         targets = self.embed_target(images, embeddings, training)
+        previous, count = (before, ()), len(small)
         if small:
-            more, _ = self.embed_online(join_views(small), training)
+            small = join_views(small)
+            more_before = self.embed_previous(small, training)
+            more, _ = self.embed_online(small, training)
             extra = (extra + self.layer_losses()) / 2.0
-            small = split_views(more, len(small))
-        loss = self.pair_loss(outputs, targets, small, training=training)
+            small = split_views(more, count)
+            if before is not None:
+                previous = before, split_views(more_before, count)
+        if before is None:
+            previous = None
+        loss = self.pair_loss(
+            outputs, targets, small, previous, training=training
+        )
         return loss + extra, loss
 
     def layer_losses(self):

@@ -76,7 +76,7 @@ def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
     return pairs
 
 
-def mean_objective(objective, pairs, training: bool):
+def mean_objective(objective, pairs, training: bool, previous=None):
     """The mean of an objective over pairs of views.
 
     Args:
@@ -85,12 +85,26 @@ def mean_objective(objective, pairs, training: bool):
             to another, two views of one image would then be different images.
         pairs: list of pairs of tensors (B, d).
         training: bool.
+        previous: None, or the same pairs under the weights of the step before.
 
     Returns:
         Scalar float32 tensor.
     """
+    more = {}
+    if objective.takes_images:
+        more["pairs_per_image"] = len(pairs)
+    if previous is not None:
+        more["previous"] = _by_image(previous)
     if len(pairs) > 1 and objective.takes_sample_weight:
-        first, second = zip(*pairs, strict=True)
-        pairs = [(join_views(first), join_views(second))]
-    losses = [objective(*pair, training=training) for pair in pairs]
+        pairs = [_by_image(pairs)]
+    losses = [objective(*pair, training=training, **more) for pair in pairs]
     return sum(losses) / len(losses)
+
+
+def _by_image(pairs):
+    """Pairs of tensors (B, d) as one of (B n, d): an image's pairs in a row."""
+    dim = pairs[0][0].shape[-1]
+    return tuple(
+        ops.reshape(ops.stack(views, axis=1), (-1, dim))
+        for views in zip(*pairs, strict=True)
+    )

@@ -40,6 +40,10 @@ class Objective(keras.layers.Layer):
     minimum_batch = 1
     #: Whether a batch is a sum over pairs, each of which can have a weight.
     takes_sample_weight = False
+    #: Whether `compute` takes `pairs_per_image` and `previous`.
+    takes_images = False
+    #: Whether a training step wants `previous`.
+    takes_previous = False
 
     def __init__(self, *, name: str | None = None):
         """See the class."""
@@ -61,7 +65,15 @@ class Objective(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, z1, z2, training=None, sample_weight=None):
+    def call(
+        self,
+        z1,
+        z2,
+        training=None,
+        sample_weight=None,
+        pairs_per_image=1,
+        previous=None,
+    ):
         """Computes the loss of a batch of pairs.
 
         Args:
@@ -74,6 +86,11 @@ class Objective(keras.layers.Layer):
                 pairs; only their ratios matter. Objectives that compare the
                 images of a batch with each other, or take statistics over
                 it, refuse it.
+            pairs_per_image: int, how many pairs in a row are of one image
+                (multi-crop); only where `takes_images`.
+            previous: pair of float tensors (B, d), the embeddings of the same
+                views under the weights of the step before; only where
+                `takes_previous`.
 
         Returns:
             Scalar float32 tensor.
@@ -85,8 +102,17 @@ class Objective(keras.layers.Layer):
         self._check_pair(z1, z2)
         self._check_sample_weight(sample_weight, z1)
         z1, z2 = ops.cast(z1, "float32"), ops.cast(z2, "float32")
+        images = {}
+        if self.takes_images:
+            images["pairs_per_image"] = pairs_per_image
+        if self.takes_previous:
+            images["previous"] = previous
         loss = self.compute(
-            z1, z2, training=bool(training), sample_weight=sample_weight
+            z1,
+            z2,
+            training=bool(training),
+            sample_weight=sample_weight,
+            **images,
         )
         if training:
             self._last_loss.assign(replicas.mean(ops.stop_gradient(loss)))
@@ -158,7 +184,13 @@ class Objective(keras.layers.Layer):
         return ()
 
     def compute_output_spec(
-        self, z1, z2, training=None, sample_weight=None
+        self,
+        z1,
+        z2,
+        training=None,
+        sample_weight=None,
+        pairs_per_image=1,
+        previous=None,
     ) -> keras.KerasTensor:
         """A float32 scalar, after the checks of shapes."""
         self._check_pair(z1, z2)

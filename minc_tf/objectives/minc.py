@@ -1,13 +1,13 @@
 """MINC: mutual information, non-contrastive (arXiv 2504.16667).
 
-The formulas are functions of embeddings `z1`, `z2` of shape (B, d) and of the
-second moment Lambda of shape (d, d); the class holds Lambda and updates it.
+The class holds the second moment Lambda of shape (d, d) and updates it; the
+formulas are in `minc_formulas` and `tracking`.
 """
 
 import keras
 from keras import ops
 
-from minc_tf.objectives import replicas
+from minc_tf.objectives import tracking
 from minc_tf.objectives.base import PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
 from minc_tf.objectives.checks import (
@@ -17,105 +17,17 @@ from minc_tf.objectives.checks import (
     check_positive_int,
     is_number,
 )
+from minc_tf.objectives.image_pairs import ImagePairs
+from minc_tf.objectives.minc_formulas import negative_objective, surrogate
 from minc_tf.objectives.norms import clip_norm
 
 _TINY = 1e-30
-
-
-def second_moment(z1, z2, weights=None):
-    """Second moment of both views: `C = E[phi phi^T]`.
-
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        weights: optional tensor (B, 1) of pair weights that sum to one.
-
-    Returns:
-        Tensor (d, d), `(z1^T z1 + z2^T z2) / (2B)` without weights.
-    """
-    if weights is None:
-        weights = 1.0 / ops.cast(ops.shape(z1)[0], z1.dtype)
-    total = ops.matmul(ops.transpose(z1), weights * z1)
-    total = total + ops.matmul(ops.transpose(z2), weights * z2)
-    return total / 2.0
-
-
-def innovation_gain(moment, previous, fourth_moment, batch_size, floor):
-    """Rate of the second moment's update: a scalar Kalman gain with a floor.
-
-    Large where the batch's moment differs from the running one by more than
-    sampling explains, small where the difference is noise.
-
-    Args:
-        moment: tensor (d, d), second moment C of the batch.
-        previous: tensor (d, d), the running second moment Lambda.
-        fourth_moment: scalar, mean over the batch of `||z||^4`.
-        batch_size: scalar, (effective) number of pairs in the batch.
-        floor: float in [0, 1], the smallest rate.
-
-    Returns:
-        Scalar tensor `clip(1 - R / S, floor, 1)` with the innovation
-        `S = ||C - Lambda||_F^2` and the sampling variance
-        `R = (mean ||z||^4 - ||C||_F^2) / B` of C.
-    """
-    innovation = ops.sum(ops.square(moment - previous))
-    variance = (fourth_moment - ops.sum(ops.square(moment))) / batch_size
-    # R is a variance; rounding can make it slightly negative.
-    ratio = ops.maximum(variance, 0.0) / ops.maximum(innovation, _TINY)
-    return ops.clip(1.0 - ratio, floor, 1.0)
-
-
-def negative_objective(z1, z2, second_moment, weights=None):
-    """Value of the loss, `-J = -2 E[z1.z2] + E[z^T Lambda z]`.
-
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        second_moment: tensor (d, d), Lambda in full.
-        weights: optional tensor (B, 1) of pair weights that sum to one.
-
-    Returns:
-        Scalar tensor.
-
-    Source: arXiv 2504.16667, eq. (5), averaged over both views.
-    """
-    repulsion = z1 * ops.matmul(z1, second_moment)
-    repulsion = repulsion + z2 * ops.matmul(z2, second_moment)
-    pairs = ops.sum(repulsion / 2.0 - 2.0 * z1 * z2, axis=-1, keepdims=True)
-    return ops.mean(pairs) if weights is None else ops.sum(weights * pairs)
-
-
-def surrogate(z1, z2, repulsion, weights=None):
-    """A function whose gradient is MINC's.
-
-    With M the `repulsion` matrix, `d/dz1 = (2/B) (-z2 + z1 M^T)` and the same
-    with the views exchanged. Only the gradient means something: the value is
-    not the objective.
-
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        repulsion: tensor (d, d): Lambda, or its lower triangle, diagonal
-            included, for the generalised Hebbian form.
-        weights: optional tensor (B, 1) of pair weights that sum to one.
-
-    Returns:
-        Scalar tensor.
-    """
-    # Differentiating z^T M z through both z is another, wrong, fixed point.
-    held = ops.transpose(ops.stop_gradient(repulsion))
-    pushed = z1 * ops.stop_gradient(ops.matmul(z1, held))
-    pushed = pushed + z2 * ops.stop_gradient(ops.matmul(z2, held))
-    pairs = 2.0 * ops.sum(pushed - z1 * z2, axis=-1, keepdims=True)
-    return ops.mean(pairs) if weights is None else ops.sum(weights * pairs)
-
-
-def _fourth_moment(z1, z2, weights):
-    """Mean of `||z||^4` over both views."""
-    pairs = ops.square(ops.sum(ops.square(z1), axis=-1, keepdims=True))
-    pairs = pairs + ops.square(ops.sum(ops.square(z2), axis=-1, keepdims=True))
-    mean = ops.mean(pairs) if weights is None else ops.sum(weights * pairs)
-    return mean / 2.0
+_NEEDS_PREVIOUS = (
+    "tracking='corrected' needs previous=(p1, p2), the embeddings under the "
+    "weights of the step before, which TwoViewModel gives; received None. In "
+    "a model or loop of your own, use tracking='lead'."
+)
+TRACKINGS = ("auto", "corrected", "lead", "mean")
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -123,7 +35,8 @@ class MINC(Objective):
     """Mutual-information, non-contrastive loss.
 
     The spectral contrastive objective with its double expectation replaced by
-    a running second moment `Lambda = E[phi phi^T]`, held outside the gradient:
+    an estimate of the second moment `Lambda = E[phi phi^T]`, held outside the
+    gradient:
 
         J = 2 E[phi(x).phi(x')] - E[phi(x)^T Lambda phi(x)]
 
@@ -132,20 +45,38 @@ class MINC(Objective):
     eigenpairs of the augmentation graph, with value `sum lambda_i^2`; the
     loss is `-J` (with the full Lambda, whatever the form of the gradient).
 
+    The paper's form is `MINC(dim, tracking="mean", rate=0.1,
+    self_pairs=True)`, with a rate of your choice.
+
     Args:
         dim: int, the dimension d of the embeddings.
-        rate: `"adaptive"` (a scalar Kalman gain, `innovation_gain`) or a float
-            in (0, 1]: `Lambda <- (1 - rate) Lambda + rate C`, the paper's
-            form. The first batch sets `Lambda = C`.
+        tracking: how Lambda follows a network that moves; C is the moment of a
+            batch, the first of which sets `Lambda = C`. `"corrected"`: a
+            running mean that is carried over to the present weights by
+            `C - C'`, with C' the moment of the same batch under the weights of
+            the step before (`tracking.corrected_mean`): no lag, for one more
+            forward pass, which `TwoViewModel` makes. `"lead"`: level and
+            trend (`tracking.double_smoothing`), without lag behind a steady
+            drift. `"mean"`: a running mean, `Lambda <- (1 - a) Lambda + a C`,
+            which lags. `"auto"`: corrected where a step gets `previous`
+            embeddings (a `TwoViewModel` without predictor and target), lead
+            where it does not (`attach`, a loop of your own).
+        rate: the weight a of the newest batch: a float in (0, 1], or
+            `"adaptive"`, a Kalman gain from how far a batch is from what was
+            expected, beside how far sampling alone would put it
+            (`tracking.innovation_gain`).
         floor: float in [0, 1], the smallest adaptive rate; unused with a
             float `rate`.
+        self_pairs: bool. False: an image is repelled by the Lambda of all
+            others; its own part of the batch's C is left out. True: by one
+            that contains it.
         triangular: bool. True (generalised Hebbian form, the paper's): the
             gradient sees the lower triangle of Lambda, and coordinate i
             converges to eigenfunction i. False: the full Lambda; the same
             subspace, rotated; `rotation()` recovers the order.
         order: `"update_first"` (a step updates Lambda and uses the result) or
-            `"read_first"` (it uses the Lambda it found: the loss is then a sum
-            over samples, at the price of a lag of one step).
+            `"read_first"` (it uses what it expects before it has seen the
+            batch: the loss is then a sum over samples).
         mu: float, the largest squared norm of an embedding (`clip_norm`), or
             None for no bound, which the theory assumes.
         name: string, the layer's name.
@@ -171,17 +102,21 @@ class MINC(Objective):
 
     Source: Guo, Avila Pires, Khetarpal, Schuurmans, Dai, "Representation
     learning via non-contrastive mutual information", arXiv 2504.16667, eq. (5)
-    and the Sanger form; the adaptive rate is this project's (docs/minc.md).
+    and the Sanger form; `"lead"`, `"corrected"`, the adaptive rate and
+    left-out self-pairs are this project's (docs/minc.md).
     """
 
     takes_sample_weight = True
+    takes_images = True
 
     def __init__(
         self,
         dim: int,
         *,
+        tracking: str = "auto",
         rate: str | float = "adaptive",
         floor: float = 0.3,
+        self_pairs: bool = False,
         triangular: bool = True,
         order: str = "update_first",
         mu: float | None = None,
@@ -189,17 +124,34 @@ class MINC(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        _check_arguments(dim, rate, floor, triangular, order, mu)
+        _check_arguments(dim, rate, floor, mu)
+        check_choice("MINC", TRACKINGS, tracking=tracking)
+        check_choice("MINC", ("update_first", "read_first"), order=order)
+        check_bool("MINC", triangular=triangular)
+        check_bool("MINC", self_pairs=self_pairs)
+        if tracking == "corrected" and order == "read_first":
+            raise ValueError(
+                "MINC: order must be 'update_first' with tracking='corrected', "
+                "which corrects by the batch itself; received 'read_first'."
+            )
         self.dim = dim
+        self.tracking = tracking
         self.rate = rate
         self.floor = floor
+        self.self_pairs = self_pairs
         self.triangular = triangular
         self.order = order
         self.mu = mu
         self.second_moment = None
 
+    @property
+    def takes_previous(self) -> bool:
+        """Whether a step wants embeddings under the weights before."""
+        corrects = self.tracking in ("auto", "corrected")
+        return corrects and self.order == "update_first"
+
     def build(self, z1_shape, z2_shape=None):
-        """Creates Lambda and the flag that tells whether it was ever set."""
+        """Creates Lambda, what its tracking needs, and whether it was set."""
         if z1_shape[-1] is not None and z1_shape[-1] != self.dim:
             raise ValueError(
                 f"MINC: dim={self.dim}, but the embeddings have "
@@ -210,60 +162,137 @@ class MINC(Objective):
         self.second_moment = self._add_state(
             "second_moment", shape=(self.dim, self.dim)
         )
+        if self.tracking in ("auto", "lead"):
+            self._trend = self._add_state("trend", shape=(self.dim, self.dim))
+        if self.tracking in ("auto", "corrected"):
+            self._error = self._add_state("error")
         self._initialized = self._add_state("initialized")
         self._last_rate = self._add_state("last_rate", initializer="ones")
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1,
+        z2,
+        training,
+        sample_weight,
+        pairs_per_image=1,
+        previous=None,
+    ):
         """Updates Lambda if training; returns `-J` with MINC's gradient."""
         z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
         weights = normalise_weights(sample_weight)
         if weights is not None:
             weights = weights[:, None]
-        held1, held2 = ops.stop_gradient(z1), ops.stop_gradient(z2)
+        held = ops.stop_gradient(z1), ops.stop_gradient(z2)
+        batch = ImagePairs(*held, weights, pairs_per_image)
+        before = None
+        if training and self.tracking == "corrected" and previous is None:
+            raise ValueError(f"MINC: {_NEEDS_PREVIOUS}")
+        if training and previous is not None:
+            _check_previous(previous, z1)
+            before = [
+                ops.stop_gradient(clip_norm(ops.cast(z, "float32"), self.mu))
+                for z in previous
+            ]
+            before = ImagePairs(*before, weights, pairs_per_image)
+        # Lambda, and how much of it is of these images.
+        used, parts = self._track(batch, before, training)
+        if self.self_pairs:
+            parts = []
 
-        moment = second_moment(held1, held2, weights)
-        fourth = _fourth_moment(held1, held2, weights)
-        moment, fourth = replicas.mean((moment, fourth))
-        found = ops.where(
-            self._initialized > 0,
-            ops.convert_to_tensor(self.second_moment),
-            moment,
-        )
-        used = found
-        if training:
-            pairs = _effective_batch(z1, weights)
-            updated = self._update(found, moment, fourth, pairs)
-            if self.order == "update_first":
-                used = updated
-
-        value = negative_objective(held1, held2, used, weights)
-        repulsion = ops.tril(used) if self.triangular else used
-        gradient = surrogate(z1, z2, repulsion, weights)
+        push = batch.push(used, parts, triangular=False)
+        value = negative_objective(*held, *push, weights)
+        if self.triangular:
+            push = batch.push(used, parts, triangular=True)
+        gradient = surrogate(z1, z2, *push, weights)
         # x - stop_gradient(x) is exactly zero and has the gradient of x.
         return value + (gradient - ops.stop_gradient(gradient))
 
-    def _update(self, found, moment, fourth, pairs):
-        """Moves Lambda towards the batch's moment and returns it."""
-        if self.rate == "adaptive":
-            gain = innovation_gain(moment, found, fourth, pairs, self.floor)
-            # On the first batch `found` is the batch's own moment.
-            gain = ops.where(self._initialized > 0, gain, 1.0)
+    def _track(self, batch, before, training):
+        """Moves Lambda; returns what is used of it, and this batch's part."""
+        found = ops.where(
+            self._initialized > 0,
+            ops.convert_to_tensor(self.second_moment),
+            batch.moment,
+        )
+        if not training:
+            return found, []
+        if before is not None:
+            update = self._correct
+        elif self.tracking == "mean":
+            update = self._follow_mean
         else:
-            gain = ops.convert_to_tensor(self.rate, dtype="float32")
-        updated = found + gain * (moment - found)
+            update = self._follow_trend
+        expected, updated, rate, parts, states = update(found, batch, before)
         # One overflowing batch (float16) would otherwise stay for ever.
         finite = ops.all(ops.isfinite(updated))
         updated = ops.where(finite, updated, found)
-        self.second_moment.assign(
-            ops.where(
-                finite, updated, ops.convert_to_tensor(self.second_moment)
+        states = [
+            (self.second_moment, updated),
+            (self._initialized, 1.0),
+            *states,
+        ]
+        for variable, value in states:
+            old = ops.convert_to_tensor(variable)
+            variable.assign(ops.where(finite, value, old))
+        self._last_rate.assign(ops.where(finite, rate, 0.0))
+        if self.order == "read_first":
+            return expected, []
+        return updated, parts
+
+    def _follow_mean(self, found, batch, before):
+        rate = self._gain(batch.moment - found, batch, self.floor)
+        updated = found + rate * (batch.moment - found)
+        return found, updated, rate, [(rate, batch)], []
+
+    def _follow_trend(self, found, batch, before):
+        trend = ops.convert_to_tensor(self._trend)
+        if self.rate == "adaptive":
+            lowest, _ = tracking.smoothing_gains(self.floor)
+            level_gain = self._gain(batch.moment - found - trend, batch, lowest)
+            rate = 1.0 - ops.sqrt(1.0 - level_gain)
+            trend_gain = ops.square(rate)
+        else:
+            rate = self._unless_first(self.rate)
+            level_gain, trend_gain = tracking.smoothing_gains(rate)
+        updated, moved = tracking.double_smoothing(
+            batch.moment, found, trend, level_gain, trend_gain
+        )
+        states = [(self._trend, moved)]
+        return found + trend, updated, rate, [(level_gain, batch)], states
+
+    def _correct(self, found, batch, before):
+        if self.rate == "adaptive":
+            variance = batch.variance()
+            rate, error = tracking.correlated_gain(
+                ops.convert_to_tensor(self._error),
+                variance,
+                before.variance(),
+                batch.covariance(before),
+                self.floor,
             )
+            rate = self._unless_first(rate)
+            states = [(self._error, self._unless_first(error, variance))]
+        else:
+            rate = self._unless_first(self.rate)
+            states = []
+        updated = tracking.corrected_mean(
+            batch.moment, found, before.moment, rate
         )
-        self._initialized.assign(
-            ops.where(finite, 1.0, ops.convert_to_tensor(self._initialized))
+        parts = [(1.0, batch), (rate - 1.0, before)]
+        return found, updated, rate, parts, states
+
+    def _gain(self, innovation, batch, lowest):
+        """The weight of a batch in the estimate."""
+        if self.rate != "adaptive":
+            return self._unless_first(self.rate)
+        return self._unless_first(
+            tracking.innovation_gain(innovation, batch.variance(), lowest)
         )
-        self._last_rate.assign(ops.where(finite, gain, 0.0))
-        return updated
+
+    def _unless_first(self, value, first=1.0):
+        """`first` on the first batch, of which there is nothing to follow."""
+        return ops.where(self._initialized > 0, value, first)
 
     def scalars(self, loss) -> dict:
         """Returns the metrics of a step.
@@ -324,12 +353,27 @@ class MINC(Objective):
         return {
             **super().get_config(),
             "dim": self.dim,
+            "tracking": self.tracking,
             "rate": self.rate,
             "floor": self.floor,
+            "self_pairs": self.self_pairs,
             "triangular": self.triangular,
             "order": self.order,
             "mu": self.mu,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuilds the objective; one saved before it could lead as it was."""
+        if "rate" in config and "tracking" not in config:
+            config = {**config, "tracking": "mean", "self_pairs": True}
+        return cls(**config)
+
+    def attach(self, z1, z2, weight: float = 1.0):
+        """As `Objective.attach`; refused with `tracking="corrected"`."""
+        if self.tracking == "corrected":
+            raise ValueError(f"MINC.attach: {_NEEDS_PREVIOUS}")
+        return super().attach(z1, z2, weight)
 
     def _check_pair(self, z1, z2):
         super()._check_pair(z1, z2)
@@ -348,15 +392,7 @@ class MINC(Objective):
             )
 
 
-def _effective_batch(z, weights):
-    """Number of pairs, or Kish's effective number, of the global batch."""
-    if weights is None:
-        return ops.cast(ops.shape(z)[0] * replicas.count(), "float32")
-    squares = replicas.mean(ops.sum(ops.square(weights)))
-    return replicas.count() / ops.maximum(squares, _TINY)
-
-
-def _check_arguments(dim, rate, floor, triangular, order, mu):
+def _check_arguments(dim, rate, floor, mu):
     check_positive_int("MINC", dim=dim)
     if rate != "adaptive" and not (is_number(rate) and 0.0 < rate <= 1.0):
         raise ValueError(
@@ -365,6 +401,13 @@ def _check_arguments(dim, rate, floor, triangular, order, mu):
         )
     if not (is_number(floor) and 0.0 <= floor <= 1.0):
         raise ValueError(f"MINC: floor must be in [0, 1]; received {floor!r}.")
-    check_bool("MINC", triangular=triangular)
-    check_choice("MINC", ("update_first", "read_first"), order=order)
     check_mu("MINC", mu)
+
+
+def _check_previous(previous, z):
+    shapes = [tuple(p.shape) for p in previous]
+    if shapes != [tuple(z.shape)] * 2:
+        raise ValueError(
+            f"MINC: previous must be two tensors of shape {tuple(z.shape)}; "
+            f"received {shapes}."
+        )

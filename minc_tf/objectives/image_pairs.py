@@ -1,0 +1,114 @@
+"""The pairs of a batch as MINC sees them: images with moments of their own."""
+
+from keras import ops
+
+from minc_tf.objectives import replicas, tracking
+from minc_tf.objectives.minc_formulas import (
+    moment_products,
+    own_push,
+    second_moment,
+)
+
+_TINY = 1e-30
+
+
+class ImagePairs:
+    """Held embeddings of a batch of pairs, and their moments.
+
+    Args:
+        z1: float tensor (B n, d), no gradient; the n pairs of views of an
+            image follow each other.
+        z2: the same for the other view of each pair.
+        weights: None, or tensor (B n, 1) whose sum is this replica's part of
+            one.
+        per_image: int, n.
+
+    Attributes:
+        moment: tensor (d, d), C over the global batch.
+        images: scalar, the effective number of images of the global batch.
+    """
+
+    def __init__(self, z1, z2, weights, per_image):
+        """See the class."""
+        self._pair, self._weights, self._per_image = (
+            (z1, z2),
+            weights,
+            per_image,
+        )
+        dim = z1.shape[1]
+        by_image = [ops.reshape(z, (-1, per_image, dim)) for z in (z1, z2)]
+        self._rows = ops.concatenate(by_image, axis=1)
+        # The share of each image in C, of the global batch.
+        if weights is None:
+            images = ops.cast(ops.shape(self._rows)[0], "float32")
+            self._share = 1.0 / (images * replicas.count())
+            squares = self._share
+        else:
+            image_weights = ops.reshape(weights, (-1, per_image))
+            image_weights = ops.sum(image_weights, axis=1)
+            self._share = image_weights[:, None, None] / replicas.count()
+            squares = ops.sum(ops.square(image_weights)) / replicas.count()
+        self.moment, squares = replicas.mean(
+            (second_moment(z1, z2, weights), squares)
+        )
+        self.images = 1.0 / ops.maximum(squares, _TINY)
+
+    def covariance(self, other):
+        """Sampling covariance with the moment of `ImagePairs` like these.
+
+        Of the same images; with itself, the variance. A scalar tensor.
+        """
+        products = moment_products(self._rows, other._rows)
+        # Shares of the global batch add up to one over all replicas.
+        products = self._share * products[:, None, None] * replicas.count()
+        return tracking.sampling_covariance(
+            self.moment,
+            other.moment,
+            replicas.mean(ops.sum(products)),
+            self.images,
+        )
+
+    def variance(self):
+        """Sampling variance of the moment, a scalar tensor."""
+        return self.covariance(self)
+
+    def push(self, estimate, parts, *, triangular):
+        """`M z` of each embedding, without what the image itself gave to M.
+
+        Args:
+            estimate: tensor (d, d), Lambda.
+            parts: list of `(weight, pairs)`: the moments of these
+                `ImagePairs` of the same images are in the estimate with these
+                scalar weights.
+            triangular: bool, whether the lower triangle is meant.
+
+        Returns:
+            Two tensors (B n, d). A single image is not left out: nothing
+            would be left.
+        """
+        others = 1.0 - self._share
+        left_out = ops.where(
+            others > 0.0,
+            self._share / ops.where(others > 0.0, others, 1.0),
+            0.0,
+        )
+        moments = sum(weight * pairs.moment for weight, pairs in parts)
+        own = sum(
+            weight * own_push(pairs._rows, self._rows, triangular=triangular)
+            for weight, pairs in parts
+        )
+        if parts and self._weights is None:
+            # One factor for all: one product.
+            estimate = estimate + left_out * moments
+        repulsion = ops.tril(estimate) if triangular else estimate
+        pushes = [ops.matmul(z, ops.transpose(repulsion)) for z in self._pair]
+        if not parts:
+            return pushes
+        if self._weights is not None:
+            held = ops.tril(moments) if triangular else moments
+            own = own - ops.matmul(self._rows, ops.transpose(held))
+        own = ops.split(left_out * own, 2, axis=1)
+        return [
+            push - ops.reshape(part, ops.shape(push))
+            for push, part in zip(pushes, own, strict=True)
+        ]
