@@ -162,20 +162,16 @@ def run(dataset, method, batch, scale, rate, seed) -> dict:
     size = train.images.shape[1]
     model = build(method, scale, size)
     steps = IMAGES // batch
-    model.compile(
-        keras.optimizers.AdamW(
-            minc_tf.optimizers.warmup_cosine(
-                rate, steps=steps, warmup_steps=steps // 20
-            ),
-            weight_decay=0.05,
-        ),
-        steps_per_execution=min(16, steps),
+    schedule = minc_tf.optimizers.warmup_cosine(
+        rate, steps=steps, warmup_steps=steps // 20
     )
+    model.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
     start = time.perf_counter()
     model.fit(
         view_batches(train, batch, size, seed),
         steps_per_epoch=steps,
         callbacks=[keras.callbacks.TerminateOnNaN()],
+        shuffle=False,
         verbose=0,
     )
     seconds = time.perf_counter() - start
