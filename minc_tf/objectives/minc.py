@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
 from minc_tf.objectives.checks import (
     check_bool,
@@ -118,6 +118,7 @@ def _fourth_moment(z1, z2, weights):
     return mean / 2.0
 
 
+@OBJECTIVES.register("minc")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MINC(Objective):
     """Mutual-information, non-contrastive loss.

@@ -6,7 +6,6 @@ import runpy
 from ml_collections import ConfigDict
 
 from minc_tf import models
-from minc_tf.training.config import OBJECTIVES
 
 
 def load_recipe(path: str | os.PathLike) -> ConfigDict:
@@ -74,14 +73,10 @@ def use_method(config: ConfigDict, method: str, **objective) -> None:
     ```
     """
     row = models.find_method(method)
-    names = {cls: name for name, cls in OBJECTIVES.items()}
-    dim = row.projector["widths"][-1]
-    config.objective = {
-        "name": names[row.objective],
-        **row.objective_arguments(dim, **objective),
-    }
-    config.projector = dict(row.projector)
-    config.predictor = dict(row.predictor or {})
+    parts = row.parts(**objective)
+    config.objective = parts["objective"]
+    config.projector = parts["projector"]
+    config.predictor = parts["predictor"]
     config.target.momentum = row.target_momentum
     rate = "constant" if row.constant_predictor_rate else "scheduled"
     config.optimizer.predictor_rate = rate
