@@ -9,11 +9,17 @@ import collectives
 import keras
 import numpy as np
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from minc_tf.diagnostics import exchanged_bytes, network_bytes, ring_bytes
 from minc_tf.models import METHODS
-from minc_tf.objectives import MINC, Objective, SpectralContrastive, VICReg
+from minc_tf.objectives import (
+    MINC,
+    Objective,
+    SpectralContrastive,
+    VICReg,
+    replicas,
+)
 
 REPLICAS = 2
 TYPES = {
@@ -91,6 +97,36 @@ def test_spectral_takes_the_cheaper_form_of_a_small_batch():
     assert moments == {"all_reduce": 4 * (4 * 256**2 + 3), "all_gather": 0}
 
 
+class Centred(Objective):
+    """A user's own: a mean with a gradient, and rows without one."""
+
+    def compute(self, z1, z2, training, sample_weight):
+        z1 = z1 - replicas.mean(ops.mean(z1, axis=0))
+        rows = ops.stop_gradient(replicas.gather(z2))
+        return ops.mean(ops.matmul(z1, ops.transpose(rows)))
+
+
+def test_objective_of_ones_own_is_counted_too():
+    """What is stopped, before or behind a collective, comes back through none.
+
+    The loss is averaged, the mean is reduced forward and backward.
+    """
+    found = exchanged_bytes(Centred(), 12, 5, 3)
+    assert found == {"all_reduce": 4 * (1 + 2 * 5), "all_gather": 4 * 12 * 5}
+
+
+def test_counting_changes_nothing():
+    objective = MINC(dim=4)
+    z = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
+    objective(z, z, training=True)
+    before = [np.array(v) for v in objective.variables]
+    exchanged_bytes(objective, 16, 4, 2)
+    for old, new in zip(before, objective.variables, strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert replicas.count() == 1
+    assert replicas.gather(z) is z
+
+
 def test_one_replica_exchanges_nothing():
     assert set(exchanged_bytes(VICReg(), 8, 4, 1).values()) == {0}
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
@@ -98,27 +134,27 @@ def test_one_replica_exchanges_nothing():
     assert ring_bytes(1, all_reduce=8, all_gather=8) == 0.0
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 8])
-def test_ring_bytes_are_those_of_a_ring(replicas):
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_ring_bytes_are_those_of_a_ring(count):
     """Chunks passed on to the next replica: summed first, then copied."""
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(replicas, replicas, 5)).astype("float32")
+    values = rng.normal(size=(count, count, 5)).astype("float32")
     held, sent = values.copy(), 0
     for first, add in ((0, True), (1, False)):
-        for step in range(replicas - 1):
+        for step in range(count - 1):
             before = held.copy()
-            for rank in range(replicas):
-                chunk, other = (rank + first - step) % replicas, rank + 1
+            for rank in range(count):
+                chunk, other = (rank + first - step) % count, rank + 1
                 passed = before[rank, chunk]
-                kept = before[other % replicas, chunk] if add else 0.0
-                held[other % replicas, chunk] = kept + passed
+                kept = before[other % count, chunk] if add else 0.0
+                held[other % count, chunk] = kept + passed
                 sent += passed.nbytes if rank == 0 else 0
     total = np.broadcast_to(values.sum(0), held.shape)
     np.testing.assert_allclose(held, total, rtol=1e-5, atol=1e-6)
     payload = values[0].nbytes
-    assert ring_bytes(replicas, all_reduce=payload) == sent
+    assert ring_bytes(count, all_reduce=payload) == sent
     # Gathering is the second half of it.
-    assert ring_bytes(replicas, all_gather=payload) == sent / 2
+    assert ring_bytes(count, all_gather=payload) == sent / 2
 
 
 def test_statistics_of_one_replica_or_none_are_not_exchanged():
@@ -145,7 +181,8 @@ def test_statistics_of_one_replica_or_none_are_not_exchanged():
         ((MINC(4), 8, 5, 2), ValueError, "the objective's, 4; received 5"),
         ((MINC(4), 8, 4, 0), ValueError, "replicas must be .* received 0"),
         ((MINC(4), 8.0, 4, 2), ValueError, "batch_size must be .* 8.0"),
-        ((Objective(), 8, 4, 2), TypeError, "received Objective"),
+        ((Objective(), 8, 4, 2), TypeError, "Objective is abstract"),
+        (("minc", 8, 4, 2), TypeError, "received str"),
     ],
 )
 def test_bad_arguments(arguments, error, message):
