@@ -160,7 +160,7 @@ def build_optimizer(
             )
         return optimizer
 
-    scheduled = make(rate, section.name)
+    scheduled = make(rate, section.name.rpartition(":")[2])
     if section.get("predictor_rate", "scheduled") == "scheduled":
         return scheduled
     constant = make(section.learning_rate * scale, "predictor")

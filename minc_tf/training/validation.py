@@ -191,7 +191,13 @@ def _check_arguments(section, config, registry, own=(), required=()):
     label = "preset" if section == "views" else "name"
     name = config.get(label)
     entry = registry.find(name, f"config.{section}.{label}")
-    parameters = inspect.signature(entry).parameters.values()
+    try:
+        parameters = inspect.signature(entry).parameters.values()
+    except ValueError as error:  # some of what is written in C
+        raise ValueError(
+            f"config.{section}.{label}={name!r} does not tell its arguments; "
+            "write a Python function around it."
+        ) from error
     # Keras's optimizers, too, take further arguments: to refuse them.
     open_ended = name not in registry and any(
         p.kind == p.VAR_KEYWORD for p in parameters
