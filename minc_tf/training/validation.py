@@ -68,7 +68,7 @@ def validate(config: ConfigDict) -> None:
     _check_place_of_views(config)
     # Dotted names are of libraries, whose functions check for themselves.
     name = config.encoder.get("name")
-    if name in ENCODERS or ":" in str(name):
+    if not isinstance(name, str) or name in ENCODERS or ":" in name:
         _check_arguments("encoder", config.encoder, ENCODERS)
     _check_arguments("objective", config.objective, OBJECTIVES)
     own = OPTIMIZER_SETTINGS

@@ -9,17 +9,11 @@ import collectives
 import keras
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import layers
 
 from minc_tf.diagnostics import exchanged_bytes, network_bytes, ring_bytes
 from minc_tf.models import METHODS
-from minc_tf.objectives import (
-    MINC,
-    Objective,
-    SpectralContrastive,
-    VICReg,
-    replicas,
-)
+from minc_tf.objectives import MINC, Objective, SpectralContrastive, VICReg
 
 REPLICAS = 2
 TYPES = {
@@ -95,36 +89,6 @@ def test_spectral_takes_the_cheaper_form_of_a_small_batch():
     moments = exchanged_bytes(objective, 520, 256, replicas=8)
     assert pairs["all_gather"] == 4 * 512 * 256
     assert moments == {"all_reduce": 4 * (4 * 256**2 + 3), "all_gather": 0}
-
-
-class Centred(Objective):
-    """A user's own: a mean with a gradient, and rows without one."""
-
-    def compute(self, z1, z2, training, sample_weight):
-        z1 = z1 - replicas.mean(ops.mean(z1, axis=0))
-        rows = ops.stop_gradient(replicas.gather(z2))
-        return ops.mean(ops.matmul(z1, ops.transpose(rows)))
-
-
-def test_objective_of_ones_own_is_counted_too():
-    """What is stopped, before or behind a collective, comes back through none.
-
-    The loss is averaged, the mean is reduced forward and backward.
-    """
-    found = exchanged_bytes(Centred(), 12, 5, 3)
-    assert found == {"all_reduce": 4 * (1 + 2 * 5), "all_gather": 4 * 12 * 5}
-
-
-def test_counting_changes_nothing():
-    objective = MINC(dim=4)
-    z = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
-    objective(z, z, training=True)
-    before = [np.array(v) for v in objective.variables]
-    exchanged_bytes(objective, 16, 4, 2)
-    for old, new in zip(before, objective.variables, strict=True):
-        np.testing.assert_array_equal(old, new)
-    assert replicas.count() == 1
-    assert replicas.gather(z) is z
 
 
 def test_one_replica_exchanges_nothing():

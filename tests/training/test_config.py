@@ -31,6 +31,14 @@ def heads_config(**changes):
     return config
 
 
+@pytest.mark.parametrize("section", ["objective", "encoder", "optimizer"])
+@pytest.mark.parametrize("name", [3, ["minc"]])
+def test_name_that_is_no_string(section, name):
+    config = tiny_config()
+    config[section] = {"name": name}
+    refused(config, f"config.{section}.name must be one of ", str(name))
+
+
 def test_defaults_and_tiny_settings_are_valid():
     validate(default_config())
     validate(tiny_config())
