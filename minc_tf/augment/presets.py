@@ -3,12 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 
+from minc_tf._registry import Registry
 from minc_tf.augment import _validate
 from minc_tf.augment.view_config import ViewConfig
 
 _CHOICES = ("torchvision", "tf")
 
+#: The pairs of views by their names in settings.
+PRESETS = Registry("preset")
 
+
+@PRESETS.register("simclr")
 def simclr(
     size: int,
     strength: float = 1.0,
@@ -62,6 +67,7 @@ def simclr(
     return config, config
 
 
+@PRESETS.register("byol")
 def byol(
     size: int,
     area: tuple[float, float] = (0.08, 1.0),
@@ -110,6 +116,7 @@ def byol(
     return first, second
 
 
+@PRESETS.register("simsiam")
 def simsiam(
     size: int,
     strength: float = 1.0,
@@ -142,6 +149,7 @@ def simsiam(
     return simclr(size, strength / 2, blur, area)
 
 
+@PRESETS.register("mio")
 def mio(
     size: int,
     strength: float = 0.5,

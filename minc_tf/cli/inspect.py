@@ -8,7 +8,7 @@ from absl import flags
 from minc_tf.cli import app
 
 _CONFIG = app.define_recipe(
-    "The recipe, a Python file; --config.KEY=VALUE overrides."
+    "The recipe, FILE.py or FILE.py:ARGUMENT; --config.KEY=VALUE overrides."
 )
 _OUT = flags.DEFINE_string(
     "out", None, "The folder of the picture; a temporary one by default."

@@ -5,7 +5,7 @@ from absl import flags
 from minc_tf.cli import app
 
 _CONFIG = app.define_recipe(
-    "The recipe, a Python file; --config.KEY=VALUE overrides."
+    "The recipe, FILE.py or FILE.py:ARGUMENT; --config.KEY=VALUE overrides."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
 _OVERWRITE = flags.DEFINE_bool(

@@ -11,23 +11,25 @@ import math
 
 import keras
 
-from minc_tf import objectives
+from minc_tf.objectives import Objective
+from minc_tf.objectives import replicas as global_batch
 
 _BYTES = 4
 
 
 def exchanged_bytes(
-    objective: objectives.Objective, batch_size: int, dim: int, replicas: int
+    objective: Objective, batch_size: int, dim: int, replicas: int
 ) -> dict[str, int]:
     """Bytes that an objective's collectives carry in one training step.
 
     Forward and backward, for one call of the objective on a batch whose size
-    is known, both of its arguments with gradient, without sample weights. A
+    is known, both of its arguments with gradient, without sample weights:
+    what passes `minc_tf.objectives.replicas` in a traced step. A
     collective counts once, with its payload; `ring_bytes` tells what that
     puts on the wire.
 
     Args:
-        objective: a `minc_tf.objectives.Objective`.
+        objective: a `minc_tf.objectives.Objective`. It is not changed.
         batch_size: int, B, the pairs of all replicas together.
         dim: int, d, the dimension of the embeddings.
         replicas: int, n, the replicas that train in step; they divide B.
@@ -38,7 +40,7 @@ def exchanged_bytes(
         are zero.
 
     Raises:
-        TypeError: for an objective that is none of the library's.
+        TypeError: for what is no objective.
         ValueError: for a size below 1, replicas that do not divide the batch,
             or a `dim` that is not that of the objective.
 
@@ -53,6 +55,11 @@ def exchanged_bytes(
     ```
     """
     _check_sizes(batch_size=batch_size, dim=dim, replicas=replicas)
+    if not isinstance(objective, Objective):
+        raise TypeError(
+            "exchanged_bytes: objective must be a minc_tf.objectives."
+            f"Objective; received {type(objective).__name__}."
+        )
     if batch_size % replicas:
         raise ValueError(
             f"exchanged_bytes: replicas={replicas} must divide batch_size="
@@ -63,14 +70,42 @@ def exchanged_bytes(
             f"exchanged_bytes: dim must be the objective's, {objective.dim}; "
             f"received {dim}."
         )
-    reduced, gathered = _numbers(objective, batch_size, dim, replicas)
     if replicas == 1:
         return {"all_reduce": 0, "all_gather": 0}
-    # The loss is averaged, for the metrics.
+    copy = type(objective).from_config(objective.get_config())
+    copy.build((None, dim), (None, dim))
+    copy.built = True
+    with global_batch.counted(replicas) as exchange:
+        _trace_gradient(copy, (batch_size // replicas, dim))
     return {
-        "all_reduce": _BYTES * (reduced + 1),
-        "all_gather": _BYTES * gathered,
+        "all_reduce": _BYTES * exchange.reduced,
+        "all_gather": _BYTES * exchange.gathered,
     }
+
+
+def _trace_gradient(objective, shape):
+    """Traces a step of an objective and its gradient, and runs nothing."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def loss(z1, z2):
+            with keras.StatelessScope():
+                return objective(z1, z2, training=True)
+
+        z = jax.ShapeDtypeStruct(shape, "float32")
+        jax.eval_shape(jax.grad(loss, argnums=(0, 1)), z, z)
+        return
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def step(z1, z2):
+        with tf.GradientTape() as tape:
+            tape.watch((z1, z2))
+            loss = objective(z1, z2, training=True)
+        return tape.gradient(loss, (z1, z2))
+
+    z = tf.TensorSpec(shape, "float32")
+    step.get_concrete_function(z, z)
 
 
 def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
@@ -155,45 +190,6 @@ def ring_bytes(
     """
     _check_sizes(replicas=replicas)
     return (2 * all_reduce + all_gather) * (replicas - 1) / replicas
-
-
-def _numbers(objective, b, d, n):
-    """How many numbers are reduced and gathered, beside the loss itself.
-
-    For b pairs of embeddings of d dimensions on n replicas. What a gradient
-    comes back through is reduced a second time; so is what was gathered.
-    """
-    match objective:
-        case objectives.NegativeCosine():
-            return 0, 0
-        case objectives.MINC():
-            # The second moment and the mean of ||z||^4: no gradient.
-            return d * d + 1, 0
-        case objectives.SpectralContrastive() if b <= 2 * d:
-            return b * d, b * d
-        case objectives.SpectralContrastive():
-            # Two moments, and the mean square of the positives.
-            return 2 * (2 * d * d + 1), 0
-        case objectives.FMICL():
-            return b * d, b * d
-        case objectives.NTXent() | objectives.MIO(form="published"):
-            return 2 * b * d, 2 * b * d
-        case objectives.MIO():
-            # A log-sum-exp of each replica.
-            return 2 * b * d + n, 2 * b * d + n
-        case objectives.VICRegCtr():
-            # Of each view the mean, and the centred embeddings.
-            return 4 * d + 2 * b * d, 2 * b * d
-        case objectives.VICReg():
-            # Of each view the mean and the covariance.
-            return 4 * (d + d * d), 0
-        case objectives.BarlowTwins():
-            # Means and variances of both views, and their correlation.
-            return 2 * (4 * d + d * d), 0
-    raise TypeError(
-        "exchanged_bytes: objective must be of a class of minc_tf.objectives; "
-        f"received {type(objective).__name__}."
-    )
 
 
 def _channels(model):

@@ -1,6 +1,7 @@
 """Encoders, heads and the models that train them."""
 
-from minc_tf.models.encoders import as_encoder, build_encoder
+from minc_tf.models.assembly import assemble
+from minc_tf.models.encoders import ENCODERS, as_encoder, build_encoder
 from minc_tf.models.heads import mlp
 from minc_tf.models.methods import (
     METHODS,
@@ -15,12 +16,14 @@ from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.two_view import TwoViewModel
 
 __all__ = [
+    "ENCODERS",
     "METHODS",
     "CosineMomentum",
     "MINCModel",
     "Method",
     "TwoViewModel",
     "as_encoder",
+    "assemble",
     "build",
     "build_encoder",
     "find_method",

@@ -1,24 +1,30 @@
 """Encoders by name, and any Keras model as an encoder."""
 
 import difflib
+import functools
 import importlib
 import sys
 
 import keras
 from keras import layers
 
+from minc_tf._registry import Registry
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
 #: Libraries whose models can be named, with what their models lack.
 _LIBRARIES = ("keras.applications", "keras_cv.models", "keras_hub.models")
 
-_OWN = {
-    "resnet18": lambda **kwargs: resnet(18, **kwargs),
-    "resnet34": lambda **kwargs: resnet(34, **kwargs),
-    "resnet50": lambda **kwargs: resnet(50, **kwargs),
-    "small_resnet": small_resnet,
-}
+#: The encoders by their names in settings.
+ENCODERS = Registry(
+    "encoder",
+    {
+        "resnet18": functools.partial(resnet, 18),
+        "resnet34": functools.partial(resnet, 34),
+        "resnet50": functools.partial(resnet, 50),
+        "small_resnet": small_resnet,
+    },
+)
 
 
 def build_encoder(
@@ -31,7 +37,9 @@ def build_encoder(
             dotted name of a model of keras.applications, keras_cv.models or
             keras_hub.models (`"keras.applications.EfficientNetB0"`), with
             random weights, its own preprocessing of pixels and synchronised
-            batch statistics; or a Keras model.
+            batch statistics; `"package.module:Name"`, a function (or class)
+            of your own that takes `image_shape` and returns a Keras model,
+            which sees pixels of 0 to 255; or a Keras model.
         image_shape: (height, width, channels) of the images.
         **kwargs: further arguments of the builder (`width=2`, `stem="cifar"`).
 
@@ -40,8 +48,9 @@ def build_encoder(
         (B, F).
 
     Raises:
-        ValueError: for an unknown name (the nearest is given), or for
-            further arguments beside a model.
+        ValueError: for an unknown name (the nearest is given), one that
+            cannot be imported or gives no Keras model, or for further
+            arguments beside a model.
         ImportError: if the library of the name is not installed.
 
     Example:
@@ -61,16 +70,18 @@ def build_encoder(
                 f"arguments for its builder: {sorted(kwargs)}."
             )
         return as_encoder(name, image_shape)
-    if name in _OWN:
-        return _OWN[name](image_shape=image_shape, **kwargs)
+    if name in ENCODERS:
+        return ENCODERS[name](image_shape=image_shape, **kwargs)
+    if ":" in name:
+        return _imported(name, image_shape, kwargs)
     library, _, attribute = name.rpartition(".")
     if library not in _LIBRARIES:
-        near = difflib.get_close_matches(name, _OWN, n=1)
+        near = difflib.get_close_matches(name, ENCODERS, n=1)
         raise ValueError(
             f"build_encoder: unknown encoder {name!r}; "
             + (f"did you mean {near[0]!r}? " if near else "")
-            + f"Known are {', '.join(_OWN)} and dotted names in "
-            f"{', '.join(_LIBRARIES)}."
+            + f"Known are {', '.join(ENCODERS)}, dotted names in "
+            f"{', '.join(_LIBRARIES)}, and 'package.module:Name'."
         )
     try:
         module = importlib.import_module(library)
@@ -166,3 +177,15 @@ def _application(builder, attribute, image_shape, kwargs):
     images = keras.Input(image_shape, name="images")
     features = network(preprocess(images))
     return keras.Model(images, features, name=attribute.lower())
+
+
+def _imported(name, image_shape, kwargs):
+    """The encoder of a user's own function."""
+    builder = ENCODERS.find(name, "build_encoder: name")
+    model = builder(image_shape=image_shape, **kwargs)
+    if not isinstance(model, keras.Model):
+        raise ValueError(
+            f"build_encoder: {name!r} must return a Keras model; it returned "
+            f"{type(model).__name__}."
+        )
+    return as_encoder(model, image_shape)

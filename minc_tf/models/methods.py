@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import keras
 
-from minc_tf import objectives
-from minc_tf.models.heads import mlp
-from minc_tf.models.minc_model import MINCModel
+from minc_tf.models.assembly import assemble
 from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.two_view import TwoViewModel
+from minc_tf.objectives import OBJECTIVES, Objective
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,8 +20,8 @@ class Method:
     Attributes:
         summary: string, what is compared with what.
         reference: string, where it was published.
-        objective: class of the objective.
-        arguments: dict, arguments of that class that differ from its
+        objective_name: string, the objective as settings name it.
+        arguments: dict, arguments of its class that differ from the
             defaults.
         projector: dict, arguments of `minc_tf.models.mlp`.
         predictor: dict, arguments of `mlp`, or None for no predictor.
@@ -34,12 +33,17 @@ class Method:
 
     summary: str
     reference: str
-    objective: type[objectives.Objective]
+    objective_name: str
     arguments: Mapping = dataclasses.field(default_factory=dict)
     projector: Mapping = dataclasses.field(default_factory=dict)
     predictor: Mapping | None = None
     target_momentum: float | None = None
     constant_predictor_rate: bool = False
+
+    @property
+    def objective(self) -> type[Objective]:
+        """The class of the objective."""
+        return OBJECTIVES.find(self.objective_name, "Method.objective_name")
 
     def objective_arguments(self, dim: int, /, **changes) -> dict:
         """The objective's arguments for embeddings of `dim` dimensions."""
@@ -55,6 +59,28 @@ class Method:
         given = dict(self.predictor)
         given["widths"] = (*(widths or given["widths"])[:-1], dim)
         return given
+
+    def parts(
+        self,
+        projector_widths: Sequence[int] | None = None,
+        predictor_widths: Sequence[int] | None = None,
+        **objective,
+    ) -> dict:
+        """Objective and heads, as `assemble` and a run's settings have them."""
+        projector = dict(self.projector)
+        if projector_widths is not None:
+            projector["widths"] = tuple(projector_widths)
+        # What is wrong with no widths at all, `mlp` says.
+        dim = projector["widths"][-1] if projector["widths"] else 0
+        arguments = self.objective_arguments(dim, **objective)
+        predictor = {}
+        if self.predictor is not None:
+            predictor = self.predictor_arguments(dim, predictor_widths)
+        return {
+            "objective": {"name": self.objective_name, **arguments},
+            "projector": projector,
+            "predictor": predictor,
+        }
 
 
 _MINC = "Guo et al. 2025, arXiv 2504.16667"
@@ -81,7 +107,7 @@ def _contrastive(what, reference, **arguments):
     return Method(
         f"each view against the 2B - 2 views of other images: {what}",
         reference,
-        objectives.NTXent,
+        "nt_xent",
         arguments,
         _SMALL,
     )
@@ -92,7 +118,7 @@ def _fmicl(divergence, title):
     return Method(
         f"Gaussian kernel of pairs against that of other pairs: {title}",
         _FMICL,
-        objectives.FMICL,
+        "fmicl",
         {"divergence": divergence},
         _SMALL,
     )
@@ -103,14 +129,14 @@ METHODS: dict[str, Method] = {
     "minc": Method(
         "each view with its pair, and with the running second moment",
         _MINC,
-        objectives.MINC,
+        "minc",
         {"mu": 10.0},
         _EIGEN,
     ),
     "minc_target": Method(
         "MINC, the second view from a moving average of the network",
         f"{_MINC}; target network: {_BYOL}",
-        objectives.MINC,
+        "minc",
         {"mu": 10.0},
         _EIGEN,
         target_momentum=0.99,
@@ -118,7 +144,7 @@ METHODS: dict[str, Method] = {
     "spectral": Method(
         "each view with its pair, and with the other views of other images",
         _SPECTRAL,
-        objectives.SpectralContrastive,
+        "spectral",
         {"mu": 1.0},
         {**_EIGEN, "final_norm": True, "final_bias": False},
     ),
@@ -149,7 +175,7 @@ METHODS: dict[str, Method] = {
     "byol": Method(
         "prediction from one view with the target's embedding of the other",
         _BYOL,
-        objectives.NegativeCosine,
+        "negative_cosine",
         _BYOL_LOSS,
         _BYOL_PROJECTOR,
         predictor={"widths": (4096, 256)},
@@ -158,7 +184,7 @@ METHODS: dict[str, Method] = {
     "linear_byol": Method(
         "BYOL with a linear predictor",
         _BYOL,
-        objectives.NegativeCosine,
+        "negative_cosine",
         _BYOL_LOSS,
         _BYOL_PROJECTOR,
         predictor={"widths": (256,), "final_bias": False},
@@ -167,7 +193,7 @@ METHODS: dict[str, Method] = {
     "simsiam": Method(
         "prediction from one view with the embedding of the other",
         _SIMSIAM,
-        objectives.NegativeCosine,
+        "negative_cosine",
         projector={**_WIDE, "final_norm": True},
         predictor={"widths": (512, 2048)},
         constant_predictor_rate=True,
@@ -175,19 +201,19 @@ METHODS: dict[str, Method] = {
     "vicreg": Method(
         "pairs; variance and covariance of the dimensions",
         _VICREG,
-        objectives.VICReg,
+        "vicreg",
         projector=_WIDE,
     ),
     "vicreg_exp": Method(
         "VICReg with a log-sum-exp of the covariances",
         _GARRIDO,
-        objectives.VICRegExp,
+        "vicreg_exp",
         projector=_WIDE,
     ),
     "vicreg_ctr": Method(
         "VICReg-exp with images in the place of dimensions",
         _GARRIDO,
-        objectives.VICRegCtr,
+        "vicreg_ctr",
         projector=_WIDE,
     ),
     "fmicl_kl": _fmicl("kl", "Kullback-Leibler"),
@@ -199,20 +225,20 @@ METHODS: dict[str, Method] = {
     "mio": Method(
         "each pair, and each pair of different images, as binary choices",
         _MIO,
-        objectives.MIO,
+        "mio",
         projector=_SMALL,
     ),
     "mio_improved": Method(
         "MIO with an upper bound of the repulsion",
         _MIO,
-        objectives.MIO,
+        "mio",
         {"form": "improved"},
         _SMALL,
     ),
     "barlow_twins": Method(
         "correlations of the dimensions of two views with the identity",
         _BARLOW,
-        objectives.BarlowTwins,
+        "barlow_twins",
         projector=_WIDE,
     ),
 }
@@ -312,29 +338,6 @@ def build(
     """
     row = find_method(method)
     _check_used(method, row, predictor_widths, target_momentum)
-    projector_arguments = dict(row.projector)
-    if projector_widths is not None:
-        projector_arguments["widths"] = tuple(projector_widths)
-    projector = mlp(_features(encoder), **projector_arguments)
-    dim = projector.output_shape[-1]
-    predictor = None
-    if row.predictor is not None:
-        if predictor_widths is not None and predictor_widths[-1] != dim:
-            raise ValueError(
-                "build: the last of predictor_widths must be the embedding's "
-                f"dimension, {dim}; received {tuple(predictor_widths)}."
-            )
-        predictor = mlp(
-            dim,
-            name="predictor",
-            **row.predictor_arguments(dim, predictor_widths),
-        )
-    momentum = row.target_momentum
-    if momentum is not None:
-        momentum = momentum if target_momentum is None else target_momentum
-        momentum = (
-            momentum if steps is None else CosineMomentum(momentum, steps)
-        )
     known = inspect.signature(row.objective).parameters
     for key in objective_arguments:
         if key not in known:
@@ -342,32 +345,28 @@ def build(
                 f"build: {key!r} is no argument of {row.objective.__name__}; "
                 f"valid are {', '.join(known)}."
             )
-    objective = row.objective(
-        **row.objective_arguments(dim, **objective_arguments)
-    )
-    cls = MINCModel if row.objective is objectives.MINC else TwoViewModel
-    return cls(
+    parts = row.parts(projector_widths, predictor_widths, **objective_arguments)
+    if predictor_widths is not None:
+        dim = parts["projector"]["widths"][-1]
+        if predictor_widths[-1] != dim:
+            raise ValueError(
+                "build: the last of predictor_widths must be the embedding's "
+                f"dimension, {dim}; received {tuple(predictor_widths)}."
+            )
+    momentum = row.target_momentum
+    if momentum is not None:
+        momentum = momentum if target_momentum is None else target_momentum
+        momentum = (
+            momentum if steps is None else CosineMomentum(momentum, steps)
+        )
+    return assemble(
         encoder,
-        projector,
-        objective,
-        predictor=predictor,
+        **parts,
         target_momentum=momentum,
         micro_batches=micro_batches,
         views=views,
         name=name,
     )
-
-
-def _features(encoder):
-    """The dimension of an encoder's features."""
-    shape = getattr(encoder, "output_shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
-        raise ValueError(
-            "build: encoder must be a built model that gives features (batch, "
-            f"dim); its output shape is {shape}. Pass it through "
-            "minc_tf.models.as_encoder."
-        )
-    return shape[1]
 
 
 def _check_used(method, row, predictor_widths, target_momentum):

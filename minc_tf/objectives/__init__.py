@@ -1,7 +1,7 @@
 """What is minimised: Keras layers from two embeddings to a scalar loss."""
 
 from minc_tf.objectives.barlow_twins import BarlowTwins
-from minc_tf.objectives.base import Objective
+from minc_tf.objectives.base import OBJECTIVES, Objective
 from minc_tf.objectives.fmicl import FMICL
 from minc_tf.objectives.minc import MINC
 from minc_tf.objectives.mio import MIO
@@ -14,6 +14,7 @@ __all__ = [
     "FMICL",
     "MINC",
     "MIO",
+    "OBJECTIVES",
     "BarlowTwins",
     "NTXent",
     "NegativeCosine",

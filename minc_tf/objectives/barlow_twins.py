@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre
 from minc_tf.objectives.checks import check_not_negative
 
@@ -58,6 +58,7 @@ def distance_to_identity(matrix, redundancy_weight):
     return ops.sum(weights * ops.square(matrix - identity))
 
 
+@OBJECTIVES.register("barlow_twins")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class BarlowTwins(Objective):
     """Barlow Twins: each dimension equal in both views, and unlike the others.

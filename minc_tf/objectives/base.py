@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from minc_tf._registry import Registry
 from minc_tf.objectives import replicas
 
 PACKAGE = "minc_tf"
@@ -237,6 +238,10 @@ class Objective(keras.layers.Layer):
                 f"{caller}: sample_weight must have one weight a pair, shape "
                 f"({batch},); received {shape}."
             )
+
+
+#: The objectives by their names in settings.
+OBJECTIVES = Registry("objective", base=Objective)
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.checks import check_choice, check_positive, is_number
 from minc_tf.objectives.norms import unit_norm
 
@@ -158,6 +158,7 @@ def _squared_distances(z1, z2):
     return norms1[:, None] + norms2[None, :] - 2.0 * products
 
 
+@OBJECTIVES.register("fmicl")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class FMICL(Objective):
     """f-mutual information in contrastive learning.

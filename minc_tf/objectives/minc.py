@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import tracking
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
 from minc_tf.objectives.checks import (
     check_bool,
@@ -30,6 +30,7 @@ _NEEDS_PREVIOUS = (
 TRACKINGS = ("auto", "corrected", "lead", "mean")
 
 
+@OBJECTIVES.register("minc")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MINC(Objective):
     """Mutual-information, non-contrastive loss.

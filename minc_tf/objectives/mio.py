@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
 from minc_tf.objectives.checks import (
     check_choice,
@@ -83,6 +83,7 @@ def _samples_and_others(products):
     return samples, ops.maximum(samples - 2.0, 1.0)
 
 
+@OBJECTIVES.register("mio")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class MIO(Objective):
     """Mutual information optimisation by binary classification of pairs.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
 from minc_tf.objectives.checks import check_choice, check_positive
 from minc_tf.objectives.norms import unit_norm
@@ -47,6 +47,7 @@ def normalised_distance(z1, z2, weights=None):
 _FORMS = {"cosine": negative_cosine, "distance": normalised_distance}
 
 
+@OBJECTIVES.register("negative_cosine")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class NegativeCosine(Objective):
     """Negative cosine of predictions and targets.

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
 from minc_tf.objectives.checks import check_bool, check_choice, check_positive
 from minc_tf.objectives.norms import unit_norm
@@ -50,6 +50,7 @@ def nt_xent_loss(z1, z2, temperature=0.5, similarity="cosine", decoupled=False):
     return ops.mean(ops.softplus(repulsion - positives))
 
 
+@OBJECTIVES.register("nt_xent")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class NTXent(Objective):
     """Normalised, temperature-scaled cross-entropy: the loss of SimCLR.

@@ -3,10 +3,96 @@
 The only part of `objectives` that knows TensorFlow. On other backends a batch
 is already global (JAX arrays are sharded, not replicated), so nothing is
 exchanged.
+
+Everything that objectives exchange passes `mean` or `gather`, where
+`counted` counts it.
 """
 
+import contextlib
+import contextvars
+import dataclasses
+import math
+from collections.abc import Iterator
+
 import keras
-from keras import ops
+from keras import ops, tree
+
+
+@dataclasses.dataclass
+class Exchange:
+    """How many numbers `replicas` replicas exchange.
+
+    Attributes:
+        replicas: int.
+        reduced: int, numbers that are summed over the replicas.
+        gathered: int, numbers in the results of gathering.
+    """
+
+    replicas: int
+    reduced: int = 0
+    gathered: int = 0
+
+
+_COUNTED: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
+    "counted", default=None
+)
+
+
+@contextlib.contextmanager
+def counted(replicas: int) -> Iterator[Exchange]:
+    """Counts what so many replicas would exchange, and exchanges nothing.
+
+    Of what is traced inside: the shapes are those of one of the replicas, and
+    the values have no meaning. A gradient that comes back through a
+    collective is another.
+
+    Args:
+        replicas: int.
+
+    Yields:
+        The `Exchange`, complete once forward and backward pass are traced.
+    """
+    exchange = Exchange(replicas)
+    token = _COUNTED.set(exchange)
+    try:
+        yield exchange
+    finally:
+        _COUNTED.reset(token)
+
+
+def _pass(tensors, count, count_gradient):
+    """The tensors, unchanged, as what a collective of them would give.
+
+    Args:
+        tensors: list of tensors.
+        count: function to call where they pass.
+        count_gradient: function to call where a gradient comes back.
+    """
+
+    def forward(*tensors):
+        count()
+        return tuple(ops.multiply(each, 1) for each in tensors)
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        door = jax.custom_vjp(forward)
+
+        def backward(_, upstream):
+            count_gradient()
+            return upstream
+
+        door.defvjp(lambda *tensors: (forward(*tensors), None), backward)
+        return door(*tensors)
+
+    def with_gradient(*tensors):
+        def backward(*upstream):
+            count_gradient()
+            return upstream
+
+        return forward(*tensors), backward
+
+    return ops.custom_gradient(with_gradient)(*tensors)
 
 
 def _context():
@@ -23,6 +109,8 @@ def _context():
 
 def count() -> int:
     """Number of replicas that train in step (1 outside tf.distribute)."""
+    if (exchange := _COUNTED.get()) is not None:
+        return exchange.replicas
     context = _context()
     return 1 if context is None else context.num_replicas_in_sync
 
@@ -39,6 +127,8 @@ def mean(tensors):
         The same nest, averaged. Differentiable: the gradient of a sum over
         replicas is itself summed over them.
     """
+    if (exchange := _COUNTED.get()) is not None:
+        return _count_mean(exchange, tensors)
     context = _context()
     if context is None:
         return tensors
@@ -49,7 +139,7 @@ def mean(tensors):
 
 def index():
     """Number of this replica among those that train in step: 0, 1, ..."""
-    context = _context()
+    context = None if _COUNTED.get() is not None else _context()
     return 0 if context is None else context.replica_id_in_sync_group
 
 
@@ -64,6 +154,8 @@ def gather(tensor):
         Tensor (count() * b, ...). Differentiable: what another replica does
         with a row reaches its gradient here.
     """
+    if (exchange := _COUNTED.get()) is not None:
+        return _count_gather(exchange, tensor)
     context = _context()
     return tensor if context is None else context.all_gather(tensor, axis=0)
 
@@ -78,3 +170,27 @@ def own_rows(local):
         int32 tensor (local,).
     """
     return ops.arange(local, dtype="int32") + index() * local
+
+
+def _count_mean(exchange, tensors):
+    flat = [ops.convert_to_tensor(each) for each in tree.flatten(tensors)]
+    size = sum(math.prod(each.shape) for each in flat)
+
+    def count():
+        exchange.reduced += size
+
+    return tree.pack_sequence_as(tensors, _pass(flat, count, count))
+
+
+def _count_gather(exchange, tensor):
+    rows = ops.concatenate([tensor] * exchange.replicas)
+    size = math.prod(rows.shape)
+
+    def count():
+        exchange.gathered += size
+
+    def count_gradient():
+        exchange.reduced += size
+
+    (rows,) = _pass([rows], count, count_gradient)
+    return rows

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.checks import check_mu
 from minc_tf.objectives.norms import clip_norm
 
@@ -62,6 +62,7 @@ def _by_moments(z1, z2):
     return (ops.sum(moment1 * moment2) - squares) * ratio
 
 
+@OBJECTIVES.register("spectral")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class SpectralContrastive(Objective):
     """Spectral contrastive loss.

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf.objectives import replicas
-from minc_tf.objectives.base import PACKAGE, Objective
+from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre, masked_logsumexp
 from minc_tf.objectives.checks import check_not_negative, check_positive
 from minc_tf.objectives.norms import unit_norm
@@ -94,6 +94,7 @@ def _others(matrix, own):
     return ops.not_equal(own[:, None], columns)
 
 
+@OBJECTIVES.register("vicreg")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class VICReg(Objective):
     """VICReg: equal views, spread dimensions, uncorrelated dimensions.
@@ -181,6 +182,7 @@ class VICReg(Objective):
         }
 
 
+@OBJECTIVES.register("vicreg_exp")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class VICRegExp(VICReg):
     """VICReg-exp: VICReg whose covariance term is a log-sum-exp.
@@ -242,6 +244,7 @@ class VICRegExp(VICReg):
         return {**super().get_config(), "temperature": self.temperature}
 
 
+@OBJECTIVES.register("vicreg_ctr")
 @keras.saving.register_keras_serializable(package=PACKAGE)
 class VICRegCtr(VICRegExp):
     """VICReg-ctr: VICReg-exp on the transposed embeddings, so contrastive.

@@ -3,35 +3,7 @@
 import dataclasses
 import json
 
-import keras
 from ml_collections import ConfigDict, config_dict
-
-from minc_tf import models, objectives, optimizers
-
-OBJECTIVES = {
-    "minc": objectives.MINC,
-    "spectral": objectives.SpectralContrastive,
-    "nt_xent": objectives.NTXent,
-    "negative_cosine": objectives.NegativeCosine,
-    "vicreg": objectives.VICReg,
-    "vicreg_exp": objectives.VICRegExp,
-    "vicreg_ctr": objectives.VICRegCtr,
-    "fmicl": objectives.FMICL,
-    "mio": objectives.MIO,
-    "barlow_twins": objectives.BarlowTwins,
-}
-
-OPTIMIZERS = {
-    "adamw": keras.optimizers.AdamW,
-    "lars": optimizers.LARS,
-    "sgd": keras.optimizers.SGD,
-}
-
-#: The encoders that check their own arguments.
-ENCODERS = {
-    "small_resnet": models.small_resnet,
-    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), models.resnet),
-}
 
 #: Sections that take the arguments of what they name.
 _EXTENSIBLE = (
@@ -106,9 +78,9 @@ def default_config() -> ConfigDict:
           tf.data services that make the views); for the kNN monitor and
           evaluation `labelled_split` (None: `split`) and `test_split` (None:
           no monitor);
-        - `views`: `preset` ("simclr", "byol", "simsiam", "mio"), `size` in
-          pixels, the arguments of the preset (`minc_tf.augment.presets`),
-          fields of `minc_tf.augment.ViewConfig` to set in all its views, and
+        - `views`: `preset` (one of `minc_tf.augment.presets.PRESETS`), `size`
+          in pixels, the arguments of the preset, fields of
+          `minc_tf.augment.ViewConfig` to set in all its views, and
           `small_crops`, a number of further views of `small_size` pixels and
           `small_area` (`minc_tf.augment.presets.multi_crop`);
         - `augment`: `where` the views of training are made, in the "input"
@@ -119,13 +91,13 @@ def default_config() -> ConfigDict:
           empty `predictor` there is none;
         - `target`: `momentum` of the target network (None: no such network)
           and its `schedule`, "cosine" (to 1 at the end) or "constant";
-        - `objective`: `name` ("minc", "spectral", "nt_xent",
-          "negative_cosine", "vicreg", "vicreg_exp", "vicreg_ctr", "fmicl",
-          "mio", "barlow_twins") and arguments of its class;
-        - `optimizer`: `name` ("adamw", "sgd", "lars"), `learning_rate`,
-          `scale_with_batch` (multiply the rate by batch_size / 256),
-          `warmup_epochs`, `predictor_rate` ("scheduled", or "constant" for
-          the peak rate throughout) and arguments of the optimizer's class;
+        - `objective`: `name` (one of `minc_tf.objectives.OBJECTIVES`) and
+          arguments of its class;
+        - `optimizer`: `name` (one of `minc_tf.optimizers.OPTIMIZERS`),
+          `learning_rate`, `scale_with_batch` (multiply the rate by
+          batch_size / 256), `warmup_epochs`, `predictor_rate` ("scheduled",
+          or "constant" for the peak rate throughout) and arguments of the
+          optimizer's class;
         - `monitor`: kNN during training: `every` epochs (0: never), `k`, and
           `num_examples` of each split that it uses;
         - `diagnostics`: what `minc_tf.evaluation.DiagnosticsMonitor` measures,
@@ -137,7 +109,10 @@ def default_config() -> ConfigDict:
           `report.html` (0: no report).
 
         The sections with arguments can be extended, or replaced as a whole;
-        `validate` checks their keys.
+        `validate` checks their keys. What is named in them can also be your
+        own: `"package.module:Name"` of an `Objective`, a `keras.Optimizer`, a
+        function from `image_shape` to a Keras model, or one from `size` to
+        `ViewConfig`s.
 
     Example:
     ```python
@@ -215,14 +190,6 @@ def _optional(text):
     reference = config_dict.placeholder(str)
     reference.set(text)
     return reference
-
-
-def view_presets() -> dict:
-    """The presets of `minc_tf.augment`, by name."""
-    from minc_tf.augment import presets
-
-    names = ("simclr", "byol", "simsiam", "mio")
-    return {name: getattr(presets, name) for name in names}
 
 
 def view_fields() -> list[str]:

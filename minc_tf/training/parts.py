@@ -29,15 +29,28 @@ def view_configs(config: ConfigDict) -> tuple:
     Returns:
         (configs, size): list of `ViewConfig`, one a view, and their size, or
         a list of sizes where they differ.
-    """
-    from minc_tf.augment import presets
 
-    preset = settings.view_presets()[config.views.preset]
+    Raises:
+        ValueError: for a preset that gives something else, or an argument
+            out of range.
+    """
+    from minc_tf.augment import ViewConfig, presets
+
+    preset = presets.PRESETS.find(config.views.preset, "config.views.preset")
     given = settings.arguments(config.views)
     crops = {k: given.pop(k) for k in settings.SMALL_CROPS if k in given}
     known = inspect.signature(preset).parameters
     fields = {k: given.pop(k) for k in list(given) if k not in known}
-    configs = [dataclasses.replace(c, **fields) for c in preset(**given)]
+    fields.pop("size", None)
+    configs = preset(**given)
+    if not isinstance(configs, (list, tuple)) or not all(
+        isinstance(each, ViewConfig) for each in configs
+    ):
+        raise ValueError(
+            f"config.views.preset={config.views.preset!r} must give a tuple "
+            f"of ViewConfig; it gave {configs!r}."
+        )
+    configs = [dataclasses.replace(each, **fields) for each in configs]
     size = config.views.size
     if crops.get("small_crops"):
         names = {"small_crops": "count", "small_area": "area"}
@@ -82,29 +95,11 @@ def _assemble(config):
         )
     except TypeError as error:
         raise ValueError(f"config.encoder: {error}") from error
-    projector = models.mlp(
-        encoder.output_shape[-1], **settings.arguments(config.projector)
-    )
-    objective = settings.OBJECTIVES[config.objective.name](
-        **settings.arguments(config.objective)
-    )
-    cls = (
-        models.MINCModel
-        if config.objective.name == "minc"
-        else models.TwoViewModel
-    )
-    predictor = None
-    if config.predictor:
-        predictor = models.mlp(
-            projector.output_shape[-1],
-            name="predictor",
-            **settings.arguments(config.predictor),
-        )
-    return cls(
+    return models.assemble(
         encoder,
-        projector,
-        objective,
-        predictor=predictor,
+        objective=config.objective.to_dict(),
+        projector=config.projector.to_dict(),
+        predictor=config.predictor.to_dict(),
         target_momentum=config.target.momentum,
         micro_batches=config.micro_batches,
         views=_device_views(config),
@@ -155,17 +150,17 @@ def build_optimizer(
     )
     given = settings.arguments(section, *settings.OPTIMIZER_SETTINGS)
 
+    cls = optimizers.OPTIMIZERS.find(section.name, "config.optimizer.name")
+
     def make(rate, name):
-        optimizer = settings.OPTIMIZERS[section.name](
-            learning_rate=rate, name=name, **given
-        )
-        if section.name != "lars":  # LARS excludes by rank itself
+        optimizer = cls(learning_rate=rate, name=name, **given)
+        if not issubclass(cls, optimizers.LARS):  # it excludes by rank itself
             optimizer.exclude_from_weight_decay(
                 var_list=[v for v in model.trainable_variables if v.ndim <= 1]
             )
         return optimizer
 
-    scheduled = make(rate, section.name)
+    scheduled = make(rate, section.name.rpartition(":")[2])
     if section.get("predictor_rate", "scheduled") == "scheduled":
         return scheduled
     constant = make(section.learning_rate * scale, "predictor")

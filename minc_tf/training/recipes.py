@@ -1,41 +1,46 @@
 """Recipes: files of settings, and what a method sets in them."""
 
+import inspect
 import os
+import pathlib
 import runpy
 
 from ml_collections import ConfigDict
 
 from minc_tf import models
-from minc_tf.training.config import OBJECTIVES
 
 
-def load_recipe(path: str | os.PathLike) -> ConfigDict:
+def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     """Runs a recipe file and returns its settings.
 
     Args:
-        path: path of a Python file that defines `get_config()`.
+        recipe: path of a Python file that defines `get_config()`, or path and
+            argument, `"FILE.py:ARGUMENT"`, of one whose `get_config` takes a
+            string.
 
     Returns:
-        The `ConfigDict` that its `get_config()` returns.
+        The `ConfigDict` that its `get_config` returns.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no Python, defines no `get_config`, or sets an
-            unknown key or a value of a wrong type.
+        ValueError: if it is no Python, defines no `get_config`, takes no
+            argument or not this one, or sets an unknown key or a value of a
+            wrong type.
 
     Example:
     ```python
     import minc_tf
 
-    config = minc_tf.training.load_recipe("recipes/shapes/minc.py")
+    config = minc_tf.training.load_recipe("recipes/cifar10.py:byol")
     ```
     """
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"recipe {str(path)!r} does not exist.")
+    recipe = os.fspath(recipe)
+    path, arguments = _split(recipe)
     try:
-        get_config = runpy.run_path(os.fspath(path)).get("get_config")
+        get_config = runpy.run_path(path).get("get_config")
         if get_config is not None:
-            return get_config()
+            _check_arguments(recipe, get_config, arguments)
+            return get_config(*arguments)
     except (AttributeError, KeyError, SyntaxError, TypeError) as error:
         # ml_collections wraps one error in another, whose text is its repr.
         # It puts its guess on the last of several lines.
@@ -45,10 +50,39 @@ def load_recipe(path: str | os.PathLike) -> ConfigDict:
         text = inner.args[0] if isinstance(inner, KeyError) else inner
         lines = str(text).splitlines()
         raise ValueError(
-            f"recipe {str(path)!r}: {lines[0].split(' Other fields')[0]} "
+            f"recipe {recipe!r}: {lines[0].split(' Other fields')[0]} "
             f"{lines[-1] if len(lines) > 1 else ''}".strip()
         ) from error
-    raise ValueError(f"recipe {str(path)!r} defines no get_config().")
+    raise ValueError(f"recipe {recipe!r} defines no get_config().")
+
+
+def _split(recipe):
+    """The path of a recipe, and its argument if it has one."""
+    parts = recipe.split(":")
+    for count in range(len(parts), 0, -1):
+        path = ":".join(parts[:count])
+        if os.path.isfile(path):
+            rest = parts[count:]
+            return path, [":".join(rest)] if rest else []
+    path = pathlib.Path(parts[0])
+    # What once was a file a method.
+    table = pathlib.Path(f"{path.parent}.py")
+    hint = "."
+    if len(parts) == 1 and path.suffix == ".py" and table.is_file():
+        hint = f"; did you mean '{table}:{path.stem}'?"
+    raise FileNotFoundError(f"recipe {parts[0]!r} does not exist{hint}")
+
+
+def _check_arguments(recipe, get_config, arguments):
+    try:
+        inspect.signature(get_config).bind(*arguments)
+    except TypeError as error:
+        raise ValueError(
+            f"recipe {recipe!r}: its get_config() takes no argument; received "
+            f"{arguments[0]!r}."
+            if arguments
+            else f"recipe {recipe!r} needs an argument: {recipe}:ARGUMENT."
+        ) from error
 
 
 def use_method(config: ConfigDict, method: str, **objective) -> None:
@@ -74,14 +108,10 @@ def use_method(config: ConfigDict, method: str, **objective) -> None:
     ```
     """
     row = models.find_method(method)
-    names = {cls: name for name, cls in OBJECTIVES.items()}
-    dim = row.projector["widths"][-1]
-    config.objective = {
-        "name": names[row.objective],
-        **row.objective_arguments(dim, **objective),
-    }
-    config.projector = dict(row.projector)
-    config.predictor = dict(row.predictor or {})
+    parts = row.parts(**objective)
+    config.objective = parts["objective"]
+    config.projector = parts["projector"]
+    config.predictor = parts["predictor"]
     config.target.momentum = row.target_momentum
     rate = "constant" if row.constant_predictor_rate else "scheduled"
     config.optimizer.predictor_rate = rate

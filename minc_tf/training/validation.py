@@ -6,23 +6,23 @@ import inspect
 from ml_collections import ConfigDict
 
 from minc_tf import models
+from minc_tf.augment.presets import PRESETS
+from minc_tf.models import ENCODERS
+from minc_tf.objectives import OBJECTIVES
+from minc_tf.optimizers import OPTIMIZERS
 from minc_tf.training.config import (
     ALARMS,
-    ENCODERS,
     FIXED_SECTIONS,
-    OBJECTIVES,
     OPTIMIZER_SETTINGS,
-    OPTIMIZERS,
     PLACES,
     SMALL_CROPS,
     STRATEGIES,
     default_config,
     view_fields,
-    view_presets,
 )
 
 #: Arguments that come from other settings.
-_FILLED_IN = ("image_shape", "depth")
+_FILLED_IN = ("image_shape",)
 
 
 def validate(config: ConfigDict) -> None:
@@ -63,11 +63,12 @@ def validate(config: ConfigDict) -> None:
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
     _check_choice("precision", config.precision, precisions)
     fields = ("size", *SMALL_CROPS, *view_fields())
-    _check_arguments("views", config.views, view_presets(), fields, ["size"])
+    _check_arguments("views", config.views, PRESETS, fields, ["size"])
     _check_small_crops(config)
     _check_place_of_views(config)
-    # Other encoders come from libraries, whose functions check for themselves.
-    if config.encoder.get("name") in ENCODERS:
+    # Dotted names are of libraries, whose functions check for themselves.
+    name = config.encoder.get("name")
+    if not isinstance(name, str) or name in ENCODERS or ":" in name:
         _check_arguments("encoder", config.encoder, ENCODERS)
     _check_arguments("objective", config.objective, OBJECTIVES)
     own = OPTIMIZER_SETTINGS
@@ -185,19 +186,33 @@ def _check_head(section, config):
     return widths
 
 
-def _check_arguments(section, config, choices, own=(), required=()):
+def _check_arguments(section, config, registry, own=(), required=()):
     """A section with a name: the name, then the arguments of what it names."""
     label = "preset" if section == "views" else "name"
     name = config.get(label)
-    _check_choice(f"{section}.{label}", name, choices)
+    entry = registry.find(name, f"config.{section}.{label}")
+    try:
+        parameters = inspect.signature(entry).parameters.values()
+    except ValueError as error:  # some of what is written in C
+        raise ValueError(
+            f"config.{section}.{label}={name!r} does not tell its arguments; "
+            "write a Python function around it."
+        ) from error
+    # Keras's optimizers, too, take further arguments: to refuse them.
+    open_ended = name not in registry and any(
+        p.kind == p.VAR_KEYWORD for p in parameters
+    )
     taken = (*own, "name", *_FILLED_IN)
-    parameters = [
+    named = [
         p
-        for p in inspect.signature(choices[name]).parameters.values()
-        if p.kind != p.VAR_KEYWORD and p.name not in taken
+        for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+        and p.name not in taken
     ]
-    allowed = [label, *own, *(p.name for p in parameters)]
-    needed = [p.name for p in parameters if p.default is p.empty]
+    allowed = [label, *own, *(p.name for p in named)]
+    if open_ended:
+        allowed += [key for key in config if key not in allowed]
+    needed = [p.name for p in named if p.default is p.empty]
     _check_keys(section, config, allowed, [label, *required, *needed])
 
 

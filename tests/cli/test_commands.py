@@ -172,6 +172,26 @@ def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
     assert "skipped_images: 2" in result.out
 
 
+def test_argument_and_overrides_of_a_recipe(command, tmp_path, monkeypatch):
+    taken = []
+
+    def record(config, *_, **__):
+        taken.append(config)
+        return {"skipped_images": 0}
+
+    monkeypatch.setattr("minc_tf.training.run", record)
+    result = command(
+        "pretrain",
+        f"--config={ROOT / 'recipes/cifar10.py'}:byol",
+        f"--workdir={tmp_path}",
+        "--config.optimizer.weight_decay=0.5",
+    )
+    assert result.code == 0, result.err
+    (config,) = taken
+    assert config.objective.name == "negative_cosine"
+    assert config.optimizer.weight_decay == 0.5
+
+
 @pytest.mark.slow
 def test_demo_shows_the_whole_way(command, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -62,6 +62,10 @@ def test_wrong_override(command, tmp_path, override, parts):
         (["--workdir=x"], ["--config"]),
         (["--config=nope.py", "--workdir=x"], ["'nope.py' does not exist"]),
         (
+            [f"--config={RECIPE}:byol", "--workdir=x"],
+            ["takes no argument; received 'byol'"],
+        ),
+        (
             ["--config=nope.py", "--workdir=x", "--config.epochs=1"],
             ["'nope.py' does not exist"],
         ),

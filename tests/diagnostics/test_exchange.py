@@ -98,27 +98,27 @@ def test_one_replica_exchanges_nothing():
     assert ring_bytes(1, all_reduce=8, all_gather=8) == 0.0
 
 
-@pytest.mark.parametrize("replicas", [2, 3, 8])
-def test_ring_bytes_are_those_of_a_ring(replicas):
+@pytest.mark.parametrize("count", [2, 3, 8])
+def test_ring_bytes_are_those_of_a_ring(count):
     """Chunks passed on to the next replica: summed first, then copied."""
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(replicas, replicas, 5)).astype("float32")
+    values = rng.normal(size=(count, count, 5)).astype("float32")
     held, sent = values.copy(), 0
     for first, add in ((0, True), (1, False)):
-        for step in range(replicas - 1):
+        for step in range(count - 1):
             before = held.copy()
-            for rank in range(replicas):
-                chunk, other = (rank + first - step) % replicas, rank + 1
+            for rank in range(count):
+                chunk, other = (rank + first - step) % count, rank + 1
                 passed = before[rank, chunk]
-                kept = before[other % replicas, chunk] if add else 0.0
-                held[other % replicas, chunk] = kept + passed
+                kept = before[other % count, chunk] if add else 0.0
+                held[other % count, chunk] = kept + passed
                 sent += passed.nbytes if rank == 0 else 0
     total = np.broadcast_to(values.sum(0), held.shape)
     np.testing.assert_allclose(held, total, rtol=1e-5, atol=1e-6)
     payload = values[0].nbytes
-    assert ring_bytes(replicas, all_reduce=payload) == sent
+    assert ring_bytes(count, all_reduce=payload) == sent
     # Gathering is the second half of it.
-    assert ring_bytes(replicas, all_gather=payload) == sent / 2
+    assert ring_bytes(count, all_gather=payload) == sent / 2
 
 
 def test_statistics_of_one_replica_or_none_are_not_exchanged():
@@ -145,7 +145,8 @@ def test_statistics_of_one_replica_or_none_are_not_exchanged():
         ((MINC(4), 8, 5, 2), ValueError, "the objective's, 4; received 5"),
         ((MINC(4), 8, 4, 0), ValueError, "replicas must be .* received 0"),
         ((MINC(4), 8.0, 4, 2), ValueError, "batch_size must be .* 8.0"),
-        ((Objective(), 8, 4, 2), TypeError, "received Objective"),
+        ((Objective(), 8, 4, 2), TypeError, "Objective is abstract"),
+        (("minc", 8, 4, 2), TypeError, "received str"),
     ],
 )
 def test_bad_arguments(arguments, error, message):

@@ -34,7 +34,7 @@ from minc_tf.training.checkpoints import step_of
 from .conftest import assert_same_checkpoint, checkpoint_arrays, stop_at
 
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="make test-jax")
-RECIPES = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10"
+RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10.py"
 #: With two devices; what is compiled is run a few times.
 JAX = {
     "KERAS_BACKEND": "jax",
@@ -306,7 +306,7 @@ def test_nearest_rows():
 def test_recipes(npz, tmp_path_factory, recipe, changes):
     """A target, LARS, a predictor of its own rate, parts, bfloat16."""
     folder = tmp_path_factory.mktemp(recipe) / "run"
-    config = load_recipe(RECIPES / f"{recipe}.py")
+    config = load_recipe(f"{RECIPE}:{recipe}")
     config = made_tiny(config, npz, epochs=1, **changes)
     summary = run(config, folder, verbose=0)
     assert np.isfinite(summary["loss"])

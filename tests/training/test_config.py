@@ -31,6 +31,14 @@ def heads_config(**changes):
     return config
 
 
+@pytest.mark.parametrize("section", ["objective", "encoder", "optimizer"])
+@pytest.mark.parametrize("name", [3, ["minc"]])
+def test_name_that_is_no_string(section, name):
+    config = tiny_config()
+    config[section] = {"name": name}
+    refused(config, f"config.{section}.name must be one of ", str(name))
+
+
 def test_defaults_and_tiny_settings_are_valid():
     validate(default_config())
     validate(tiny_config())
@@ -258,6 +266,48 @@ def test_recipe_without_get_config(tmp_path):
     path.write_text("epochs = 3\n")
     with pytest.raises(ValueError, match=r"defines no get_config\(\)"):
         load_recipe(path)
+
+
+def write(path, signature, value):
+    """A recipe whose `get_config` has these parameters."""
+    path.write_text(
+        "from minc_tf.training import default_config\n\n\n"
+        f"def get_config({signature}):\n    config = default_config()\n"
+        f"    config.data.data_dir = {value}\n    return config\n"
+    )
+    return path
+
+
+def test_argument_of_a_recipe(tmp_path):
+    path = write(tmp_path / "a.py", "name='x'", "name")
+    assert load_recipe(path).data.data_dir == "x"
+    assert load_recipe(f"{path}:y").data.data_dir == "y"
+    assert load_recipe(f"{path}:pkg.mod:Y").data.data_dir == "pkg.mod:Y"
+    assert load_recipe(f"{path}:").data.data_dir == ""
+    other = write(tmp_path / "a.py:y", "name='x'", "name + '!'")
+    assert load_recipe(other).data.data_dir == "x!"
+    assert load_recipe(f"{other}:z").data.data_dir == "z!"
+
+
+@pytest.mark.parametrize(
+    ("signature", "argument", "message"),
+    [
+        ("", ":y", r"a\.py:y': its get_config\(\) takes no .* received 'y'"),
+        ("name", "", r"a\.py' needs an argument: .*a\.py:ARGUMENT"),
+    ],
+)
+def test_argument_too_many_or_missing(tmp_path, signature, argument, message):
+    path = write(tmp_path / "a.py", signature, "'x'")
+    with pytest.raises(ValueError, match=message):
+        load_recipe(f"{path}{argument}")
+
+
+def test_a_recipe_that_is_now_an_argument(tmp_path):
+    write(tmp_path / "cifar10.py", "name='x'", "name")
+    with pytest.raises(FileNotFoundError, match=r"mean '.*cifar10\.py:byol'\?"):
+        load_recipe(tmp_path / "cifar10" / "byol.py")
+    with pytest.raises(FileNotFoundError, match=r"byol\.py' does not exist\.$"):
+        load_recipe(tmp_path / "cifar100" / "byol.py:x")
 
 
 def test_missing_recipe(tmp_path):

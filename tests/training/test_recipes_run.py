@@ -92,7 +92,7 @@ def test_cifar(tmp_path):
     names = [f"class{i}" for i in range(100)]
     splits = {"train": labels(24, 100), "test": labels(10, 100)}
     prepare(tmp_path / "tfds", "cifar100", splits, 32, names)
-    config = shortened("recipes/cifar100/minc.py", tmp_path / "tfds")
+    config = shortened("recipes/cifar100.py:minc", tmp_path / "tfds")
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 24 and summary["step"] == 3
     assert 0.0 <= summary["knn_accuracy"] <= 1.0
@@ -107,7 +107,7 @@ def test_stl10_trains_on_its_unlabelled_images(tmp_path):
     }
     names = [f"class{i}" for i in range(10)]
     prepare(tmp_path / "tfds", "stl10", splits, 96, names)
-    config = shortened("recipes/stl10/minc.py", tmp_path / "tfds")
+    config = shortened("recipes/stl10.py:minc", tmp_path / "tfds")
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 17
     assert "knn_accuracy" in summary, "from the labelled splits"
@@ -122,7 +122,7 @@ def test_tiny_imagenet_is_a_folder(tmp_path):
                 rng = np.random.default_rng(i)
                 pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.JPEG")
-    config = shortened("recipes/tiny_imagenet/minc.py", tmp_path / "tiny")
+    config = shortened("recipes/tiny_imagenet.py:minc", tmp_path / "tiny")
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 18
     assert "knn_accuracy" in summary
@@ -148,7 +148,7 @@ def imagenet(tmp_path_factory):
 
 @pytest.mark.slow
 def test_imagenet(tmp_path, imagenet):
-    config = shortened("recipes/imagenet/byol.py", imagenet)
+    config = shortened("recipes/imagenet.py:byol", imagenet)
     summary = run(config, tmp_path / "run")
     assert summary["images"] == 24
     assert np.isfinite(summary["loss"])
@@ -156,7 +156,7 @@ def test_imagenet(tmp_path, imagenet):
 
 @pytest.mark.slow
 def test_imagenet100_is_its_hundred_classes(tmp_path, imagenet):
-    config = shortened("recipes/imagenet100/minc.py", imagenet)
+    config = shortened("recipes/imagenet100.py:minc", imagenet)
     report = inspect(config, tmp_path / "look", batches=1)
     # Four images each of three classes and of the last of the hundred.
     assert report["data"]["images"] == 16
@@ -169,7 +169,7 @@ def test_learning_rate_follows_the_batch():
     from minc_tf.training import build
 
     for batch in (512, 1024, 4096):
-        config = load_recipe(ROOT / "recipes/imagenet/minc.py")
+        config = load_recipe(ROOT / "recipes/imagenet.py:minc")
         config.batch_size = batch
         config.encoder = {"name": "small_resnet", "filters": (4, 8)}
         model = build.build_model(config)

@@ -1,0 +1,191 @@
+"""Objective, encoder, optimizer and views of one's own, by an import."""
+
+import pytest
+from training.conftest import assert_same_checkpoint, stop_at, tiny_config
+
+from minc_tf.training import load_run, parts, run, validate
+
+MODULE = """
+import keras
+from keras import layers, ops
+
+import minc_tf
+
+
+@keras.saving.register_keras_serializable(package="own")
+class Pull(minc_tf.objectives.Objective):
+    def __init__(self, *, weight=1.0, name=None):
+        super().__init__(name=name)
+        self.weight = weight
+
+    def compute(self, z1, z2, training, sample_weight):
+        return self.weight * ops.mean(ops.square(z1 - z2))
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
+
+
+def encoder(image_shape, filters):
+    images = keras.Input(image_shape)
+    x = layers.Rescaling(1 / 127.5, -1.0)(images)
+    return keras.Model(images, layers.Conv2D(filters, 3, 4)(x))
+
+
+class Descent(keras.optimizers.SGD):
+    pass
+
+
+def views(strength=0.5):
+    config = minc_tf.augment.ViewConfig(brightness=strength, grey_p=0.0)
+    return config, config
+
+
+def no_views():
+    return 3
+
+
+def no_model(image_shape):
+    return keras.layers.Dense(2)
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Settings with everything from a module beside the project."""
+    (tmp_path / "own_parts.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    config = tiny_config()
+    config.objective = {"name": "own_parts:Pull", "weight": 2.0}
+    config.encoder = {"name": "own_parts:encoder", "filters": 6}
+    config.optimizer = {
+        "name": "own_parts:Descent",
+        "learning_rate": 0.01,
+        "scale_with_batch": False,
+        "warmup_epochs": 0,
+        "momentum": 0.9,
+    }
+    config.views = {
+        "preset": "own_parts:views",
+        "size": 32,
+        "strength": 0.2,
+        "blur_p": 0.0,
+    }
+    return config
+
+
+def test_trains_resumes_and_is_loaded(own, tmp_path):
+    run(own, tmp_path / "whole", verbose=0)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, step=6)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(own, tmp_path / "run")
+    run(own, tmp_path / "run", verbose=0)
+    assert_same_checkpoint(tmp_path / "run", tmp_path / "whole")
+    model, config = load_run(tmp_path / "run")
+    assert config.objective.name == "own_parts:Pull"
+    assert type(model.objective).__name__ == "Pull"
+    assert model.objective.weight == 2.0
+    assert type(model.optimizer).__name__ == "Descent"
+    assert model.encoder.output_shape == (None, 6)
+
+
+def test_views_take_the_arguments_of_the_preset(own):
+    configs, size = parts.view_configs(own)
+    assert [each.brightness for each in configs] == [0.2, 0.2]
+    assert [each.blur_p for each in configs] == [0.0, 0.0]
+    assert size == 32
+
+
+@pytest.mark.slow
+def test_export_evaluation_and_report(own, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own.data.test_split = "test"
+    run(own, tmp_path / "run", verbose=0)
+    done = command("export", "--workdir=run", "--name=own")
+    assert done.code == 0, done.err
+    done = command(
+        *("evaluate", "--savedmodel=savedmodels/own", "--workdir=run"),
+        *("--protocol=knn", "--k=5"),
+    )
+    assert done.code == 0, done.err
+    assert "knn_accuracy_k5: " in done.out
+    done = command("report", "run")
+    assert done.code == 0, done.err
+    assert "own_parts:Pull" in (tmp_path / "run/report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "message"),
+    [
+        (
+            "objective",
+            {"name": "own_parts:Pul"},
+            "config.objective.name='own_parts:Pul': own_parts has no 'Pul'; "
+            "did you mean 'Pull'?",
+        ),
+        (
+            "objective",
+            {"name": "own_parts:encoder"},
+            "config.objective.name must name a subclass of Objective; "
+            "'own_parts:encoder' is of type function.",
+        ),
+        (
+            "objective",
+            {"name": "nowhere:Pull"},
+            "config.objective.name='nowhere:Pull' cannot be imported: "
+            "ModuleNotFoundError",
+        ),
+        (
+            "objective",
+            {"name": "own_parts:Pull", "wieght": 2.0},
+            "config.objective.wieght is not a setting; did you mean "
+            "config.objective.weight?",
+        ),
+        (
+            "encoder",
+            {"name": "own_parts:encoder"},
+            "config.encoder.filters is missing",
+        ),
+        (
+            "optimizer",
+            {
+                "name": "own_parts:Pull",
+                "learning_rate": 0.1,
+                "scale_with_batch": False,
+                "warmup_epochs": 0,
+            },
+            "config.optimizer.name must name a subclass of Optimizer; "
+            "'own_parts:Pull' is the class Pull.",
+        ),
+        (
+            "views",
+            {"preset": "own_parts", "size": 32},
+            "config.views.preset must be one of",
+        ),
+        (
+            "views",
+            {"preset": "own_parts:no_views", "size": 32},
+            "config.views.preset='own_parts:no_views' must give",
+        ),
+        (
+            "encoder",
+            {"name": "own_parts:no_model"},
+            "build_encoder: 'own_parts:no_model' must return a Keras model",
+        ),
+    ],
+)
+def test_refused_before_there_is_a_folder(
+    own, tmp_path, section, value, message
+):
+    own[section] = value
+    with pytest.raises(ValueError) as caught:
+        run(own, tmp_path / "run")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_function_that_tells_no_arguments(own):
+    own.encoder = {"name": "builtins:dict"}
+    with pytest.raises(ValueError, match="does not tell its arguments"):
+        validate(own)
