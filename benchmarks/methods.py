@@ -42,7 +42,7 @@ _BYOL = {
     "optimizer": {**_SGD, "learning_rate": 0.1, "weight_decay": 5e-3},
     "target": {"momentum": 0.9},
 }
-_MINC = {"objective": {"triangular": False, "floor": 1.0}}
+_MINC = {"objective": {"triangular": False}}
 
 #: What differs from the method's own settings and the recipe's optimizer.
 SETTINGS = {

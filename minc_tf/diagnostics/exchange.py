@@ -18,7 +18,12 @@ _BYTES = 4
 
 
 def exchanged_bytes(
-    objective: Objective, batch_size: int, dim: int, replicas: int
+    objective: Objective,
+    batch_size: int,
+    dim: int,
+    replicas: int,
+    *,
+    previous: bool = False,
 ) -> dict[str, int]:
     """Bytes that an objective's collectives carry in one training step.
 
@@ -33,6 +38,8 @@ def exchanged_bytes(
         batch_size: int, B, the pairs of all replicas together.
         dim: int, d, the dimension of the embeddings.
         replicas: int, n, the replicas that train in step; they divide B.
+        previous: bool, whether the step has embeddings under the weights of
+            the step before, as `MINC` gets them in a `TwoViewModel`.
 
     Returns:
         dict of ints: `all_reduce`, the bytes of the tensors that are summed,
@@ -70,27 +77,37 @@ def exchanged_bytes(
             f"exchanged_bytes: dim must be the objective's, {objective.dim}; "
             f"received {dim}."
         )
+    if previous and not objective.takes_previous:
+        raise ValueError(
+            f"exchanged_bytes: previous must be False for {objective.name}, "
+            "which takes no embeddings under other weights; received True."
+        )
     if replicas == 1:
         return {"all_reduce": 0, "all_gather": 0}
     copy = type(objective).from_config(objective.get_config())
     copy.build((None, dim), (None, dim))
     copy.built = True
     with global_batch.counted(replicas) as exchange:
-        _trace_gradient(copy, (batch_size // replicas, dim))
+        _trace_gradient(copy, (batch_size // replicas, dim), previous)
     return {
         "all_reduce": _BYTES * exchange.reduced,
         "all_gather": _BYTES * exchange.gathered,
     }
 
 
-def _trace_gradient(objective, shape):
+def _trace_gradient(objective, shape, previous):
     """Traces a step of an objective and its gradient, and runs nothing."""
+
+    def evaluate(*pair):
+        kept = {"previous": pair} if previous else {}
+        return objective(*pair, training=True, **kept)
+
     if keras.backend.backend() == "jax":
         import jax
 
         def loss(z1, z2):
             with keras.StatelessScope():
-                return objective(z1, z2, training=True)
+                return evaluate(z1, z2)
 
         z = jax.ShapeDtypeStruct(shape, "float32")
         jax.eval_shape(jax.grad(loss, argnums=(0, 1)), z, z)
@@ -101,7 +118,7 @@ def _trace_gradient(objective, shape):
     def step(z1, z2):
         with tf.GradientTape() as tape:
             tape.watch((z1, z2))
-            loss = objective(z1, z2, training=True)
+            loss = evaluate(z1, z2)
         return tape.gradient(loss, (z1, z2))
 
     z = tf.TensorSpec(shape, "float32")
@@ -115,8 +132,9 @@ def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
     (sums, sums of squares and, as Keras does it, counts) and 2C backward, each
     time it is called: once a step with both views together, k times and
     another k times forward with `micro_batches=k`. That of a target network
-    has no backward pass. Crops of a second size, which are another call, are
-    not counted.
+    has no backward pass, nor has the pass with the weights of the step before
+    (`TwoViewModel.embeds_previous`). Crops of a second size, which are another
+    call, are not counted.
 
     Args:
         model: a built Keras model, or a `TwoViewModel`.
@@ -155,6 +173,9 @@ def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
     )
     copied = sum(_channels(part) for part in targets if part is not None)
     reduced = online * (_channels(model) - copied) + 3 * parts * copied
+    if getattr(model, "embeds_previous", False):
+        kept = (model.encoder, model.projector)
+        reduced += 3 * parts * sum(map(_channels, kept))
     trained = sum(math.prod(v.shape) for v in model.trainable_weights)
     return {"gradients": _BYTES * trained, "statistics": _BYTES * reduced}
 

@@ -155,7 +155,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         if self.target_encoder is not None:
             self.target_projector(self.target_encoder(images))
             self._start_target()
-        if self.objective.takes_previous and self.compares_outputs:
+        if self.embeds_previous:
             self._previous = PreviousWeights(self)
             self._previous.follow()
         names = ["loss", *self.objective.metrics(0.0)]
@@ -241,6 +241,11 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         """
         return self.predictor is None and self.target_encoder is None
 
+    @property
+    def embeds_previous(self) -> bool:
+        """Whether a step also embeds with the weights of the step before."""
+        return self.objective.takes_previous and self.compares_outputs
+
     def embed_online(self, images, training):
         """Predictions (or embeddings), and targets if the encoder gives them.
 
@@ -276,7 +281,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         Returns:
             Tensor (2b, d), or None where the objective needs none.
         """
-        if self._previous is None or not training:
+        if not (training and self.embeds_previous):
             return None
         return self._previous.embed(images)
 

@@ -41,17 +41,15 @@ class ImagePairs:
         # The share of each image in C, of the global batch.
         if weights is None:
             images = ops.cast(ops.shape(self._rows)[0], "float32")
-            self._share = 1.0 / (images * replicas.count())
-            squares = self._share
+            self.images = images * replicas.count()
+            self._share = 1.0 / self.images
         else:
-            image_weights = ops.reshape(weights, (-1, per_image))
-            image_weights = ops.sum(image_weights, axis=1)
-            self._share = image_weights[:, None, None] / replicas.count()
-            squares = ops.sum(ops.square(image_weights)) / replicas.count()
-        self.moment, squares = replicas.mean(
-            (second_moment(z1, z2, weights), squares)
-        )
-        self.images = 1.0 / ops.maximum(squares, _TINY)
+            by_image = ops.sum(ops.reshape(weights, (-1, per_image)), axis=1)
+            self._share = by_image[:, None, None] / replicas.count()
+            squares = replicas.mean(ops.sum(ops.square(by_image)))
+            # Kish's effective number.
+            self.images = replicas.count() / ops.maximum(squares, _TINY)
+        self.moment = replicas.mean(second_moment(z1, z2, weights))
 
     def covariance(self, other):
         """Sampling covariance with the moment of `ImagePairs` like these.

@@ -30,9 +30,6 @@ def get_config():
         "dim": 128,
         "triangular": False,
         "mu": 10.0,
-        # The same as rate=1.0, and the rate can still be overridden: steps
-        # this large, and this few, want no lag (docs/minc.md).
-        "floor": 1.0,
     }
     config.optimizer = {
         "name": "adamw",

@@ -66,7 +66,11 @@ def test_step_exchanges_what_is_counted(traced, method, micro_batches):
     found = payload(traced["steps"][f"{method} {micro_batches}"])
     model = collectives.make_model(method, micro_batches)
     expected = exchanged_bytes(
-        model.objective, collectives.STEP_BATCH, collectives.STEP_DIM, REPLICAS
+        model.objective,
+        collectives.STEP_BATCH,
+        collectives.STEP_DIM,
+        REPLICAS,
+        previous=model.embeds_previous,
     )
     network = network_bytes(model, REPLICAS)
     assert network["gradients"] == 4 * sum(
@@ -77,10 +81,16 @@ def test_step_exchanges_what_is_counted(traced, method, micro_batches):
 
 
 def test_minc_does_not_depend_on_the_batch():
-    """The moment, the mean of ||z||^4, and the loss."""
+    """Moments, their sampling variances and covariance, and the loss."""
     for batch in (8, 512, 65536):
         found = exchanged_bytes(MINC(dim=256), batch, 256, replicas=8)
         assert found == {"all_reduce": 4 * (256**2 + 2), "all_gather": 0}
+        found = exchanged_bytes(
+            MINC(dim=256), batch, 256, replicas=8, previous=True
+        )
+        assert found == {"all_reduce": 4 * (2 * 256**2 + 4), "all_gather": 0}
+    with pytest.raises(ValueError, match="previous must be False"):
+        exchanged_bytes(SpectralContrastive(), 8, 4, 2, previous=True)
 
 
 def test_spectral_takes_the_cheaper_form_of_a_small_batch():
