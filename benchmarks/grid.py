@@ -1,0 +1,250 @@
+"""Cells of a grid of short pretraining runs: trained, evaluated, recorded.
+
+What `batch_size.py` and `width.py` share. A cell is a dict of a data set, a
+method, a batch, a scale (mu, or a temperature), a learning rate, a seed and the
+width of the encoder; its row is in a JSON record under its name. A cell with a
+row is not run again. Every cell sees the same number of images.
+"""
+
+import json
+import os
+import pathlib
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from record import origin
+
+import minc_tf
+from minc_tf import data, evaluation
+
+IMAGES = 40_000
+DIM, WIDTHS, FILTERS = 128, (512, 128), (16, 32, 64, 128)
+CHOICE_BATCH, CHOICE_SEED, SEEDS = 64, 0, (1, 2, 3)
+#: Learning rates at batch 64; they grow with the root of the batch.
+RATES = (2e-3, 4e-3, 8e-3)
+#: The argument of `minc_tf.build` that sets the scale, its values, and others.
+METHODS = {
+    "minc": ("minc", "mu", (5.0, 10.0, 20.0), {"triangular": False}),
+    "spectral": ("spectral", "mu", (5.0, 10.0, 20.0), {}),
+    "minc_paper": (
+        "minc",
+        "mu",
+        (5.0, 10.0, 20.0),
+        {
+            "triangular": False,
+            "tracking": "mean",
+            "rate": 0.3,
+            "self_pairs": True,
+        },
+    ),
+    "simclr": ("simclr", "temperature", (0.2, 0.35, 0.5), {}),
+    "vicreg": ("vicreg", "covariance_weight", (0.5, 1.0, 2.0), {}),
+    "byol": ("byol", "target_momentum", (0.9, 0.97, 0.99), {}),
+}
+
+_DATA = flags.DEFINE_string("data", None, "Folder of prepared data sets.")
+_MINUTES = flags.DEFINE_float("minutes", 0.0, "No cell is begun after these.")
+
+
+def fill(record: pathlib.Path, plan: Callable) -> dict:
+    """Runs cells that are missing, in the order of a plan; returns all rows.
+
+    Args:
+        record: the JSON file, which is replaced after each cell.
+        plan: function from the rows by name to an iterator of cells. It may
+            look at the rows of the cells that it has given before.
+    """
+    cells = json.loads(record.read_text()) if record.exists() else {}
+    end = time.monotonic() + 60.0 * _MINUTES.value
+    while time.monotonic() < end:
+        missing = (cell for cell in plan(cells) if key(**cell) not in cells)
+        cell = next(missing, None)
+        if cell is None:
+            break
+        row = run(**cell)
+        cells[key(**cell)] = row
+        write(record, json.dumps(cells, indent=1) + "\n")
+        print(key(**cell), row, flush=True)
+    return cells
+
+
+def key(dataset, method, batch, scale, rate, seed, width=1.0) -> str:
+    """The name of a cell in the record."""
+    name = f"{dataset} {method} B={batch} scale={scale} lr={rate:.3g} s={seed}"
+    return name if width == 1.0 else f"{name} w={width}"
+
+
+def plan(cells, dataset, method, batch):
+    """The cells of a method at a batch, each known once those before it are."""
+    yield from scale_trials(dataset, method)
+    scale = best(cells, scale_trials(dataset, method), "scale")
+    yield from rate_trials(dataset, method, batch, scale)
+    rate = best(cells, rate_trials(dataset, method, batch, scale), "rate")
+    for seed in SEEDS:
+        yield _cell(dataset, method, batch, scale, rate, seed)
+
+
+def scale_trials(dataset, method) -> list[dict]:
+    """One cell a scale, at the middle learning rate."""
+    return [
+        _cell(dataset, method, CHOICE_BATCH, scale, RATES[1], CHOICE_SEED)
+        for scale in METHODS[method][2]
+    ]
+
+
+def rate_trials(dataset, method, batch, scale) -> list[dict]:
+    """One cell a learning rate."""
+    factor = (batch / CHOICE_BATCH) ** 0.5
+    return [
+        _cell(dataset, method, batch, scale, rate * factor, CHOICE_SEED)
+        for rate in RATES
+    ]
+
+
+def _cell(dataset, method, batch, scale, rate, seed):
+    return {
+        "dataset": dataset,
+        "method": method,
+        "batch": batch,
+        "scale": scale,
+        "rate": rate,
+        "seed": seed,
+    }
+
+
+def best(cells, trials, name):
+    """What the best of the trials has under a name, all of them being run."""
+    return max(trials, key=lambda cell: score(cells[key(**cell)]))[name]
+
+
+def score(row: dict) -> float:
+    """What choices go by."""
+    return (row["knn"] + row["ridge"]) / 2.0
+
+
+def run(dataset, method, batch, scale, rate, seed, width=1.0) -> dict:
+    """Trains and evaluates one cell."""
+    keras.utils.set_random_seed(seed)
+    train, test = sources(dataset, held_out=seed == CHOICE_SEED)
+    size = train.images.shape[1]
+    model = build(method, scale, size, width)
+    steps = IMAGES // batch
+    schedule = minc_tf.optimizers.warmup_cosine(
+        rate, steps=steps, warmup_steps=steps // 20
+    )
+    model.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
+    start = time.perf_counter()
+    model.fit(
+        view_batches(train, batch, size, seed),
+        steps_per_epoch=steps,
+        callbacks=[keras.callbacks.TerminateOnNaN()],
+        shuffle=False,
+        verbose=0,
+    )
+    seconds = time.perf_counter() - start
+    weights = model.encoder.get_weights()
+    diverged = not all(np.all(np.isfinite(each)) for each in weights)
+    found = {"knn": 0.0, "ridge": 0.0}
+    if not diverged:
+        found = accuracies(model.encoder, train, test)
+    keras.backend.clear_session()
+    return {
+        **found,
+        "diverged": diverged,
+        "images": IMAGES,
+        "seconds": round(seconds, 1),
+        **origin(),
+    }
+
+
+def build(method, scale, size, width):
+    """The model of a method, on an encoder that is always the same."""
+    name, argument, _, others = METHODS[method]
+    encoder = minc_tf.models.small_resnet(
+        filters=[int(width * count) for count in FILTERS],
+        image_shape=(size, size, 3),
+    )
+    return minc_tf.build(
+        name, encoder, projector_widths=WIDTHS, **{argument: scale}, **others
+    )
+
+
+def sources(dataset, held_out):
+    """Training and test images, or training images without and of a tenth."""
+    train = arrays(dataset, "train")
+    if not held_out:
+        return train, arrays(dataset, "test")
+    order = np.random.default_rng(0).permutation(len(train))
+    tenth = len(train) // 10
+    return part(train, order[tenth:]), part(train, order[:tenth])
+
+
+def part(source, rows):
+    """Some of the images of a source in memory."""
+    return data.ArraySource(source.images[rows], source.labels[rows])
+
+
+def arrays(dataset, split, _known={}):  # noqa: B006 - decoded once a process
+    """A split, decoded into memory."""
+    if (dataset, split) not in _known:
+        source = data.load(dataset, split, data_dir=_DATA.value)
+        found = list(data.eval_batches(source, 1000).as_numpy_iterator())
+        images = np.concatenate([each["image"] for each in found])
+        labels = np.concatenate([each["label"] for each in found])
+        source = data.ArraySource(images.astype("uint8"), labels)
+        _known[dataset, split] = source
+    return _known[dataset, split]
+
+
+def view_batches(train, batch, size, seed):
+    """Batches of views; small ones are cut from larger ones, to save time."""
+    presets = minc_tf.augment.presets.simclr(
+        size, strength=0.5, blur=False, area=(0.2, 1.0)
+    )
+    views = minc_tf.augment.MultiView(presets, size=size)
+    parts = max(1, 256 // batch)
+    whole = data.view_batches(train, views, parts * batch, seed=seed)
+
+    def cut(*views):
+        shape = (parts, batch, size, size, 3)
+        cut = tuple(tf.reshape(view, shape) for view in views)
+        return tf.data.Dataset.from_tensor_slices(cut)
+
+    return whole.flat_map(cut).prefetch(4)
+
+
+def accuracies(encoder, train, test) -> dict:
+    """KNN (k = 20) and ridge accuracy of the features, in %."""
+    features = [
+        evaluation.extract(encoder, data.eval_batches(source, 500))
+        for source in (train, test)
+    ]
+    knn = evaluation.knn_accuracy(*features[0], *features[1], k=20)
+    ridge = evaluation.ridge_accuracy(*features[0], *features[1])
+    return {
+        "knn": round(100.0 * knn, 2),
+        "ridge": round(100.0 * ridge["accuracy"], 2),
+    }
+
+
+def interval(values) -> tuple[float, float]:
+    """Mean and half of its 95 % interval (Student's t; nan for one value)."""
+    from scipy import stats
+
+    values = np.asarray(values)
+    if len(values) < 2:
+        return values.mean(), float("nan")
+    spread = values.std(ddof=1) / len(values) ** 0.5
+    return values.mean(), spread * stats.t.ppf(0.975, len(values) - 1)
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    """Writes a file in one step: a run may be ended at any time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(text)
+    os.replace(part, path)
