@@ -72,7 +72,6 @@ def reusable(
 
     Source: https://www.tensorflow.org/hub/reusable_saved_models
     """
-
     encode = encode or inference_and_training(encoder)
 
     @tf.function

@@ -4,6 +4,7 @@ Encoders of this library take 0..255. An export can be made for callers whose
 images have another range; byte and uint8 images stay what they are.
 """
 
+import math
 import numbers
 
 #: Of images as the encoder takes them, and of uint8 images.
@@ -37,8 +38,11 @@ def check_value_range(value_range) -> tuple[float, float]:
             "value_range must be two numbers, such as (0, 1), received "
             f"{value_range!r}"
         )
-    low, high = (float(x) for x in value_range)
-    # The width is that of float32, too, in which the graph computes.
+    try:
+        low, high = (float(x) for x in value_range)
+    except OverflowError:
+        low, high = -math.inf, math.inf
+    # Far from the limits of float32, in which the graph computes.
     if not 1e-30 < high - low < 1e30:
         raise ValueError(
             "value_range must be two finite numbers, of which the second is "
