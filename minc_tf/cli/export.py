@@ -53,6 +53,12 @@ _SERVING_DEFAULT = flags.DEFINE_enum(
     "What serving_default takes: encoded images, or float images already in "
     "the size of the model.",
 )
+_VALUE_RANGE = flags.DEFINE_list(
+    "value_range",
+    ["0", "255"],
+    "The values of black and of white in the float images that callers have, "
+    "such as 0,1. Files and uint8 images are taken as ever.",
+)
 _DATA_LICENCE = flags.DEFINE_string(
     "data_licence", None, "The licence of the training images."
 )
@@ -80,6 +86,7 @@ def main(_) -> None:
                     f"--format={_FORMAT.value}, which takes no encoded images "
                     f"and has one signature; received {flag.value!r}."
                 )
+    value_range = _value_range(_VALUE_RANGE.value)
     from minc_tf import export, training
 
     model, config = training.load_run(_WORKDIR.value)
@@ -95,12 +102,26 @@ def main(_) -> None:
         dims=_DIMS.value,
         whiten=_WHITEN.value,
         normalize=_NORMALIZE.value,
+        value_range=value_range,
         recipe=config.to_dict(),
         evaluation=_evaluations(_WORKDIR.value),
         data_licence=licence,
         **options,
     )
     print(path)
+
+
+def _value_range(texts) -> tuple[float, float]:
+    """Two numbers, before the run is loaded."""
+    from minc_tf.export.value_range import check_value_range
+
+    try:
+        return check_value_range([float(text) for text in texts])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "--value_range must be two numbers with a comma between, of which "
+            f"the second is larger; received {','.join(texts)!r}."
+        ) from error
 
 
 def _evaluations(workdir) -> list[dict]:

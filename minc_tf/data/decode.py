@@ -93,7 +93,7 @@ def _png_size(contents):
     )
     digits = tf.reshape(tf.cast(digits, tf.int64), (2, 4))
     powers = tf.constant([2**24, 2**16, 2**8, 1], tf.int64)
-    return tf.reduce_sum(digits * powers, axis=1)[::-1]
+    return tf.gather(tf.reduce_sum(digits * powers, axis=1), [1, 0])
 
 
 def _starts(contents, start):
@@ -198,8 +198,14 @@ def _orientation_of_tiff(tiff, size):
     def number(at, width):
         places = tf.minimum(at, size)[..., tf.newaxis]
         digits = tf.gather(tiff, places + tf.range(width, dtype=tf.int64))
-        powers = tf.constant([256**i for i in range(width)], tf.int64)
-        powers = tf.where(little, powers, powers[::-1])
+        powers = [256**i for i in range(width)]
+        # Reversed here: of a constant reversed in the graph TensorFlow's
+        # optimizer logs an error.
+        powers = tf.where(
+            little,
+            tf.constant(powers, tf.int64),
+            tf.constant(powers[::-1], tf.int64),
+        )
         return tf.reduce_sum(tf.cast(digits, tf.int64) * powers, -1)
 
     first = number(tf.constant(4, tf.int64), 4)
@@ -232,11 +238,19 @@ def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
 
     def change():
         turned = tf.cond(
-            orientation >= 5,
-            lambda: tf.transpose(image, [1, 0, 2]),
-            lambda: image,
+            orientation >= 5, lambda: _transposed(image), lambda: image
         )
         mirrored = [has(3, 4, 7, 8), has(2, 3, 6, 7)]
         return tf.reverse(turned, tf.boolean_mask([0, 1], mirrored))
 
     return tf.cond(orientation > 1, change, lambda: image)
+
+
+def _transposed(image):
+    """Rows to columns, (h, w, 3) -> (w, h, 3)."""
+    # Not tf.transpose, of which oneDNN logs an error where pixels are no
+    # floats. Blocks of one row: the i-th pixels of all of them are a batch.
+    width = tf.shape(image)[1]
+    return tf.space_to_batch(
+        tf.reshape(image, (1, -1, 3)), block_shape=[width], paddings=[[0, 0]]
+    )

@@ -6,6 +6,11 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from minc_tf.export import find_version, read_manifest
+from minc_tf.export.value_range import (
+    PIXELS,
+    check_value_range,
+    from_pixels,
+)
 
 #: What TensorFlow raises on loading what is damaged or no SavedModel.
 _UNREADABLE = (
@@ -26,6 +31,8 @@ class SavedEncoder:
         manifest: dict, see `minc_tf.export.read_manifest`; `None` for a
             SavedModel that `minc_tf` did not write.
         signatures: sorted list of the names of its signatures.
+        value_range: tuple of the values of black and white of the float
+            images that it takes. Its functions here take 0..255 all the same.
 
     Args:
         path: str, a version folder.
@@ -44,6 +51,7 @@ class SavedEncoder:
     def __init__(self, path: str):
         self.path = path
         self.manifest = _manifest(path)
+        self.value_range = _value_range(path, self.manifest)
         # Signatures do not keep the variables alive: the module must be held.
         self._module = _module(path)
         self.signatures = sorted(getattr(self._module, "signatures", ()))
@@ -79,6 +87,8 @@ class SavedEncoder:
 
         def encode(images):
             check_image_shape(images.shape[1:], spec.shape[1:])
+            if spec.dtype.is_floating:
+                images = _in_range(images, self.value_range)
             return function(**{argument: tf.cast(images, spec.dtype)})[key]
 
         return encode
@@ -132,9 +142,10 @@ class SavedEncoder:
         Training changes the weights of the signatures, too, but no file.
 
         Returns:
-            The loaded object: a function of float32 images and `training`
-            that returns the features, with the attributes `variables` and
-            `trainable_variables`.
+            The loaded object: a function of float32 images, 0..255, and
+            `training` that returns the features, with the attributes
+            `variables` and `trainable_variables`. Of an export for another
+            range, a function like it that brings images to that range.
 
         Raises:
             ValueError: it has none to train.
@@ -152,7 +163,9 @@ class SavedEncoder:
         known = hasattr(module, "variables") and len(weights)
         if not callable(module) or not known:
             raise not_trainable(self.path)
-        return module
+        if self.value_range == PIXELS:
+            return module
+        return _InRange(module, self.value_range)
 
     def _entry(self, name):
         """Return a signature, and the name and spec of its one argument."""
@@ -189,6 +202,20 @@ class SavedEncoder:
                 f"{wanted!r}, received the outputs {_described(outputs)}"
             )
         return key, outputs[key]
+
+
+class _InRange:
+    """A loaded encoder as a function of images of 0..255."""
+
+    def __init__(self, module, value_range):
+        self.variables = module.variables
+        self.trainable_variables = module.trainable_variables
+        self._module = module  # held for its variables
+        self._value_range = value_range
+
+    def __call__(self, images, training=False):
+        images = _in_range(images, self._value_range)
+        return self._module(images, training=training)
 
 
 def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
@@ -317,6 +344,24 @@ def _manifest(path):
             f"is damaged: received {recipe!r}"
         )
     return manifest
+
+
+def _value_range(path, manifest):
+    """The range of float images; 0..255 where the manifest says nothing."""
+    preprocessing = (manifest or {}).get("preprocessing") or {}
+    try:
+        return check_value_range(preprocessing.get("pixel_range", PIXELS))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the manifest of {path!r} must give preprocessing.pixel_range as "
+            f"two numbers; it is damaged: received {preprocessing!r}"
+        ) from error
+
+
+def _in_range(images, value_range):
+    if value_range == PIXELS:
+        return images
+    return from_pixels(tf.cast(images, tf.float32), value_range)
 
 
 def _module(path):

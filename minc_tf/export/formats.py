@@ -16,7 +16,11 @@ from minc_tf.export.checks import (
     check_output,
     resolve_image_shape,
 )
-from minc_tf.export.manifest import make_manifest, write_manifest
+from minc_tf.export.manifest import (
+    describe_inputs,
+    make_manifest,
+    write_manifest,
+)
 from minc_tf.export.runtimes import (
     INPUT,
     OUTPUTS,
@@ -27,6 +31,12 @@ from minc_tf.export.runtimes import (
 from minc_tf.export.served import (
     encoder_output,
     served_embedding,
+)
+from minc_tf.export.value_range import (
+    PIXELS,
+    check_value_range,
+    from_pixels,
+    to_pixels,
 )
 from minc_tf.export.versions import write_version
 
@@ -49,15 +59,16 @@ def export_runtime(
     dims: int | None = None,
     whiten: bool = False,
     normalize: bool = False,
+    value_range: tuple[float, float] = PIXELS,
     recipe: dict | None = None,
     evaluation: list[dict] | None = None,
     data_licence: str | None = None,
 ) -> str:
     """Write a model's encoder and projector for ONNX, OpenVINO or LiteRT.
 
-    The file takes `images`, float32 (B, H, W, 3) with values 0..255 and any B,
-    and returns `features`, float32 (B, F), and `embedding`, float32 (B, k), as
-    the signature `serve_views` of `export_savedmodel` does.
+    The file takes `images`, float32 (B, H, W, 3) with values of `value_range`,
+    0..255, and any B, and returns `features`, float32 (B, F), and `embedding`,
+    float32 (B, k), as the signature `serve_views` of `export_savedmodel` does.
 
     Before the version appears, its runtime computes a seeded batch of 1 and
     one of 3 images of random pixels on the CPU. For each batch and output, the
@@ -70,9 +81,10 @@ def export_runtime(
 
     In `<directory>/<format>/<version>/`, which TensorFlow Serving does not see,
     are `model.onnx`, or `model.xml` and `model.bin`, or `model.tflite`; and
-    `assets.extra/manifest.json`, as that of `export_savedmodel`, with `format`
-    and `checked`: a dict of `runtime`, `version` and `max_difference`, the
-    largest share found.
+    `assets.extra/manifest.json`, as that of `export_savedmodel`, with `format`,
+    with `inputs`, which describes `images`, instead of `signatures`, and with
+    `checked`: a dict of `runtime`, `version` and `max_difference`, the largest
+    share found.
 
     Args:
         model: a built `minc_tf.models.TwoViewModel`, or any object with
@@ -88,6 +100,8 @@ def export_runtime(
             ordered; `None` for all.
         whiten: bool, divide each coordinate by the root of its eigenvalue.
         normalize: bool, scale embeddings to L2 norm 1, last of all.
+        value_range: tuple of the values of black and of white in `images`;
+            `(0, 1)` for callers who have such images.
         recipe: dict of the settings that `model` was trained with, as JSON
             can hold it; `None` where they are unknown.
         evaluation: list of dicts with `results`, as
@@ -119,14 +133,20 @@ def export_runtime(
     runtime.require()
     check_model(model)
     check_described(recipe, evaluation, data_licence)
+    value_range = check_value_range(value_range)
     image_shape = resolve_image_shape(model.encoder, image_shape)
     served = served_embedding(
         model, dims=dims, whiten=whiten, normalize=normalize
     )
 
-    batches = _random_images(image_shape)
+    batches = _random_images(image_shape, value_range)
+    spec = tf.TensorSpec((None, *image_shape), tf.float32, INPUT)
     with in_float32([model.encoder, *served.layers]):
-        expected, embedding_dim = _expected(model.encoder, served, batches)
+        expected, embedding_dim = _expected(
+            model.encoder,
+            served,
+            [to_pixels(images, value_range) for images in batches],
+        )
         manifest = make_manifest(
             model,
             served,
@@ -134,6 +154,7 @@ def export_runtime(
             features_dim=expected[0]["features"].shape[-1],
             embedding_dim=embedding_dim,
             max_pixels=None,
+            value_range=value_range,
             recipe=recipe,
             evaluation=evaluation,
             data_licence=data_licence,
@@ -141,15 +162,18 @@ def export_runtime(
 
         def write(folder):
             path = os.path.join(folder, runtime.file)
-            found = _convert_and_run(
-                model.encoder, served, runtime, path, batches
-            )
+            network = _Network(model.encoder, served, value_range)
+            found = _convert_and_run(network, spec, runtime, path, batches)
             checked = {
                 "runtime": runtime.name,
                 "version": runtime.version,
                 "max_difference": _check_equal(runtime, expected, found),
             }
-            entries = {"format": format, "checked": checked}
+            entries = {
+                "format": format,
+                "inputs": describe_inputs([spec], value_range),
+                "checked": checked,
+            }
             write_manifest(folder, {**manifest, **entries})
 
         return _write(os.path.join(directory, format), write, version)
@@ -161,14 +185,16 @@ class _Network(keras.Model):
     Not a functional model, which takes no two layers of one name.
     """
 
-    def __init__(self, encoder, served):
+    def __init__(self, encoder, served, value_range):
         super().__init__(name="network", dtype="float32")
         self.encoder = encoder
         self.projector = served.layers  # tracked here, for their weights
         self.served = served
+        self.value_range = value_range
         self.built = True
 
     def call(self, images):
+        images = to_pixels(images, self.value_range)
         features = encoder_output(self.encoder)(images)
         z = self.served.select(self.served.project(features))
         return {"features": features, "embedding": z}
@@ -214,12 +240,10 @@ def _to_float32(layer):
         yield layer.output, "_dtype", "float32"
 
 
-def _random_images(image_shape):
+def _random_images(image_shape, value_range):
     rng = np.random.default_rng(0)
-    return [
-        rng.uniform(0, 255, (n, *image_shape)).astype("float32")
-        for n in _BATCHES
-    ]
+    batches = [rng.uniform(0, 255, (n, *image_shape)) for n in _BATCHES]
+    return [from_pixels(x, value_range).astype("float32") for x in batches]
 
 
 def _expected(encoder, served, batches):
@@ -244,12 +268,11 @@ def _expected(encoder, served, batches):
     return found, z.shape[-1]
 
 
-def _convert_and_run(encoder, served, runtime, path, batches):
+def _convert_and_run(network, spec, runtime, path, batches):
     """Write the file; return what the runtime computes with it."""
-    spec = tf.TensorSpec((None, *batches[0].shape[1:]), tf.float32, INPUT)
     try:
         with silenced():
-            runtime.write(_Network(encoder, served), spec, path)
+            runtime.write(network, spec, path)
             run = runtime.load(path)
             return [run(images) for images in batches]
     except (OSError, MemoryError):

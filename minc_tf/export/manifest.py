@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from minc_tf.commit import library_commit
 from minc_tf.export.served import ServedEmbedding
+from minc_tf.export.value_range import PIXELS
 from minc_tf.export.versions import find_version
 
 MANIFEST = os.path.join("assets.extra", "manifest.json")
@@ -22,6 +23,7 @@ def make_manifest(
     features_dim: int,
     embedding_dim: int,
     max_pixels: int | None,
+    value_range: tuple[float, float],
     recipe: dict | None,
     evaluation: list[dict] | None,
     data_licence: str | None,
@@ -36,6 +38,7 @@ def make_manifest(
         embedding_dim: int, d.
         max_pixels: int, the most pixels of an encoded image; `None` where
             the export takes none.
+        value_range: tuple of the values of black and white of float images.
         recipe: dict of the settings that the model was trained with.
         evaluation: list of dicts, as `minc_tf.evaluation.make_record`.
         data_licence: str, the licence of the images it was trained on.
@@ -56,7 +59,7 @@ def make_manifest(
             "features": [f"feature_{i}" for i in range(features_dim)],
             "embedding": served.names(embedding_dim),
         },
-        "preprocessing": _preprocessing(image_shape, max_pixels),
+        "preprocessing": _preprocessing(image_shape, max_pixels, value_range),
         "recipe": recipe,
         "evaluation": evaluation,
         "data_licence": data_licence,
@@ -67,6 +70,35 @@ def make_manifest(
             "tensorflow": tf.__version__,
         },
     }
+
+
+def describe_inputs(
+    specs: list[tf.TensorSpec], value_range: tuple[float, float]
+) -> dict:
+    """Describe what a signature takes, for the manifest.
+
+    Args:
+        specs: list of `tf.TensorSpec`, with names.
+        value_range: tuple of the values of black and white of float images.
+
+    Returns:
+        Dict from name to a dict of `dtype`, `shape`, with None for any size,
+        and, of images, `value_range`: that of uint8 images is 0 to 255.
+
+    Example:
+    ```python
+    spec = tf.TensorSpec((None, 32, 32, 3), tf.float32, "images")
+    describe_inputs([spec], (0, 1))["images"]["value_range"]  # [0, 1]
+    ```
+    """
+    found = {}
+    for spec in specs:
+        known = {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}
+        if spec.dtype != tf.string:
+            own = value_range if spec.dtype.is_floating else PIXELS
+            known["value_range"] = list(own)
+        found[spec.name] = known
+    return found
 
 
 def write_manifest(folder: str, manifest: dict) -> None:
@@ -105,13 +137,13 @@ def read_manifest(path: str | os.PathLike) -> dict | None:
         return None
 
 
-def _preprocessing(image_shape, max_pixels):
+def _preprocessing(image_shape, max_pixels, value_range):
     height, width, _ = image_shape
     steps = {
         "resize": "scaled until it covers the size (linear, antialiased)",
         "crop": "centre",
         "size": [height, width],
-        "pixel_range": [0, 255],
+        "pixel_range": list(value_range),
         "channels": "RGB",
     }
     if max_pixels is None:

@@ -35,7 +35,7 @@ def model_card(name: str, manifest: dict, signatures: dict) -> str:
     eigenvalues = (manifest["eigenvalues"] or [])[:10]
     return _CARDS.get_template("model_card.md").render(
         name=_cell(name),
-        signatures=rows,
+        taken=rows,
         first_eigenvalues=", ".join(f"{value:.3g}" for value in eigenvalues),
         training=_training(manifest["recipe"] or {}),
         results=_results(manifest["evaluation"] or []),

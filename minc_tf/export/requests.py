@@ -43,7 +43,7 @@ def decode_requests(
     images = decode_requests(tf.constant([jpeg, png]), (224, 224), 10**7)
     ```
     """
-    image_bytes = _some("image_bytes", image_bytes)
+    image_bytes = some("image_bytes", image_bytes)
 
     def decode(place, contents):
         fault = _fault(contents, max_pixels)
@@ -89,10 +89,11 @@ def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
         tf.errors.InvalidArgumentError: when the graph runs, for an empty
             batch or images without pixels.
     """
-    images = _some("images", images)
+    images = some("images", images)
     shape = tf.shape(images)
     text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
-    message = tf.strings.join(["images have no pixels: shape (", text, ")"])
+    wanted = "expected shape (batch, height, width, 3), received ("
+    message = tf.strings.join(["images have no pixels: ", wanted, text, ")"])
     with tf.control_dependencies(
         [_assert(tf.reduce_all(shape[1:3] > 0), message)]
     ):
@@ -109,10 +110,9 @@ def check_views(images: tf.Tensor) -> tf.Tensor:
         The same.
 
     Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for an empty
-            batch, or with the places of bad images.
+        tf.errors.InvalidArgumentError: when the graph runs, with the places
+            of bad images.
     """
-    images = _some("images", images)
     good = tf.reduce_all(tf.math.is_finite(images), axis=(1, 2, 3))
     bad = tf.where(tf.logical_not(good))[:, 0]
     fault = tf.fill(tf.shape(bad)[:1], "has pixel values that are not finite")
@@ -176,7 +176,19 @@ def _listed(name, bad, faults):
     )
 
 
-def _some(name, batch):
+def some(name: str, batch: tf.Tensor) -> tf.Tensor:
+    """Refuse an empty batch.
+
+    Args:
+        name: str, of the input.
+        batch: tensor of one or more dimensions.
+
+    Returns:
+        The same.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when the graph runs.
+    """
     given = _assert(tf.shape(batch)[0] > 0, f"{name} is an empty batch")
     with tf.control_dependencies([given]):
         return tf.identity(batch)

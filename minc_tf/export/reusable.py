@@ -1,23 +1,49 @@
 """The interface by which an exported encoder can be trained further."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
 
+from minc_tf.export.value_range import PIXELS, to_pixels
+
+
+def inference_and_training(encoder: keras.Layer) -> Callable:
+    """Make a `tf.function` of an encoder, in float32.
+
+    Args:
+        encoder: Keras layer or model, built, images -> features.
+
+    Returns:
+        Function of float32 images (B, H, W, 3), 0..255, and `training`, by
+        default False, that returns features, float32 (B, F).
+    """
+
+    @tf.function
+    def encode(images, training=False):
+        with prepared(encoder):  # here, for saving traces anew
+            features = encoder(images, training=training)
+        return keras.ops.cast(features, "float32")
+
+    return encode
+
 
 def reusable(
-    encoder: keras.Layer, image_shape: tuple[int, int, int]
+    encoder: keras.Layer,
+    image_shape: tuple[int, int, int],
+    *,
+    encode: Callable | None = None,
+    value_range: tuple[float, float] = PIXELS,
 ) -> tf.train.Checkpoint:
     """Make an object that `tf.saved_model.save` writes as a reusable encoder.
 
     The object has, and keeps when it is loaded again:
 
     - `__call__(images, training=False)`: the features, float32 (B, F), of
-      float32 images (B, H, W, 3), 0..255. With `training=True` batches are
-      normalised by their own statistics, which move the stored ones, and
-      dropout drops.
+      float32 images (B, H, W, 3) of `value_range`. With `training=True`
+      batches are normalised by their own statistics, which move the stored
+      ones, and dropout drops.
     - `variables`: everything that `__call__` reads.
     - `trainable_variables`: the weights to train, without statistics and
       states of random generators.
@@ -29,6 +55,8 @@ def reusable(
     Args:
         encoder: Keras layer or model, built, images -> features.
         image_shape: (H, W, 3), in pixels.
+        encode: what `inference_and_training` made of it; `None` makes it.
+        value_range: tuple of the values of black and of white.
 
     Returns:
         A `tf.train.Checkpoint`.
@@ -44,12 +72,11 @@ def reusable(
 
     Source: https://www.tensorflow.org/hub/reusable_saved_models
     """
+    encode = encode or inference_and_training(encoder)
 
     @tf.function
     def call(images, training=False):
-        with prepared(encoder):  # here, for saving traces anew
-            features = encoder(images, training=training)
-        return keras.ops.cast(features, "float32")
+        return encode(to_pixels(images, value_range), training=training)
 
     images = tf.TensorSpec((None, *image_shape), tf.float32, "images")
     traces = [

@@ -12,16 +12,26 @@ from minc_tf.export.checks import (
     check_output,
     resolve_image_shape,
 )
-from minc_tf.export.manifest import make_manifest, write_manifest
+from minc_tf.export.manifest import (
+    describe_inputs,
+    make_manifest,
+    write_manifest,
+)
 from minc_tf.export.model_card import MODEL_CARD, model_card
 from minc_tf.export.requests import (
     MAX_PIXELS,
     check_views,
     decode_requests,
     fit_images,
+    some,
 )
-from minc_tf.export.reusable import reusable, variables_of
+from minc_tf.export.reusable import (
+    inference_and_training,
+    reusable,
+    variables_of,
+)
 from minc_tf.export.served import served_embedding
+from minc_tf.export.value_range import PIXELS, check_value_range, to_pixels
 from minc_tf.export.versions import write_version
 from minc_tf.export.warmup import write_warmup
 
@@ -40,6 +50,7 @@ def export_savedmodel(
     normalize: bool = False,
     max_pixels: int = MAX_PIXELS,
     serving_default: str = "bytes",
+    value_range: tuple[float, float] = PIXELS,
     recipe: dict | None = None,
     evaluation: list[dict] | None = None,
     data_licence: str | None = None,
@@ -55,10 +66,14 @@ def export_savedmodel(
       and cropped to the model's as `minc_tf.data` does for evaluation.
     - `serve_images`: takes `images`, uint8 (None, None, None, 3), of any size
       that they share, resized and cropped in the same way.
-    - `serve_views`: takes `images`, float32 (None, H, W, 3), 0..255.
+    - `serve_views`: takes `images`, float32 (None, H, W, 3), with values of
+      `value_range`, 0..255.
 
     What is wrong with a request is an `InvalidArgumentError` that names the
-    elements of the batch, as `image_bytes[3] is neither JPEG nor PNG`.
+    elements of the batch, as `image_bytes[3] is neither JPEG nor PNG`, or the
+    shape that was expected: the graph checks shapes itself, since TensorFlow
+    Serving does not. That of values a graph cannot check: images of 0..1
+    where 0..255 is expected are very dark ones.
 
     Their `embedding` is as the options say. After training with MINC its
     coordinates are in order of decreasing eigenvalue (with `triangular=False`
@@ -79,7 +94,8 @@ def export_savedmodel(
     In `assets.extra/` are `manifest.json` (`read_manifest`), with
     `image_shape`, `features_dim`, `embedding_dim`, `objective`,
     `embedding_ordered`, `eigenvalues`, `served_embedding`, `dimension_names`,
-    `preprocessing`,
+    `preprocessing`, `signatures` (for each its inputs with `dtype`, `shape`
+    and, of images, `value_range`),
     `recipe`, `evaluation`, `data_licence`, `commit` and `versions`;
     `model_card.md`; and `tf_serving_warmup_requests`. The version appears at
     once, when it is complete; `model` is not changed.
@@ -101,6 +117,9 @@ def export_savedmodel(
         serving_default: `"bytes"`, or `"views"` to make `serving_default` the
             same as `serve_views`, for runtimes that read no other signature
             and cannot decode images.
+        value_range: tuple of the values of black and of white in float32
+            images, of signatures and of the loaded function: `(0, 1)` for
+            callers who have such images. Files and uint8 images are as ever.
         recipe: dict of the settings that `model` was trained with, as JSON
             can hold it; `None` where they are unknown.
         evaluation: list of dicts with `results`, as
@@ -133,13 +152,19 @@ def export_savedmodel(
     check_described(recipe, evaluation, data_licence)
     check_max_pixels(max_pixels)
     check_choice("serving_default", serving_default, _DEFAULTS)
+    value_range = check_value_range(value_range)
     image_shape = resolve_image_shape(model.encoder, image_shape)
     served = served_embedding(
         model, dims=dims, whiten=whiten, normalize=normalize
     )
 
-    root = reusable(model.encoder, image_shape)
-    signatures = _signatures(root.__call__, served, image_shape, max_pixels)
+    encode = inference_and_training(model.encoder)
+    root = reusable(
+        model.encoder, image_shape, encode=encode, value_range=value_range
+    )
+    signatures = _signatures(
+        encode, served, image_shape, max_pixels, value_range
+    )
     manifest = make_manifest(
         model,
         served,
@@ -147,11 +172,18 @@ def export_savedmodel(
         features_dim=_dim(signatures, "features"),
         embedding_dim=_dim(signatures, "embedding"),
         max_pixels=max_pixels,
+        value_range=value_range,
         recipe=recipe,
         evaluation=evaluation,
         data_licence=data_licence,
     )
     signatures["serving_default"] = signatures[_DEFAULTS[serving_default]]
+    manifest["signatures"] = {
+        name: describe_inputs(
+            tf.nest.flatten(function.structured_input_signature), value_range
+        )
+        for name, function in sorted(signatures.items())
+    }
     # A variable that no attribute leads to cannot be saved.
     root.embedding_variables = variables_of(
         [model.encoder, *served.layers], list(signatures.values())
@@ -161,7 +193,7 @@ def export_savedmodel(
     def write(folder):
         tf.saved_model.save(root, folder, signatures)
         write_manifest(folder, manifest)
-        write_warmup(folder, signatures)
+        write_warmup(folder, signatures, value_range)
         card = os.path.join(folder, MODEL_CARD)
         with open(card, "w", encoding="utf-8") as file:
             file.write(model_card(name, manifest, signatures))
@@ -169,8 +201,11 @@ def export_savedmodel(
     return write_version(directory, write, version)
 
 
-def _signatures(encode, served, image_shape, max_pixels):
-    """All signatures but the default one, as concrete functions by name."""
+def _signatures(encode, served, image_shape, max_pixels, value_range):
+    """All signatures but the default one, as concrete functions by name.
+
+    `encode` takes images of 0..255.
+    """
     size = image_shape[:2]
 
     @tf.function
@@ -179,14 +214,17 @@ def _signatures(encode, served, image_shape, max_pixels):
         z = served.select(served.project(features))
         return {"features": features, "embedding": z}
 
+    def pixels(images):
+        return to_pixels(some("images", images), value_range)
+
     def features(images):
-        return {"features": encode(images)}
+        return {"features": encode(pixels(images))}
 
     def embedding(images):
-        return {"embedding": served.project(encode(images))}
+        return {"embedding": served.project(encode(pixels(images)))}
 
     def serve_views(images):
-        return both(check_views(images))
+        return both(check_views(pixels(images)))
 
     def serve_images(images):
         return both(tf.cast(fit_images(images, size), tf.float32))
@@ -208,11 +246,25 @@ def _signatures(encode, served, image_shape, max_pixels):
     signatures = {}
     for function, spec in specs.items():
         name = function.__name__
-        traced = tf.function(function).get_concrete_function(spec)
+        traced = _checked(function, spec).get_concrete_function(spec)
         if name in traced.structured_outputs:
             check_output(name, traced.structured_outputs[name].shape)
         signatures[name] = traced
     return signatures
+
+
+def _checked(function, spec):
+    """A function that refuses a tensor of another shape before it begins.
+
+    A signature that is called from Python refuses it too, but a server feeds
+    the graph whatever it was sent, on which oneDNN's kernels end the process.
+    """
+
+    @tf.function
+    def checked(batch):
+        return function(tf.ensure_shape(batch, spec.shape))
+
+    return checked
 
 
 def _dim(signatures, name):

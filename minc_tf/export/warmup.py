@@ -7,19 +7,24 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from minc_tf.export.value_range import PIXELS, from_pixels
+
 WARMUP = os.path.join("assets.extra", "tf_serving_warmup_requests")
 
 #: Sizes of the batches of encoded images.
 _BATCHES = (1, 8)
 
 
-def write_warmup(folder: str, signatures: dict) -> None:
+def write_warmup(
+    folder: str, signatures: dict, value_range: tuple[float, float] = PIXELS
+) -> None:
     """Write one request for each signature, several for encoded images.
 
     Args:
         folder: path of a SavedModel that becomes a version.
         signatures: dict from name to concrete function of one argument: images
             (B, h, w, 3), or encoded ones (B,).
+        value_range: tuple of the values of black and white of float images.
 
     Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
@@ -33,12 +38,12 @@ def write_warmup(folder: str, signatures: dict) -> None:
                 log = prediction_log_pb2.PredictionLog()
                 request = log.predict_log.request
                 request.model_spec.signature_name = name
-                tensor = _tensor(spec, batch)
+                tensor = _tensor(spec, batch, value_range)
                 request.inputs[spec.name].CopyFrom(tensor)
                 writer.write(log.SerializeToString(deterministic=True))
 
 
-def _tensor(spec, batch):
+def _tensor(spec, batch, value_range):
     if spec.dtype == tf.string:
         return tf.make_tensor_proto(_encoded(batch), shape=(batch,))
     # Of one value for all pixels only that one is kept.
@@ -46,8 +51,10 @@ def _tensor(spec, batch):
     proto = tensor_pb2.TensorProto(
         dtype=spec.dtype.as_datatype_enum, tensor_shape=shape.as_proto()
     )
-    values = proto.float_val if spec.dtype.is_floating else proto.int_val
-    values.append(128)
+    if spec.dtype.is_floating:
+        proto.float_val.append(from_pixels(128, value_range))
+    else:
+        proto.int_val.append(128)
     return proto
 
 

@@ -16,8 +16,8 @@ DEPLOY = pathlib.Path(__file__).parents[2] / "deploy"
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory):
-    """The path of a version of an exported encoder."""
+def tiny_model():
+    """What is exported."""
     keras.utils.set_random_seed(0)
     encoder = [
         keras.Input((8, 8, 3)),
@@ -25,12 +25,17 @@ def exported(tmp_path_factory):
         keras.layers.Conv2D(6, 3, activation="relu"),
         keras.layers.GlobalAveragePooling2D(),
     ]
-    model = types.SimpleNamespace(
+    return types.SimpleNamespace(
         encoder=keras.Sequential(encoder),
         projector=keras.Sequential([keras.Input((6,)), keras.layers.Dense(4)]),
         objective=object(),
     )
-    return export_savedmodel(model, tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_model, tmp_path_factory):
+    """The path of a version of an exported encoder."""
+    return export_savedmodel(tiny_model, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import sys
 import types
 
 import grpc
+import keras
 import numpy as np
 import pytest
 from tensorflow_serving.apis import (
@@ -19,6 +20,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
+from minc_tf.export import export_savedmodel, read_manifest
+
+from . import servers
 from .conftest import DEPLOY
 
 CLIENTS = ["grpc_client", "rest_client"]
@@ -212,6 +216,76 @@ def test_messages_of_several_roots_are_one_line():
     assert by_rest["error_message"](b"<h1>Bad\nGateway</h1>") == (
         "<h1>Bad Gateway</h1>"
     )
+
+
+@pytest.fixture
+def crops(tmp_path):
+    """Paths of two images of the model's size, and their pixels."""
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 8, 8, 3), np.uint8)
+    paths = [tmp_path / f"crop{i}.npy" for i in range(2)]
+    for path, image in zip(paths, pixels, strict=True):
+        np.save(path, image)
+    return paths, pixels
+
+
+@pytest.fixture(scope="module", params=[(0, 255), (0, 1), (-1.5, 1)], ids=str)
+def ranged(request, tiny_model, tmp_path_factory):
+    """The path of an export for images of a range."""
+    folder = tmp_path_factory.mktemp("ranged")
+    return export_savedmodel(tiny_model, folder, value_range=request.param)
+
+
+def test_views_are_sent_in_the_range_of_the_manifest(
+    client, ranged, tiny_model, crops, tmp_path
+):
+    paths, pixels = crops
+    features = tiny_model.encoder(pixels.astype("float32"))
+    wanted = {
+        "features": features,
+        "embedding": tiny_model.projector(features),
+    }
+    manifest = os.path.join(ranged, "assets.extra", "manifest.json")
+    model = servers.ServedModel("encoder", ranged)
+    serve = {
+        "grpc_client": servers.serve_grpc,
+        "rest_client": servers.serve_rest,
+    }
+    for name in CLIENTS:
+        with serve[name](model) as server:
+            flags = ["--server", server, "--manifest", manifest]
+            result = client(name, *paths, *flags, "--out", tmp_path / name)
+        assert result.code is None
+        for output, vectors in wanted.items():
+            found = np.load(tmp_path / name / f"{output}.npy")
+            vectors = keras.ops.convert_to_numpy(vectors)
+            np.testing.assert_allclose(found, vectors, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CLIENTS)
+def test_views_that_are_none(client, exported, name, crops, photos, tmp_path):
+    paths, pixels = crops
+    manifest = os.path.join(exported, "assets.extra", "manifest.json")
+    old = tmp_path / "old.json"
+    signatures = read_manifest(exported) | {"signatures": {}}
+    old.write_text(json.dumps(signatures))
+    wide, floats, cut = (tmp_path / f"{i}.npy" for i in range(3))
+    np.save(wide, pixels[0][:, :7])
+    np.save(floats, pixels[0].astype("float32"))
+    cut.write_bytes(paths[0].read_bytes()[:-1])
+    for path, described, message in (
+        (wide, manifest, "wide must be uint8 of shape (8, 8, 3)"),
+        (floats, manifest, "floats must be uint8 of shape (8, 8, 3)"),
+        (cut, manifest, ""),
+        (photos[0], manifest, ""),
+        (paths[0], old, "does not say what serve_views takes"),
+        (paths[0], photos[0], ""),
+        (paths[0], tmp_path / "missing", "missing"),
+    ):
+        result = client(name, path, "--manifest", described)
+        assert result.code.startswith("error: ")
+        message = message.replace("wide", str(wide))
+        assert message.replace("floats", str(floats)) in result.code
+        assert "\n" not in result.code
 
 
 @needs_curl

@@ -257,12 +257,15 @@ def test_pods_run_without_privileges(pod, container):
     assert set(resources["limits"]) == set(resources["requests"])
 
 
-def test_probes(container, model, parse, manifest):
+def test_memory_is_limited_alike(compose, container):
+    limit = container["resources"]["limits"]["memory"]
+    assert limit.removesuffix("Gi") + "g" == compose["mem_limit"]
+
+
+def test_probes(container, compose, parse, manifest):
     for name in ("startupProbe", "readinessProbe"):
-        assert container[name]["httpGet"] == {
-            "path": f"/v1/models/{model.name}",
-            "port": "rest",
-        }
+        command = container[name]["exec"]["command"]
+        assert ["CMD", *command] == compose["healthcheck"]["test"]
     assert container["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
     template = manifest["Deployment"]["spec"]["template"]
     annotations = template["metadata"]["annotations"]
@@ -283,7 +286,7 @@ def test_health_check(compose, model):
         done = subprocess.run(filled, capture_output=True, timeout=20)
         return done.returncode
 
-    for state in ("AVAILABLE", "LOADING"):
+    for state in ("AVAILABLE", "LOADING", "UNLOADING", "END"):
         answer = servers.status_response(1, state)
         told = types.SimpleNamespace(name=model.name, status=lambda a=answer: a)
         with servers.serve_rest(told) as address:

@@ -1,5 +1,6 @@
 """Requests as a server receives them: right, or an error that says what."""
 
+import functools
 import io
 import pathlib
 import re
@@ -44,9 +45,18 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def served(model, tmp_path_factory):
-    path = export_savedmodel(model, tmp_path_factory.mktemp("served"))
-    return tf.saved_model.load(path)
+def exported(model, tmp_path_factory):
+    return export_savedmodel(model, tmp_path_factory.mktemp("served"))
+
+
+@pytest.fixture(scope="module")
+def served(exported):
+    return tf.saved_model.load(exported)
+
+
+@pytest.fixture(scope="module")
+def door(exported, fuzz):
+    return fuzz["Door"](exported)
 
 
 def serve(served, contents):
@@ -213,12 +223,25 @@ def test_views_that_are_not_finite(served, value):
         served.signatures["serve_views"](tf.constant(views))
 
 
-def test_mutated_files_crash_nothing(served, fuzz):
+def test_mutated_files_crash_nothing(door, fuzz):
     """The short form of `benchmarks/fuzz.py`."""
-    signature = served.signatures["serving_default"]
     inputs = fuzz["mutations"](160, seed=1)
+    call = functools.partial(door, "serving_default")
     outcomes = []
     for start in range(0, len(inputs), 8):
-        outcomes += fuzz["serve"](signature, inputs[start : start + 8])
+        outcomes += fuzz["serve"](call, inputs[start : start + 8])
     assert 10 <= outcomes.count("served") < 150
     assert len(set(outcomes)) >= 3
+
+
+def test_mutated_tensors_crash_nothing(door, fuzz, files):
+    """The other half of it."""
+    rng = np.random.default_rng(1)
+    outcomes = []
+    for name in sorted(door.signatures) * 40:
+        tensor = fuzz["mutated_tensor"](
+            rng, *door.spec(name), list(files.values())
+        )
+        outcomes.append(fuzz["serve_tensor"](door, name, tensor))
+    assert 50 <= outcomes.count("served") < 200
+    assert len(set(outcomes)) >= 5
