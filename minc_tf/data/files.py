@@ -44,7 +44,6 @@ def read_image_file(path: str | bytes | os.PathLike) -> bytes:
         raise BadImageError(f"unreadable: {error.strerror}") from error
 
 
-
 def _open_without_waiting(path, flags):
     # A pipe would wait for somebody to write into it.
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
@@ -90,20 +89,21 @@ def kind_of_file(path: str | os.PathLike) -> str:
     return next(found, "a device")
 
 
-def check_text(argument: str, path: str | os.PathLike) -> None:
-    """Raise unless a path is text: TensorFlow and tables hold only that.
+def check_text(argument: str, folder: str | os.PathLike, name: str) -> None:
+    """Raise unless a name is text: TensorFlow and tables hold only that.
 
     Args:
-        argument: str, what the path was given as, for the message.
-        path: str or path.
+        argument: str, what the file was given as, for the message.
+        folder: str or path, where it is.
+        name: str, of the file.
 
     Raises:
         ValueError: If it is not.
     """
     try:
-        os.fspath(path).encode()
+        name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
             f"{argument} must be files whose names are UTF-8, received "
-            f"{os.fsencode(path)!r}; rename it"
+            f"{os.fsencode(name)!r} in {os.fsencode(folder)!r}; rename it"
         ) from error

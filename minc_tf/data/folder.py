@@ -19,6 +19,7 @@ from minc_tf.data.encoded import (
     check_images,
     parse_image_size,
 )
+from minc_tf.data.files import check_text
 from minc_tf.data.label_file import LABEL_FILE, read_label_file
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.listing import Listing, count_kinds
@@ -99,6 +100,7 @@ def load_folder(
     check_choice("check", check, ("auto", "all", "header"))
     check_max_pixels("max_pixels", max_pixels)
     root = pathlib.Path(path)
+    check_text("data_dir", root.parent, root.name)
     base = _split_folder(root, split)
     files, labels, class_names, skipped = _list_images(base, skip_bad)
     if num_examples is not None and num_examples < len(files):

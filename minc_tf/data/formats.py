@@ -142,7 +142,7 @@ def check_contents(contents: bytes, max_pixels: int) -> tuple:
             if known
             else f"{kind}, which is not read: convert it"
             if kind
-            else "of no kind of image that is read, such as JPEG or PNG"
+            else "no image of a kind that is read"
         )
     try:
         if kind == "PNG":

@@ -61,7 +61,7 @@ class Listing:
             self.left_out[entry.name] = why
         else:
             self.images.append(entry.name)
-        check_text("images", entry.path)
+        check_text("images", self.base, entry.name)
 
 
 def _irregular(entry):
