@@ -31,7 +31,7 @@ def prepare(builder, name: str, data_dir: str | None) -> None:
     new = not root.exists()
     done = False
     try:
-        if not folders[0].exists():
+        if not any(map(_is_whole, _below(folders[0] / builder.name))):
             _check_network(builder.url_infos)
         builder.download_and_prepare()
         done = True
@@ -82,6 +82,11 @@ def _check_network(url_infos):
 
 def _below(folder):
     return [folder, *folder.rglob("*")] if folder.exists() else []
+
+
+def _is_whole(path):
+    """Tell whether a download is here already, in part or as a whole."""
+    return path.is_file() and not any(".tmp." in part for part in path.parts)
 
 
 def _remove_half_made(folder, before):

@@ -202,7 +202,10 @@ def decode_image(
             raise BadImageError(f"damaged: {first_line(error)}") from error
         except tf.errors.ResourceExhaustedError as error:
             # TensorFlow passes on this one, but not its own, out of Python.
-            raise MemoryError(first_line(error)) from error
+            raise MemoryError(
+                f"too little memory for an image of {width} x {height} pixels "
+                f"({first_line(error)}); see max_pixels"
+            ) from error
 
 
 def graph_decode_image(

@@ -121,11 +121,14 @@ def check_description(folder: pathlib.Path) -> None:
 def _describe(folder):
     try:
         info = json.loads((folder / INFO).read_bytes())
-        name, version = str(info["name"]), str(info.get("version", ""))
-        return Prepared(folder, name, str(info.get("configName", "")), version)
+        keys = ("name", "configName", "version")
+        found = [info[keys[0]], *(info.get(key, "") for key in keys[1:])]
+        whole = all(isinstance(value, str) for value in found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        # What is wrong with it is said when it is read.
-        return Prepared(folder, str(folder), "", folder.name)
+        whole = False
+    if not whole:  # What is wrong with it is said when it is read.
+        found = [str(folder), "", folder.name]
+    return Prepared(folder, *found)
 
 
 def _version_key(prepared):
