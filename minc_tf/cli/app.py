@@ -20,6 +20,7 @@ INTERRUPTED = 130
 _EXPECTED = (
     FloatingPointError,
     ImportError,
+    MemoryError,
     OSError,
     TypeError,
     ValueError,

@@ -3,6 +3,7 @@
 from absl import flags
 
 from minc_tf.cli import app
+from minc_tf.data.limits import MAX_PIXELS
 
 _SAVEDMODEL = flags.DEFINE_string(
     "savedmodel", None, "An exported model: NAME/, or NAME/VERSION/."
@@ -23,6 +24,9 @@ _OUTPUT = flags.DEFINE_string(
 )
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 64, "Images a batch.", lower_bound=1
+)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", MAX_PIXELS, "The most pixels of an image; others are bad."
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite",
@@ -45,7 +49,11 @@ def main(_) -> None:
     images = _IMAGES.value
     if images is None:
         images = data.load(
-            _DATA.value, _SPLIT.value, data_dir=_DATA_DIR.value, skip_bad=True
+            _DATA.value,
+            _SPLIT.value,
+            data_dir=_DATA_DIR.value,
+            skip_bad=True,
+            max_pixels=_MAX_PIXELS.value,
         )
     found = evaluation.embed_images(
         encoder,
@@ -55,9 +63,13 @@ def main(_) -> None:
         batch_size=_BATCH_SIZE.value,
         overwrite=_OVERWRITE.value,
         verbose=0 if app.quiet() else 1,
+        max_pixels=_MAX_PIXELS.value,
     )
     if found["bad"]:
-        print(f"bad images are left out and listed in {found['bad_file']}")
+        print(
+            f"bad images ({found['bad_kinds']}) are left out and listed in "
+            f"{found['bad_file']}"
+        )
     print(
         f"{found['path']}: {found['rows']} vectors of {found['dim']}, "
         f"bad images: {found['bad']}, "

@@ -7,6 +7,7 @@ import tempfile
 from absl import flags
 
 from minc_tf.cli import app
+from minc_tf.data.limits import MAX_PIXELS
 
 _SAVEDMODEL = flags.DEFINE_string(
     "savedmodel", None, "An exported model: NAME/, or NAME/VERSION/."
@@ -134,6 +135,7 @@ def main(_) -> None:
             (_TRANSFER_TRAIN.value, _TRANSFER_TEST.value),
             encoder.image_shape(_OUTPUT.value),
             seed,
+            MAX_PIXELS if config is None else config.data.max_pixels,
         )
     if _DIMS.value and config and _by_pairs(encoder):
         pairs = evaluation_data.view_pairs(config, _ORDER_PAIRS.value)

@@ -4,6 +4,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from minc_tf import data, training
+from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.evaluation import SavedEncoder
 from minc_tf.training import build
 from minc_tf.training.identity import complete
@@ -59,6 +60,7 @@ def other_splits(
     names: tuple[str, str],
     image_shape: tf.TensorShape,
     seed: int,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple:
     """The splits of another data set, in the size of a model's images.
 
@@ -68,6 +70,7 @@ def other_splits(
         names: of the split to train on and that to test on.
         image_shape: (H, W, 3), in pixels; of any size if that is unknown.
         seed: int.
+        max_pixels: int, the most pixels of an image.
 
     Returns:
         (train, test): two `minc_tf.data.ImageSource`.
@@ -84,6 +87,7 @@ def other_splits(
             data_dir=data_dir,
             image_size=tuple(size) if size.is_fully_defined() else None,
             seed=seed,
+            max_pixels=max_pixels,
         )
         for split in names
     )

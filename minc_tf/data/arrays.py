@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.npz import as_labels, as_rgb, read_npz
+from minc_tf.data.npz import as_rgb, read_npz
 from minc_tf.data.source import ImageSource, to_host
 
 
@@ -45,7 +45,6 @@ class ArraySource(ImageSource):
         **description,
     ):
         images = as_rgb(images)
-        labels = as_labels(labels, len(images), class_names)
         self._images = to_host(images)
         super().__init__(
             labels,

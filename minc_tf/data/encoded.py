@@ -1,4 +1,4 @@
-"""Images that stay encoded until they are used: JPEG or PNG, bytes or files.
+"""Images that stay encoded until they are used, as bytes or files.
 
 One check serves the image folders and TensorFlow Datasets.
 """
@@ -12,7 +12,17 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data.checks import check_choice, check_count
-from minc_tf.data.decode import decode_rgb
+from minc_tf.data.files import read_image_file
+from minc_tf.data.formats import (
+    DECODE_ERRORS,
+    PORTABLE_SUFFIXES,
+    BadImageError,
+    check_contents,
+    decode_image,
+    first_line,
+    graph_decode_image,
+)
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import (
     MOST_SENT,
@@ -48,6 +58,8 @@ class EncodedSource(ImageSource):
             next image that decodes, with its label and index, in its place.
         on_disk: `ImageSource` of the same images in files, which a service
             reads when `items` are too large to be sent, or `None`.
+        max_pixels: int, the most pixels of an image; one of more is refused
+            by its header, as bad, before it is decoded.
 
     Example:
     ```python
@@ -71,8 +83,10 @@ class EncodedSource(ImageSource):
         num_examples: int | None = None,
         on_bad: str | None = None,
         on_disk: ImageSource | None = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         check_choice("on_bad", on_bad, (None, "raise", "skip"))
+        check_max_pixels("max_pixels", max_pixels)
         super().__init__(
             labels,
             image_shape,
@@ -84,6 +98,8 @@ class EncodedSource(ImageSource):
         )
         self.files = files
         self.on_bad = on_bad
+        self.max_pixels = max_pixels
+        self._portable = False
         self._items = to_host(items)
         self._on_disk = on_disk
 
@@ -100,13 +116,15 @@ class EncodedSource(ImageSource):
         Raises:
             ValueError: If the image cannot be read; in a graph it is
                 TensorFlow's own error.
+            MemoryError: If there is not enough memory for it.
         """
-        if not tf.executing_eagerly():
-            return super().at(index)
         try:
             return super().at(index)
-        except tf.errors.OpError as error:
-            raise ValueError(self._complaint(index, error)) from error
+        except BadImageError as error:
+            raise BadImageError(self._complaint(index, error)) from error
+        except DECODE_ERRORS as error:  # of a record without an image
+            reason = first_line(error)
+            raise BadImageError(self._complaint(index, reason)) from error
 
     def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Look up a stream of indices, in its order, one at a time.
@@ -154,11 +172,22 @@ class EncodedSource(ImageSource):
             source.num_classes = self.num_classes
             return source
         source = super().portable()
-        source.on_bad = None
+        source.on_bad, source._portable = None, True
         if self.files:
             paths = self._items.numpy().tolist()
+            self._check_portable(paths)
             source._items = to_host([absolute(path) for path in paths])
         return source
+
+    def _check_portable(self, paths):
+        suffixes = {os.path.splitext(path)[1].lower() for path in paths}
+        others = suffixes - {suffix.encode() for suffix in PORTABLE_SUFFIXES}
+        if others:
+            raise ValueError(
+                f"{self.name}/{self.split} must be of JPEG and PNG files to be "
+                "read by a service, which decodes no other; it has "
+                f"{min(others).decode()!r} files: convert them"
+            )
 
     def _sent_bytes(self):
         if self.files:
@@ -168,10 +197,25 @@ class EncodedSource(ImageSource):
 
     def _image_at(self, index):
         item = tf.gather(self._items, index)
-        image = decode_rgb(tf.io.read_file(item) if self.files else item)
-        if self.varies:
-            return image
-        return resize_and_crop(image, self.image_shape[:2])
+        if tf.executing_eagerly():
+            item = item.numpy()
+            contents = read_image_file(item) if self.files else item
+        else:
+            contents = tf.io.read_file(item) if self.files else item
+        return self._decoded(contents)
+
+    def _decoded(self, contents):
+        """Decode an image and give it its size, in a graph or outside."""
+        size = None if self.varies else self.image_shape[:2]
+
+        def finish(image):
+            return image if size is None else resize_and_crop(image, size)
+
+        if isinstance(contents, bytes):
+            return decode_image(contents, self.max_pixels, finish)
+        return graph_decode_image(
+            contents, self.max_pixels, size, finish, portable=self._portable
+        )
 
     def _instead_of(self, index):
         """Return what `on_bad` asks for in place of an unreadable image."""
@@ -192,7 +236,7 @@ class EncodedSource(ImageSource):
             place = np.int64(place % self.num_examples)
             try:
                 return self.at(place)["image"].numpy(), place, b""
-            except ValueError as error:
+            except BadImageError as error:
                 complaint = complaint or str(error)
             if self.on_bad == "raise":
                 break
@@ -205,8 +249,8 @@ class EncodedSource(ImageSource):
         # TensorFlow would put backslashes before quotes.
         return (
             f"{self.name}/{self.split}: unreadable image "
-            f"{self._name_of(index)} ({_first_line(error)}); repair or "
-            "remove it, or load with skip_bad=True to leave it out"
+            f"{self._name_of(index)} ({error}); repair or remove it, or load "
+            "with skip_bad=True to leave it out"
         )
 
     def _name_of(self, index):
@@ -222,6 +266,7 @@ class EncodedSource(ImageSource):
             files=self.files,
             on_bad=self.on_bad,
             on_disk=None if on_disk is None else on_disk._replace_rows(rows),
+            max_pixels=self.max_pixels,
             **self._description(rows),
         )
 
@@ -260,6 +305,7 @@ def check_images(
     skip_bad: bool,
     where: str,
     decode: bool = True,
+    max_pixels: int = MAX_PIXELS,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Look at every image once, so that a bad one is found before training.
 
@@ -270,7 +316,9 @@ def check_images(
         skip_bad: bool, whether unreadable images are left out.
         where: str, the data set, for messages.
         decode: bool, whether all are decoded; else only files that do not
-            begin and end as a JPEG or PNG does.
+            begin and end as a JPEG or PNG does, and of `items` in memory only
+            the headers are looked at.
+        max_pixels: int, the most pixels of an image.
 
     Returns:
         A tuple `(sizes, good)`: int array `(len(items), 2)` of heights and
@@ -280,23 +328,25 @@ def check_images(
     Raises:
         ValueError: If an image cannot be read and `skip_bad` is false, or
             if none can.
+        MemoryError: If there is not enough memory for one.
     """
 
-    def look(chunk):
-        return [
-            ((0, 0), None) if not decode and _looks_whole(item) else size(item)
-            for item in chunk
-        ]
-
     def size(item):
+        if not decode and files and _looks_whole(item):
+            return (0, 0), None
         try:
-            contents = tf.io.read_file(item) if files else item
-            return tuple(decode_rgb(contents).shape[:2]), None
-        except (tf.errors.OpError, ValueError) as error:
-            return (0, 0), _first_line(error)
+            contents = read_image_file(item) if files else item
+            if not decode and not files:
+                return check_contents(contents, max_pixels)[1], None
+            shape = decode_image(contents, max_pixels).shape
+            return tuple(shape[:2]), None
+        except BadImageError as error:
+            return (0, 0), str(error)
 
-    with tf.device("CPU:0"):
-        results = _map_threads(look, items, 16 if decode else 256)
+    def look(chunk):
+        return [size(item) for item in chunk]
+
+    results = _map_threads(look, items, 16 if decode else 256)
     sizes = np.array([size for size, _ in results], np.int64).reshape(-1, 2)
     errors = [(i, e) for i, (_, e) in enumerate(results) if e is not None]
     if errors and (not skip_bad or len(errors) == len(items)):
@@ -338,11 +388,3 @@ def _map_threads(function, items, size):
             for found in pool.map(function, some):
                 results += found
     return results
-
-
-def _first_line(error):
-    """Return what TensorFlow says, without where it says it."""
-    text = getattr(error, "message", None) or str(error)
-    text = text.splitlines()[0] if text else type(error).__name__
-    _, brace, tail = text.partition("}}")
-    return (tail if brace else text).split(" [Op:")[0].strip()

@@ -1,8 +1,10 @@
 """A folder of image files."""
 
 import itertools
+import logging
 import os
 import pathlib
+import re
 
 import numpy as np
 
@@ -17,13 +19,16 @@ from minc_tf.data.encoded import (
     check_images,
     parse_image_size,
 )
+from minc_tf.data.files import check_text
 from minc_tf.data.label_file import LABEL_FILE, read_label_file
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
+from minc_tf.data.listing import Listing, count_kinds
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
-_OTHER_SUFFIXES = (
-    *(".avif", ".bmp", ".gif", ".heic", ".jp2", ".jxl", ".tif", ".tiff"),
-    ".webp",
-)
+_LOGGER = logging.getLogger(__name__)
+
+_KINDS = "JPEG, PNG, GIF, BMP and, with Pillow, WebP, TIFF and others"
+_TABLE = re.compile(r"\.(csv|tsv)$", re.IGNORECASE)
+_LIKE_LABEL_FILE = re.compile(r"labels?\.(csv|tsv)", re.IGNORECASE)
 _SPLIT_NAMES = ("train", "training", "test", "val", "valid", "validation")
 # The most files that check="auto" decodes.
 _MOST_DECODED = 20_000
@@ -38,11 +43,14 @@ def load_folder(
     num_examples: int | None = None,
     seed: int = 0,
     check: str = "auto",
+    max_pixels: int = MAX_PIXELS,
 ) -> EncodedSource:
     """Find and check the images of a folder.
 
-    The images lie in `path/split/class/*.jpg` (or `.jpeg`, `.png`, in either
-    case), in `path/class/*.jpg`, or, unlabelled, in `path/split/*.jpg` or
+    The images lie in `path/split/class/*.jpg` (or another suffix, in either
+    case: JPEG, PNG, GIF and BMP are read, and WebP, TIFF, AVIF and JPEG 2000
+    where Pillow is installed that decodes them; of an animation the first
+    frame), in `path/class/*.jpg`, or, unlabelled, in `path/split/*.jpg` or
     `path/*.jpg`. Classes and files are taken in the order of their names; a
     class folder is not searched for further folders; names that begin with a
     dot are ignored. A folder without split folders is the split `"train"`.
@@ -54,8 +62,9 @@ def load_folder(
         split: str, the name of a split folder.
         image_size: int or `(H, W)`: images are scaled to cover it and cut
             to their centre. `None` leaves every image its size.
-        skip_bad: bool, whether unreadable files are left out, and listed in
-            the source's `skipped`, instead of raising an error.
+        skip_bad: bool, whether unreadable files, images of other formats and
+            what is no regular file are left out, and listed in the source's
+            `skipped`, instead of raising an error.
         num_examples: int, or `None` for all: only that many, the first of a
             seeded permutation; the others are not even opened.
         seed: int >= 0, of that permutation.
@@ -66,6 +75,8 @@ def load_folder(
             `EncodedSource`), and without `image_size` the images are taken
             to differ in size. `"auto"`: all of up to 20,000 files, else the
             header.
+        max_pixels: int, the most pixels of an image; one of more is refused
+            by its header, as unreadable, before it is decoded.
 
     Returns:
         An `EncodedSource`, of `image_shape` `(None, None, 3)` if sizes
@@ -73,8 +84,10 @@ def load_folder(
 
     Raises:
         FileNotFoundError: If the folder or its split is missing.
+        MemoryError: If there is not enough memory for an image.
         ValueError: If a class folder is empty, there are no images, an image
-            is unreadable or of another format, or `labels.csv` is wrong.
+            is unreadable or of another format, its name is not UTF-8, or
+            `labels.csv` is wrong.
 
     Example:
     ```python
@@ -85,7 +98,9 @@ def load_folder(
     size = parse_image_size(image_size)
     check_seed("seed", seed)
     check_choice("check", check, ("auto", "all", "header"))
+    check_max_pixels("max_pixels", max_pixels)
     root = pathlib.Path(path)
+    check_text("data_dir", root.parent, root.name)
     base = _split_folder(root, split)
     files, labels, class_names, skipped = _list_images(base, skip_bad)
     if num_examples is not None and num_examples < len(files):
@@ -101,6 +116,7 @@ def load_folder(
         skip_bad=skip_bad,
         where=f"folder {str(base)!r}",
         decode=decode,
+        max_pixels=max_pixels,
     )
     skipped += itertools.compress(files, ~good)
     files = list(itertools.compress(files, good))
@@ -121,6 +137,7 @@ def load_folder(
         class_names=class_names,
         skipped=skipped,
         on_bad=None if decode else on_bad,
+        max_pixels=max_pixels,
     )
 
 
@@ -133,7 +150,7 @@ def _split_folder(root, split):
         )
     if (root / split).is_dir():
         return root / split
-    folders = _Folder(root).folders
+    folders = Listing(root).folders
     splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
     if splits or split != "train":
         have = splits or ["train"]
@@ -153,12 +170,12 @@ def _near(path):
         while not parent.is_dir():
             parent = parent.parent
         return f" (the path exists up to {str(parent)!r})"
-    return did_you_mean(path.name, _Folder(parent).folders)
+    return did_you_mean(path.name, Listing(parent).folders)
 
 
 def _list_images(base, skip_bad):
     """Sorted paths, labels and class names or `None`, and paths left out."""
-    found = _Folder(base)
+    found = Listing(base)
     if found.images and found.folders:
         raise ValueError(
             f"folder {str(base)!r} must hold class folders or images, not "
@@ -168,75 +185,83 @@ def _list_images(base, skip_bad):
         )
     if found.images or not found.folders:
         return _list_loose(found, skip_bad)
-    files, labels, skipped = [], [], []
+    files, labels, skipped, others = [], [], [], found.others
     for label, name in enumerate(found.folders):
-        inner = _Folder(found.path(name))
-        skipped += inner.refused(skip_bad)
+        inner = Listing(found.path(name))
+        skipped += _refused(inner, skip_bad)
+        others += inner.others
         if not inner.images:
             hint = ""
             if inner.folders:
                 hint = f", only folders (first {inner.folders[0]!r})"
             raise ValueError(
                 f"class folder {inner.base!r} must hold images "
-                f"({', '.join(SUFFIXES)}); it has none{hint}"
+                f"({_KINDS}); it has none{hint}"
             )
         files += map(inner.path, inner.images)
         labels += [label] * len(inner.images)
+    _tell_left_out(base, [*skipped, *others])
     return files, np.array(labels, np.int64), found.folders, skipped
 
 
 def _list_loose(found, skip_bad):
     """What `_list_images` returns, of a folder without class folders."""
-    skipped = found.refused(skip_bad)
+    skipped = _refused(found, skip_bad)
+    has_labels = LABEL_FILE in found.others
     if not found.images:
-        beside = f", only {LABEL_FILE!r}" if found.has_labels else ""
+        beside = f", only {LABEL_FILE!r}" if has_labels else ""
         raise ValueError(
             f"folder {found.base!r} must hold class folders or images "
-            f"({', '.join(SUFFIXES)}); it has neither{beside}"
+            f"({_KINDS}); it has neither{beside}"
         )
     files = [found.path(name) for name in found.images]
+    others = [name for name in found.others if name != LABEL_FILE]
+    _tell_left_out(found.base, [*skipped, *others])
     labels = class_names = None
-    if found.has_labels:
+    if not has_labels:
+        _check_labels_name(found)
+    else:
         labels, class_names = read_label_file(found.base, files)
     return files, labels, class_names, skipped
 
 
-class _Folder:
-    """The sorted names in a folder, read once: no call for each file."""
+def _tell_left_out(base, names):
+    """Log what in a folder is not read: by kind."""
+    if names:
+        _LOGGER.info("%s: left out %s", base, count_kinds(names))
 
-    def __init__(self, base):
-        self.base = str(base)
-        self.images, self.folders, self.others = [], [], []
-        self.has_labels = False
-        with os.scandir(self.base) as entries:
-            for entry in entries:
-                name = entry.name
-                if name.startswith((".", "__MACOSX")):
-                    continue
-                suffix = os.path.splitext(name)[1].lower()
-                if entry.is_dir():
-                    self.folders.append(name)
-                elif suffix in SUFFIXES:
-                    self.images.append(name)
-                elif suffix in _OTHER_SUFFIXES:
-                    self.others.append(name)
-                elif name == LABEL_FILE:
-                    self.has_labels = True
-        for names in (self.images, self.folders, self.others):
-            names.sort()
 
-    def path(self, name):
-        return os.path.join(self.base, name)
+def _check_labels_name(found):
+    """Refuse a file that is meant to be `labels.csv` and is called otherwise.
 
-    def refused(self, skip_bad):
-        """Paths of images of other formats, or an error that names one."""
-        if self.others and not skip_bad:
-            more = len(self.others) - 1
+    Its images would be taken for unlabelled ones without a word.
+    """
+    tables = [name for name in found.others if _TABLE.search(name)]
+    for name in tables:
+        if _LIKE_LABEL_FILE.fullmatch(name):
             raise ValueError(
-                f"folder {self.base!r} must hold images of the formats "
-                f"{', '.join(SUFFIXES)}; it has "
-                f"{self.path(self.others[0])!r}"
-                f"{f' and {more} more' if more else ''}; convert them, or "
-                "pass skip_bad=True to leave them out"
+                f"the labels of the images in {found.base!r} must be in "
+                f"{LABEL_FILE!r}; it has {name!r}: rename it, or remove it to "
+                "load the images without labels"
             )
-        return [self.path(name) for name in self.others]
+    if tables:
+        _LOGGER.warning(
+            "%s: %s is not read; labels would be in %s",
+            found.base,
+            tables[0],
+            LABEL_FILE,
+        )
+
+
+def _refused(found, skip_bad):
+    """Paths of images that are not read, or an error that names one."""
+    if found.left_out and not skip_bad:
+        name, why = next(iter(found.left_out.items()))
+        more = count_kinds(list(found.left_out)[1:])
+        raise ValueError(
+            f"folder {found.base!r} must hold images that can be read; "
+            f"{found.path(name)!r} cannot ({why})"
+            f"{f', nor {more} more' if more else ''}; or pass skip_bad=True "
+            "to leave them out"
+        )
+    return [found.path(name) for name in found.left_out]

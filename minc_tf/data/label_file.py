@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf.data.files import check_regular
+
 LABEL_FILE = "labels.csv"
 _COLUMNS = ["file", "label"]
 
@@ -32,11 +34,19 @@ def read_label_file(
     """
     path = os.path.join(folder, LABEL_FILE)
     where = f"label file {path!r}"
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if row]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{where} must be UTF-8 text ({error})") from error
+    check_regular(LABEL_FILE, path)
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        try:
+            rows = [row for row in reader if row]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{where} must be UTF-8 text ({error})") from error
+        except csv.Error as error:
+            raise ValueError(
+                f"{where} must be a table of comma-separated values; line "
+                f"{reader.line_num} is not ({error}): is a quotation mark "
+                "left open?"
+            ) from error
     if not rows or rows[0] != _COLUMNS:
         raise ValueError(
             f"{where} must begin with the line 'file,label'; it has "

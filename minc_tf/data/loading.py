@@ -8,6 +8,7 @@ from minc_tf.data.checks import check_count, check_seed
 from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.readers import READERS
 from minc_tf.data.record_files import load_records
 from minc_tf.data.shapes import IMAGE_SIZE, load_shapes
@@ -25,6 +26,7 @@ def load(
     seed: int = 0,
     num_examples: int | None = None,
     classes: str | os.PathLike | Sequence[str | int] | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> ImageSource:
     """Load a data set by name.
 
@@ -53,6 +55,9 @@ def load(
         classes: sequence of class names or numbers, or the path of a text
             file with one name a line: only the images of these classes,
             labelled in this order. `num_examples` caps what is left.
+        max_pixels: int, the most pixels of an encoded image; one of more is
+            refused by its header, as unreadable, before it is decoded. Of no
+            use to arrays and `shapes`.
 
     Returns:
         An `ImageSource`.
@@ -61,6 +66,7 @@ def load(
         FileNotFoundError: If `data_dir`, its split or the file of `classes`
             does not exist.
         ImportError: If a package is missing that reads the data.
+        MemoryError: If there is not enough memory for an image.
         TypeError: If an array has the wrong dtype.
         ValueError: If an argument is out of range, or the data are unfit;
             the message says what would be right.
@@ -81,19 +87,20 @@ def load(
     check_seed("seed", seed)
     if num_examples is not None:
         check_count("num_examples", num_examples)
+    check_max_pixels("max_pixels", max_pixels)
     size = parse_image_size(image_size)
+    cap = num_examples if classes is None else None
+    encoded = {"skip_bad": skip_bad, "max_pixels": max_pixels}
+    source = _load(name, split, data_dir, size, encoded, seed=seed, cap=cap)
     if classes is None:
-        return _load(
-            name, split, data_dir, size, skip_bad, seed=seed, cap=num_examples
-        )
-    source = _load(name, split, data_dir, size, skip_bad, seed=seed, cap=None)
+        return source
     source = select_classes(source, classes)
     if num_examples is not None and num_examples < len(source):
         source = source.subset(num_examples, seed)
     return source
 
 
-def _load(name, split, data_dir, size, skip_bad, *, seed, cap):
+def _load(name, split, data_dir, size, encoded, *, seed, cap):
     options = {"num_examples": cap, "seed": seed}
     if name == "shapes":
         if data_dir is not None:
@@ -119,7 +126,7 @@ def _load(name, split, data_dir, size, skip_bad, *, seed, cap):
         )
     if name == "npz":
         return load_npz(data_dir, split, image_size=size, **options)
-    options |= {"image_size": size, "skip_bad": skip_bad}
+    options |= {"image_size": size, **encoded}
     if name == "folder":
         return load_folder(data_dir, split, **options)
     if name in READERS:

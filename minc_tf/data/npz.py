@@ -7,7 +7,9 @@ import zipfile
 
 import numpy as np
 
-from minc_tf.data.checks import check_count, permutation
+from minc_tf.data.checks import check_count, did_you_mean, permutation
+from minc_tf.data.files import check_regular
+from minc_tf.data.labels import as_labels, like_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +94,12 @@ def read_npz(
     one_split = "train"
     if path.is_dir():
         path, one_split = path / f"{split}.npz", split
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(
             f"data_dir must be an .npz file, or a folder with {split}.npz; "
             f"there is no file {str(path)!r}"
         )
+    check_regular("data_dir", path)
     try:
         archive = np.load(path, allow_pickle=False)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -152,46 +155,6 @@ def as_rgb(images) -> np.ndarray:
     return images
 
 
-def as_labels(labels, num_examples, class_names=None) -> np.ndarray | None:
-    """Check the labels of images.
-
-    Args:
-        labels: int array `(N,)` or `(N, 1)`, or `None`.
-        num_examples: int, N.
-        class_names: sequence of str, or `None` for any number of classes.
-
-    Returns:
-        int64 array `(N,)`, or `None`.
-
-    Raises:
-        TypeError: If they are no integers.
-        ValueError: If the shape is another, or a label is out of range.
-    """
-    if labels is None:
-        return None
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"labels must be integers; received dtype {labels.dtype}"
-        )
-    # Keras's own CIFAR files keep labels as a column.
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.shape != (num_examples,):
-        raise ValueError(
-            f"labels must have shape ({num_examples},), one an image; "
-            f"received {labels.shape}"
-        )
-    top = np.inf if class_names is None else len(class_names) - 1
-    if labels.min() < -1 or labels.max() > top:
-        raise ValueError(
-            "labels must lie in 0 to num_classes - 1 (-1: unknown)"
-            f"{'' if top == np.inf else f' = {top}'}; received values from "
-            f"{labels.min()} to {labels.max()}"
-        )
-    return labels.astype(np.int64)
-
-
 def _npz_keys(keys, path, split, one_split):
     """Return the names of the arrays; the one of the labels may be `None`."""
     images, labels = f"x_{split}", f"y_{split}"
@@ -201,6 +164,7 @@ def _npz_keys(keys, path, split, one_split):
             raise ValueError(
                 f"split={split!r} needs an array 'x_{split}' or 'images' in "
                 f"{str(path)!r}; it holds {', '.join(sorted(keys)) or 'none'}"
+                f"{did_you_mean(f'x_{split}', keys)}"
             )
         if split != one_split:
             raise ValueError(
@@ -208,7 +172,18 @@ def _npz_keys(keys, path, split, one_split):
                 f"'images' is one split; received {split!r} (name the arrays "
                 "x_train, y_train, x_test, y_test for two)"
             )
-    return images, labels if labels in keys else None
+    if labels in keys:
+        return images, labels
+    # Those of another split are no labels of this one.
+    others = [f"y_{key[2:]}" for key in keys if key.startswith("x_")]
+    wrong = like_labels(key for key in keys if key not in (images, *others))
+    if wrong is not None:
+        raise ValueError(
+            f"the labels of {images!r} must be the array {labels!r} in "
+            f"{str(path)!r}; it has {wrong!r}: rename it, or remove it to "
+            "read the images without labels"
+        )
+    return images, None
 
 
 def _read_array(archive, key, path):

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minc_tf.data.crc32c import masked_crc32c
+from minc_tf.data.files import check_regular
 from minc_tf.data.wire import read_int64
 
 _HEADER = struct.Struct("<QI")
@@ -39,9 +41,8 @@ class Shard(NamedTuple):
 class TFRecordReader:
     """Records of uncompressed TFRecord files, by their number.
 
-    The place of each record is found once, from the headers alone. The
-    checksums of the records are not verified, those of their lengths only
-    where a file looks wrong.
+    The place of each record is found once, from the headers alone, whose
+    checksums are verified. That of a record is when it is read as a whole.
 
     Args:
         shards: sequence of `Shard`, in the order of the records.
@@ -79,11 +80,18 @@ class TFRecordReader:
             indices: sequence of int in `[0, len(self))`.
 
         Raises:
-            ValueError: If a file has changed meanwhile.
+            ValueError: If a file has changed meanwhile, or a record is
+                damaged.
         """
         records = [b""] * len(indices)
-        for job in self._by_file(indices):
-            for row, record in self._each(_whole_record, *job):
+        for path, rows, numbers in self._by_file(indices):
+            found = [r for _, r in self._each(_bytes_of, path, rows, numbers)]
+            contents = [record[:-_FOOTER_BYTES] for record in found]
+            ends = b"".join(record[-_FOOTER_BYTES:] for record in found)
+            wrong = masked_crc32c(contents) != np.frombuffer(ends, "<u4")
+            if wrong.any():
+                raise self._damaged(path, numbers[np.argmax(wrong)])
+            for row, record in zip(rows, contents, strict=True):
                 records[row] = record
         return records
 
@@ -117,6 +125,14 @@ class TFRecordReader:
         """
         return self._paths, self._files, self._offsets - _HEADER.size
 
+    def _damaged(self, path, index):
+        number = index - np.searchsorted(self._files, self._files[index])
+        return ValueError(
+            f"{path!r} is damaged: record {number} at byte "
+            f"{self._offsets[index] - _HEADER.size} does not have the checksum "
+            "that was written with it; restore or prepare the file again"
+        )
+
     def _by_file(self, indices):
         """Yield a path, places in `indices` and the indices there, by file."""
         indices = np.asarray(indices, np.int64)
@@ -142,12 +158,13 @@ class TFRecordReader:
                 yield row, value
 
 
-def _whole_record(descriptor, offset, length):
-    record = os.pread(descriptor, length, offset)
-    if len(record) != length:
+def _bytes_of(descriptor, offset, length):
+    """A record and its checksum."""
+    record = os.pread(descriptor, length + _FOOTER_BYTES, offset)
+    if len(record) != length + _FOOTER_BYTES:
         raise ValueError(
             f"the file has changed: the record at byte {offset} had {length} "
-            f"bytes, of which {len(record)} are there"
+            f"bytes, of which {min(len(record), length)} are there"
         )
     return record
 
@@ -156,7 +173,8 @@ def _tfrecord_places(shard):
     """Offsets and lengths of the records' contents in one file."""
     path, skip, take = shard
     last = np.inf if take is None else skip + take
-    offsets, lengths = [], []
+    offsets, lengths, headers = [], [], []
+    check_regular("data_dir", path)
     with open(path, "rb", buffering=0) as file:
         descriptor, size = file.fileno(), os.fstat(file.fileno()).st_size
         position, extra = 0, _HEADER.size + _FOOTER_BYTES
@@ -171,9 +189,14 @@ def _tfrecord_places(shard):
                     f"{path!r} is truncated: record {len(offsets)} at byte "
                     f"{position} ends at byte {end} of {size}"
                 )
+            headers.append(header)
             offsets.append(position + _HEADER.size)
             lengths.append(length)
             position = end
+    sums = np.frombuffer(b"".join(h[8:] for h in headers), "<u4")
+    wrong = np.flatnonzero(masked_crc32c([h[:8] for h in headers]) != sums)
+    for number in wrong[:1]:
+        _check_header(headers[number], offsets[number] - _HEADER.size, path)
     _check_count(path, len(offsets), shard)
     return (
         np.array(offsets[skip:], np.int64),
@@ -184,7 +207,7 @@ def _tfrecord_places(shard):
 def _check_header(header, position, path):
     """Raise if the header's own checksum says that it is none."""
     whole = len(header) == _HEADER.size
-    if whole and _masked_crc32c(header[:8]) == _HEADER.unpack(header)[1]:
+    if whole and masked_crc32c([header[:8]])[0] == _HEADER.unpack(header)[1]:
         return
     if position and not whole:
         return
@@ -202,17 +225,6 @@ def _check_header(header, position, path):
     raise ValueError(
         f"{path!r} must be a TFRecord file; it begins with {header!r}"
     )
-
-
-def _masked_crc32c(data):
-    """The checksum of TFRecord headers (Castagnoli), bit by bit."""
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = (crc >> 1) ^ (0x82F63B78 * (crc & 1))
-    crc ^= 0xFFFFFFFF
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 class ArrayRecordReader:
@@ -256,6 +268,9 @@ class ArrayRecordReader:
 
         Args:
             indices: sequence of int in `[0, len(self))`.
+
+        Raises:
+            ValueError: If a record is damaged.
         """
         indices = np.asarray(indices, np.int64)
         files = np.searchsorted(self._ends, indices, "right")
@@ -265,7 +280,14 @@ class ArrayRecordReader:
             shard = self._shards[file]
             first = self._ends[file - 1] if file else 0
             numbers = indices[rows] - first + shard.skip
-            found = self._open(shard.path).read(numbers.tolist())
+            try:
+                found = self._open(shard.path).read(numbers.tolist())
+            except RuntimeError as error:
+                raise ValueError(
+                    f"{shard.path!r} is damaged: a record of {numbers.min()} "
+                    f"to {numbers.max()} cannot be read "
+                    f"({str(error).partition(chr(10))[0]})"
+                ) from error
             for row, record in zip(rows, found, strict=True):
                 records[row] = record
         return records
@@ -279,6 +301,7 @@ def _open_array_record(path):
             f"{path!r} is read with the package array_record, which is not "
             "installed: pip install array_record (there is none for Windows)"
         ) from error
+    check_regular("data_dir", path)
     reader = array_record_module.ArrayRecordReader(
         path,
         "readahead_buffer_size:0,max_parallelism:0",

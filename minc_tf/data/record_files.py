@@ -16,6 +16,9 @@ from minc_tf.data.checks import (
     permutation,
 )
 from minc_tf.data.encoded import EncodedSource, parse_image_size
+from minc_tf.data.files import check_regular
+from minc_tf.data.labels import like_labels
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.readers import READERS, Shard
 from minc_tf.data.records import make_source
 
@@ -37,6 +40,7 @@ def load_records(
     num_examples: int | None = None,
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
+    max_pixels: int = MAX_PIXELS,
 ) -> EncodedSource:
     """Read TFRecord or ArrayRecord files of serialized `tf.train.Example`s.
 
@@ -64,6 +68,8 @@ def load_records(
             seeded permutation.
         seed: int >= 0, of that permutation.
         max_bytes: int, the largest total size to keep in memory.
+        max_pixels: int, the most pixels of an image; one of more is refused
+            by its header, as unreadable, before it is decoded.
 
     Returns:
         An `EncodedSource`, or a `RecordSource` for larger data.
@@ -82,6 +88,7 @@ def load_records(
     check_choice("file_format", file_format, READERS)
     size = parse_image_size(image_size)
     check_seed("seed", seed)
+    check_max_pixels("max_pixels", max_pixels)
     files = _split_files(file_format, str(path), split)
     reader = READERS[file_format]([Shard(file) for file in files])
     if not len(reader):
@@ -105,6 +112,7 @@ def load_records(
         max_bytes=max_bytes,
         name=_name(str(path)),
         split=split,
+        max_pixels=max_pixels,
     )
 
 
@@ -120,7 +128,9 @@ def _split_files(file_format, path, split):
         what = "folder of record files"
     else:
         files = sorted(f for f in glob.glob(path) if os.path.isfile(f))
-        files = files or [path] * os.path.isfile(path)
+        if not files and os.path.exists(path):
+            check_regular("data_dir", path)
+            files = [path]
         what = "file, folder or pattern"
     if not files:
         raise FileNotFoundError(
@@ -188,6 +198,14 @@ def _feature_keys(reader, files):
                 f"feature {key!r} must be a {kind} in the records of "
                 f"{files[0]!r}; it is a {kinds[key]}"
             )
+    wrong = like_labels(key for key in kinds if key != keys[0])
+    if keys[1] is None and wrong is not None and keys[0] is not None:
+        raise ValueError(
+            "the labels must be the feature "
+            f"{' or '.join(map(repr, _LABEL_KEYS))} of the records of "
+            f"{files[0]!r}; they have {wrong!r}: rename it, or remove it to "
+            "read the images without labels"
+        )
     if keys[0] is None:
         raise ValueError(
             f"records must have a feature {' or '.join(map(repr, _IMAGE_KEYS))}"

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb
 from minc_tf.data.encoded import EncodedSource, check_images
 from minc_tf.data.graph_reader import GraphReader
+from minc_tf.data.labels import as_labels
+from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.data.readers import TFRecordReader
-from minc_tf.data.resize import resize_and_crop
 
 # Records a call into Python: enough to hide its cost, few enough to hold.
 _CHUNK = 64
@@ -40,7 +40,8 @@ class RecordSource(EncodedSource):
         split: str, for messages and summaries.
         skipped: names of unreadable images that were left out.
         on_bad: what to do about an image that does not decode, as in
-            `EncodedSource`.
+            `EncodedSource`. A damaged record is always an error.
+        max_pixels: int, the most pixels of an image, as in `EncodedSource`.
 
     Example:
     ```python
@@ -67,6 +68,7 @@ class RecordSource(EncodedSource):
         split: str = "train",
         skipped: Sequence[str] = (),
         on_bad: str | None = None,
+        max_pixels: int = MAX_PIXELS,
     ):
         rows = np.arange(len(reader)) if rows is None else rows
         self._rows = np.asarray(rows, np.int64)
@@ -80,6 +82,7 @@ class RecordSource(EncodedSource):
             class_names=class_names and tuple(class_names),
             skipped=skipped,
             on_bad=on_bad,
+            max_pixels=max_pixels,
         )
         self._reader = reader
         self._image_key, self._label_key = image_key, label_key
@@ -91,7 +94,8 @@ class RecordSource(EncodedSource):
     @functools.cached_property
     def labels(self) -> np.ndarray:
         """int64 array `(N,)`, read from all records when first asked for."""
-        return read_labels(self._reader, self._label_key, self._rows)
+        labels = read_labels(self._reader, self._label_key, self._rows)
+        return as_labels(labels, len(self._rows), self.class_names)
 
     def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Look up a stream of indices, in its order, one at a time.
@@ -143,10 +147,7 @@ class RecordSource(EncodedSource):
         return {"image": image, "label": label, "index": indices}
 
     def _decode(self, example):
-        image = decode_rgb(example["image"])
-        if not self.varies:
-            image = resize_and_crop(image, self.image_shape[:2])
-        return {**example, "image": image}
+        return {**example, "image": self._decoded(example["image"])}
 
     def _decode_or(self, example):
         """Decode, or do as `on_bad` says; as in the base class's stream."""
@@ -156,8 +157,10 @@ class RecordSource(EncodedSource):
         return either.take(1).get_single_element()
 
     def _image_at(self, index):
-        found = self._read(index[tf.newaxis])
-        return self._decode({"image": found["image"][0]})["image"]
+        contents = self._read(index[tf.newaxis])["image"][0]
+        if tf.executing_eagerly():
+            contents = contents.numpy()
+        return self._decoded(contents)
 
     def _example(self, image, index):
         if self._labels is not None:
@@ -179,6 +182,7 @@ class RecordSource(EncodedSource):
             split=self.split,
             skipped=self.skipped,
             on_bad=self.on_bad,
+            max_pixels=self.max_pixels,
         )
 
 
@@ -197,6 +201,9 @@ def read_records(reader, rows: tf.Tensor) -> tf.Tensor:
 
     def read(rows):
         return np.array(reader.read(rows), dtype=object)
+
+    if tf.executing_eagerly():
+        return tf.constant(read(rows.numpy()), tf.string)
 
     records = tf.numpy_function(read, [rows], tf.string, stateful=False)
     return tf.ensure_shape(records, rows.shape)
@@ -263,7 +270,14 @@ def _in_order(rows, function):
     dataset = dataset.batch(_CHUNK).map(
         function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return dataset.as_numpy_iterator()
+    try:
+        yield from dataset.as_numpy_iterator()
+    except tf.errors.InvalidArgumentError as error:
+        # The reader's own error, in which TensorFlow tells of where it was.
+        _, found, line = error.message.partition("ValueError: ")
+        if not found:
+            raise
+        raise ValueError(line.partition("\n")[0]) from error
 
 
 def make_source(
@@ -279,6 +293,7 @@ def make_source(
     max_bytes: int,
     name: str,
     split: str,
+    max_pixels: int = MAX_PIXELS,
 ) -> EncodedSource:
     """Keep images of record files in memory if they are small, else on disk.
 
@@ -296,12 +311,14 @@ def make_source(
         max_bytes: int, the largest total size to keep in memory.
         name: str, for messages and summaries.
         split: str, for messages and summaries.
+        max_pixels: int, the most pixels of an image.
 
     Returns:
         An `EncodedSource` or a `RecordSource`.
 
     Raises:
-        ValueError: If an image in memory is unreadable.
+        ValueError: If an image in memory is unreadable, a record is damaged,
+            or the labels are out of range.
     """
     known = known_size or (None, None)
     small = reader.bytes_per_record * len(rows) <= max_bytes
@@ -309,22 +326,33 @@ def make_source(
     skipped = []
     if small:
         images = list(read_images(reader, image_key, rows))
-    if small and unchecked:
+    if small:
         names = np.array([f"{split}#{row}" for row in rows])
-        where = f"data set {name} {split}"
         sizes, good = check_images(
-            images, names, files=False, skip_bad=skip_bad, where=where
+            images,
+            names,
+            files=False,
+            skip_bad=skip_bad,
+            where=f"data set {name} {split}",
+            decode=unchecked,
+            max_pixels=max_pixels,
         )
         images = list(itertools.compress(images, good))
         skipped = names[~good].tolist()
         rows, sizes = rows[good], sizes[good]
-        if np.all(sizes == sizes[0]):
+        if unchecked and np.all(sizes == sizes[0]):
             known = tuple(sizes[0])
     size = size or known
     shape = (None, None, 3) if None in size else (*size, 3)
     labels = None
     if label_key is not None and (small or class_names is None):
         labels = read_labels(reader, label_key, rows)
+        # The door of all sources, which does not know of records left out.
+        checked = as_labels(
+            labels, len(rows), class_names, num_images=len(reader)
+        )
+        if class_names is None:
+            class_names = [str(i) for i in range(checked.max(initial=-1) + 1)]
     if label_key is not None and _all_unknown(reader, label_key, rows, labels):
         label_key = class_names = labels = None
     on_bad = "skip" if skip_bad else "raise"
@@ -335,6 +363,7 @@ def make_source(
         "split": split,
         "class_names": class_names,
         "skipped": skipped,
+        "max_pixels": max_pixels,
     }
     on_disk = RecordSource(
         reader,

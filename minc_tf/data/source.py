@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data.checks import check_count, permutation
+from minc_tf.data.labels import as_labels
 
 # Of images in memory, to a service. 1 GiB takes it half a minute and five
 # times the memory; from 2 GiB on TensorFlow ends the process.
@@ -36,6 +37,10 @@ class ImageSource:
             their number.
         skipped: paths of unreadable files that were left out.
         num_examples: int, needed only when `labels` is `None`.
+
+    Raises:
+        TypeError: If the labels are no integers.
+        ValueError: If they are out of range, or not one an image.
 
     Attributes:
         num_examples: int, also `len(source)`.
@@ -66,7 +71,9 @@ class ImageSource:
         if labels is None:
             self.labels = np.full(num_examples, -1, np.int64)
         else:
-            self.labels = np.asarray(labels, np.int64)
+            if num_examples is None:
+                num_examples = len(labels)
+            self.labels = as_labels(labels, num_examples, class_names)
             if class_names is None:
                 class_names = range(int(self.labels.max(initial=-1)) + 1)
             class_names = tuple(str(c) for c in class_names)

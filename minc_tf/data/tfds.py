@@ -4,17 +4,29 @@
 it do.
 """
 
+import logging
 import os
 import pathlib
 
 import numpy as np
 
 from minc_tf.data.checks import check_seed, did_you_mean, permutation
+from minc_tf.data.download import prepare
 from minc_tf.data.encoded import EncodedSource, parse_image_size
+from minc_tf.data.formats import first_line
+from minc_tf.data.labels import check_class_count, like_labels
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
+from minc_tf.data.prepared import (
+    INFO,
+    check_description,
+    choose_prepared,
+    find_prepared,
+)
 from minc_tf.data.readers import READERS, Shard
 from minc_tf.data.records import make_source
 
-_INFO = "dataset_info.json"
+_LOGGER = logging.getLogger(__name__)
+
 _OTHERS = ("shapes", "folder", "npz", *READERS)
 
 
@@ -28,13 +40,15 @@ def load_tfds(
     num_examples: int | None = None,
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
+    max_pixels: int = MAX_PIXELS,
 ) -> EncodedSource:
     """Read a data set of TensorFlow Datasets.
 
     A folder that TensorFlow Datasets prepared is read in place, without
     network: `data_dir` itself when it holds `dataset_info.json`, or the
-    newest version in `data_dir/name`. Otherwise the data set is looked up by
-    name, and downloaded if it has to be.
+    newest version of the data set in it or up to four levels below. Otherwise
+    the data set is looked up by name, and downloaded if it has to be: into
+    `data_dir` only if that is empty or holds other prepared data sets.
 
     Images that fit into `max_bytes` are kept in memory, still encoded.
     Others are read from the files at each access. Examples come in the order
@@ -55,6 +69,8 @@ def load_tfds(
             seeded permutation.
         seed: int >= 0, of that permutation.
         max_bytes: int, the largest total size to keep in memory.
+        max_pixels: int, the most pixels of an image; one of more is refused
+            by its header, as unreadable, before it is decoded.
 
     Returns:
         An `EncodedSource`, or a `RecordSource` for larger data; unlabelled
@@ -64,7 +80,8 @@ def load_tfds(
         FileNotFoundError: If `data_dir` does not exist.
         ImportError: If `array_record` is needed and not installed.
         ValueError: If name or split is unknown, the data set holds no
-            images, or its files are damaged or of another format.
+            images, cannot be downloaded, or its files are damaged or of
+            another format.
 
     Example:
     ```python
@@ -73,6 +90,7 @@ def load_tfds(
     """
     size = parse_image_size(image_size)
     check_seed("seed", seed)
+    check_max_pixels("max_pixels", max_pixels)
     builder = _builder(name, data_dir)
     total = _count_examples(builder, split)
     image_key, label_key = _feature_keys(builder.info)
@@ -84,7 +102,7 @@ def load_tfds(
         _reader(builder, split),
         image_key=image_key,
         label_key=label_key,
-        class_names=label_key and features[label_key].names,
+        class_names=label_key and _class_names(builder.info, label_key),
         rows=rows,
         size=size,
         known_size=features[image_key].shape[:2],
@@ -92,6 +110,7 @@ def load_tfds(
         max_bytes=max_bytes,
         name=builder.info.name,
         split=split,
+        max_pixels=max_pixels,
     )
 
 
@@ -100,60 +119,93 @@ def _builder(name, data_dir):
 
     if data_dir is not None:
         data_dir = pathlib.Path(data_dir).expanduser()
-        prepared = _prepared_folder(name, data_dir)
+        prepared, found = _prepared_folder(name, data_dir)
         if prepared is not None:
-            return tfds.builder_from_directory(prepared)
+            return _open(prepared)
         data_dir = str(data_dir)
     try:
+        # Only what is installed: no list of others from the network.
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError as error:
         known = tfds.list_builders(with_community_datasets=False)
-        place = "" if data_dir is None else f" nor prepared in {data_dir!r}"
+        place = ""
+        if data_dir is not None:
+            place = f" nor prepared in {data_dir!r}{_listed(found)}"
         raise ValueError(
             f"name must be one of {', '.join(map(repr, _OTHERS))} or a data "
             f"set of TensorFlow Datasets; {name!r} is not known there{place}"
             f"{did_you_mean(name, [*_OTHERS, *known])}"
         ) from error
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"name must be a data set of TensorFlow Datasets, with a config "
+            f"and a version that it has; received {name!r} "
+            f"({first_line(error)})"
+        ) from error
     if not builder.is_prepared():
-        builder.download_and_prepare()
+        if data_dir is not None:
+            _check_may_fill(name, data_dir, found)
+        prepare(builder, name, data_dir)
+    check_description(pathlib.Path(builder.data_dir))
     return builder
 
 
 def _prepared_folder(name, data_dir):
-    """Return the folder of `data_dir` with the data set, or `None`."""
+    """Return the data set's folder or `None`, and all that was found."""
     if not data_dir.is_dir():
         raise FileNotFoundError(
             "data_dir must be an existing folder, prepared by TensorFlow "
             f"Datasets or to be filled by it; there is none at "
             f"{str(data_dir)!r}"
         )
-    if (data_dir / _INFO).is_file():
-        return data_dir
-    name, _, version = name.partition(":")
-    # data_dir may also be the folder of the data set, or of one config.
-    for folder in (data_dir / name, data_dir):
-        found = [p.parent for p in folder.glob(f"*/{_INFO}")]
-        if version and version != "*":
-            found = [p for p in found if p.name == version]
-        if not version:
-            found = found or [p.parent for p in folder.glob(f"*/*/{_INFO}")]
-        if folder == data_dir:
-            found = [p for p in found if name.split("/")[0] in p.parts]
-        configs = {p.parent for p in found}
-        if len(configs) > 1:
-            options = ", ".join(sorted(repr(p.name) for p in configs))
-            raise ValueError(
-                f"name must say which config of {name!r} to read from "
-                f"{str(data_dir)!r}, as in '{name}/CONFIG': {options}"
-            )
-        if found:
-            return max(found, key=_version_key)
-    return None
+    found = find_prepared(data_dir)
+    if (data_dir / INFO).is_file():
+        return data_dir, found
+    prepared = choose_prepared(found, name, data_dir)
+    return prepared and prepared.folder, found
 
 
-def _version_key(folder):
-    parts = folder.name.split(".")
-    return [int(part) if part.isdigit() else -1 for part in parts]
+def _open(folder):
+    """Return the builder of a prepared folder."""
+    import tensorflow_datasets as tfds
+
+    check_description(folder)
+    try:
+        return tfds.builder_from_directory(folder)
+    except MemoryError:
+        raise
+    except Exception as error:
+        # JSON, but not that of a data set, in ways that have no end.
+        raise ValueError(
+            f"data_dir must be prepared by TensorFlow Datasets; the "
+            f"description in {str(folder / INFO)!r} or beside it is damaged "
+            f"({type(error).__name__}: {first_line(error)})"
+        ) from error
+
+
+def _check_may_fill(name, data_dir, found):
+    """Refuse to download into a folder that is meant for something else."""
+    root = pathlib.Path(data_dir)
+    # A folder that TensorFlow Datasets fills has the names of data sets in it.
+    ours = [p for p in found if p.folder.relative_to(root).parts[0] == p.name]
+    if found and len(ours) == len(found):
+        return
+    names = (entry.name for entry in root.iterdir())
+    others = [n for n in names if n != "downloads" and not n.startswith(".")]
+    if found or others:
+        raise ValueError(
+            f"data_dir must hold {name!r}, prepared by TensorFlow Datasets, or "
+            f"be empty to be filled; {data_dir!r} holds other things"
+            f"{_listed(found) or f' (such as {min(others)!r})'}"
+        )
+
+
+def _listed(found):
+    """Name the data sets that were found."""
+    if not found:
+        return ""
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return f" (prepared there: {', '.join(map(str, found[:3]))}{more})"
 
 
 def _count_examples(builder, split):
@@ -206,7 +258,23 @@ def _feature_keys(info):
     for key in (supervised[1], "label"):
         if isinstance(features.get(key), tfds.features.ClassLabel):
             return image_key, key
+    if wrong := like_labels(features):
+        _LOGGER.warning(
+            "%s has no labels that are read: feature %r is no ClassLabel",
+            info.full_name,
+            wrong,
+        )
     return image_key, None
+
+
+def _class_names(info, label_key):
+    """The names of the classes; those without are named by their number."""
+    label = info.features[label_key]
+    images = sum(split.num_examples for split in info.splits.values())
+    # Names of a file are there; others are made, one for each number.
+    if getattr(label, "_int2str", None) is None:
+        check_class_count(label.num_classes, images)
+    return label.names
 
 
 def _reader(builder, split):

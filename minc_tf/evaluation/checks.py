@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf.data.labels import check_class_count
+
 
 def check_features(name: str, features, dim: int | None = None) -> np.ndarray:
     """Convert features to a float32 array, or raise a clear error.
@@ -80,6 +82,11 @@ def check_labels(name: str, labels, samples: int) -> np.ndarray:
         raise TypeError(
             f"{name} must be integer class indices, received {labels.dtype}"
         )
+    if labels.size and int(labels.max()) >= 2**63:
+        raise ValueError(
+            f"{name} must be class indices from 0, received {labels.max()}, "
+            f"which is beyond int64 (-1 as {labels.dtype}?)"
+        )
     missing = np.count_nonzero(labels < 0)
     if missing:
         raise ValueError(
@@ -87,6 +94,15 @@ def check_labels(name: str, labels, samples: int) -> np.ndarray:
             f"unlabelled (negative) of {samples} samples; use a labelled split"
         )
     return labels.astype("int64")
+
+
+def check_several(name: str, labels: np.ndarray) -> None:
+    """Raise `ValueError` where every sample has the same label."""
+    if labels.min() == labels.max():
+        raise ValueError(
+            f"{name} must hold at least two classes, received only class "
+            f"{labels[0]} in {len(labels)} samples"
+        )
 
 
 def check_classes(name: str, labels: np.ndarray) -> int:
@@ -100,19 +116,21 @@ def check_classes(name: str, labels: np.ndarray) -> int:
         int, at least 2.
 
     Raises:
-        ValueError: every sample has the same label.
+        ValueError: every sample has the same label, or the largest is far
+            beyond the number of samples.
 
     Example:
     ```python
     check_classes("train_y", np.array([0, 2, 2]))  # 3
     ```
     """
-    if labels.min() == labels.max():
-        raise ValueError(
-            f"{name} must hold at least two classes, received only class "
-            f"{labels[0]} in {len(labels)} samples"
-        )
-    return int(labels.max()) + 1
+    check_several(name, labels)
+    classes = int(labels.max()) + 1
+    try:
+        check_class_count(classes, len(labels))
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return classes
 
 
 def check_training(

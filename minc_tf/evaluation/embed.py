@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from minc_tf.data import ImageSource
 from minc_tf.data.checks import check_count
-from minc_tf.data.resize import resize_and_crop
+from minc_tf.data.files import BadImageError
+from minc_tf.data.limits import MAX_PIXELS
+from minc_tf.data.listing import count_kinds
 from minc_tf.evaluation.embedding_table import (
     PartialTable,
     bad_file,
@@ -54,6 +56,7 @@ def embed_images(
     batch_size: int = 64,
     overwrite: bool = False,
     verbose: int = 0,
+    max_pixels: int = MAX_PIXELS,
 ) -> dict:
     """Write the vectors of all images of a folder or a data set into a table.
 
@@ -71,25 +74,30 @@ def embed_images(
 
     Args:
         savedmodel: path of an exported SavedModel, or a `SavedEncoder`.
-        images: path of a folder, searched to any depth for `.jpg`, `.jpeg` and
-            `.png`, in the order of their relative paths, which name them; or
-            a `minc_tf.data.ImageSource`, loaded with `skip_bad=True` where
-            images may be bad, whose images are named by their numbers, as
-            `"cifar10/test/000123"`, or by their files, relative to the folder
-            that holds them all.
+        images: path of a folder, searched to any depth for the images that
+            `minc_tf.data.load_folder` reads, in the order of their relative
+            paths, which name them; or a `minc_tf.data.ImageSource`, loaded
+            with `skip_bad=True` where images may be bad, whose images are
+            named by their numbers, as `"cifar10/test/000123"`, or by their
+            files, relative to the folder that holds them all.
         out: path of the file to write, `.parquet`.
         output: str, `"features"` or `"embedding"`.
         batch_size: int, images a batch.
         overwrite: bool, whether `out` may exist, and parts of another job
             beside it may be removed.
         verbose: int, 1 shows a progress bar with rate and remaining time.
+        max_pixels: int, the most pixels of an image of a folder; one of more
+            is bad. A source has a limit of its own.
 
     Returns:
         Dict of `path`, str; `rows`, `dim` and `bad`, int; `bad_file`, str or
-        `None`; and `images_per_second` of this call, float.
+        `None`; `bad_kinds`, str, the bad ones by suffix, as `"2 .jpg"`; and
+        `images_per_second` of this call, float.
 
     Raises:
         FileNotFoundError: there is no such SavedModel or folder.
+        MemoryError: there is not enough memory for an image; in the pipeline
+            it is a `tf.errors.ResourceExhaustedError`.
         TypeError: `images` is neither a path nor a source.
         ValueError: `out` exists or cannot be written, there are no images,
             the output is unknown, all images are bad, a vector is not finite,
@@ -104,7 +112,7 @@ def embed_images(
     """
     out = check_out(out, overwrite)
     check_count("batch_size", batch_size)
-    named = named_images(images)
+    named = named_images(images, max_pixels)
     encoder = savedmodel
     if not isinstance(encoder, SavedEncoder):
         encoder = load_savedmodel(savedmodel)
@@ -131,6 +139,7 @@ def embed_images(
         "dim": dim,
         "bad": len(parts.bad),
         "bad_file": str(bad_file(out)) if parts.bad else None,
+        "bad_kinds": count_kinds(name for name, _ in parts.bad),
         "images_per_second": rate,
     }
 
@@ -256,15 +265,38 @@ def _batches(
     """Batches of images in order, from one on, without those that are bad."""
 
     def decode(row):
-        example = named.at(row)
-        image = resize_and_crop(example["image"], size)
-        return {"image": image, "label": example["label"], "row": row}
+        return {**named.at(row, size), "row": row}
+
+    def again(row):
+        """Look a second time, in Python, whose errors tell whose fault it is.
+
+        A lack of memory ends the work; a bad image is left out.
+        """
+        try:
+            return (*named.again(int(row), size), True)
+        except BadImageError:
+            return np.zeros((*size, 3), np.uint8), np.int64(-1), False
+
+    def retry(row):
+        image, label, good = tf.numpy_function(
+            again, [row], [tf.uint8, tf.int64, tf.bool], stateful=False
+        )
+        image = tf.ensure_shape(image, (*size, 3))
+        label, good = tf.ensure_shape(label, []), tf.ensure_shape(good, [])
+        return {"image": image, "label": label, "row": row}, good
+
+    def either(row):
+        one = tf.data.Dataset.from_tensors(row)
+        image = one.map(lambda row: (decode(row), True)).ignore_errors()
+        both = image.concatenate(one.map(retry)).take(1)
+        return both.get_single_element()
 
     rows = tf.data.Dataset.range(start, len(named.names))
     images = rows.map(
-        decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        either, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return images.ignore_errors().batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    images = images.filter(lambda _, good: good).map(lambda image, _: image)
+    return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
 def _encoded(encode, named, batches) -> Iterator[tuple]:

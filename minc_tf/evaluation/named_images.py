@@ -1,5 +1,6 @@
 """Images with names, of which some may be bad: what is embedded."""
 
+import logging
 import os
 from collections.abc import Sequence
 
@@ -7,12 +8,23 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
-from minc_tf.data.decode import decode_rgb, encoded_size, is_jpeg_or_png
-from minc_tf.data.folder import SUFFIXES
+from minc_tf.data.files import (
+    BadImageError,
+    check_text,
+    read_image_file,
+)
+from minc_tf.data.formats import (
+    check_contents,
+    decode_image,
+    graph_decode_image,
+    why_not_read,
+)
+from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
+from minc_tf.data.listing import Listing, count_kinds
+from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import to_host
 
-#: The most pixels of a file that is decoded: 134 million, 0.4 GB of RGB.
-MOST_PIXELS = 2**27
+_LOGGER = logging.getLogger(__name__)
 
 #: What is wrong with an image whose header is as it should be.
 _DAMAGED = "damaged"
@@ -28,6 +40,7 @@ class FileImages:
         labels: int array (N,), or `None` for unlabelled images.
         class_names: sequence of str, or `None`.
         bad: sequence of (name, reason), files that are bad beforehand.
+        max_pixels: int, the most pixels of an image.
 
     Attributes:
         names: list of str.
@@ -45,32 +58,55 @@ class FileImages:
         labels: np.ndarray | None = None,
         class_names: Sequence[str] | None = None,
         bad: Sequence[tuple[str, str]] = (),
+        max_pixels: int = MAX_PIXELS,
     ):
         self.names, self.where = list(names), where
         self.class_names, self.bad = class_names, list(bad)
+        self._max_pixels = max_pixels
         self._paths = to_host([os.fsencode(path) for path in paths])
         if labels is None:
             labels = np.full(len(self.names), -1, np.int64)
         self._labels = to_host(labels)
 
-    def at(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
         """Return one image; TensorFlow code of a graph, which bad files end.
 
         Args:
             index: scalar int64 tensor.
+            size: tuple `(H, W)`.
 
         Returns:
-            Dict of `image`, uint8 (h, w, 3), and `label`, int64 scalar.
+            Dict of `image`, uint8 (H, W, 3), and `label`, int64 scalar.
         """
         contents = tf.io.read_file(tf.gather(self._paths, index))
-        # TensorFlow would also decode a GIF.
-        known = tf.debugging.Assert(is_jpeg_or_png(contents), [index])
-        with tf.control_dependencies([known]):
-            size = encoded_size(contents)
-        small = tf.debugging.Assert(_is_allowed(size[0], size[1]), [size])
-        with tf.control_dependencies([small]):
-            image = decode_rgb(tf.identity(contents))
+        image = graph_decode_image(
+            contents,
+            self._max_pixels,
+            size,
+            lambda image: resize_and_crop(image, size),
+        )
         return {"image": image, "label": tf.gather(self._labels, index)}
+
+    def again(self, index: int, size: tuple[int, int]) -> tuple:
+        """Return an image that `at` could not, outside a graph.
+
+        Args:
+            index: int.
+            size: tuple `(H, W)`.
+
+        Returns:
+            Tuple of the image, uint8 (H, W, 3), and its label, int64.
+
+        Raises:
+            BadImageError: If something is wrong with the file.
+            MemoryError: If there is not enough memory.
+        """
+        image = decode_image(
+            read_image_file(self._paths[index].numpy()),
+            self._max_pixels,
+            lambda image: resize_and_crop(image, size),
+        )
+        return image.numpy(), self._labels[index].numpy()
 
     def reason(self, index: int) -> str:
         """Tell what is wrong with a file that `at` could not decode.
@@ -83,7 +119,8 @@ class FileImages:
                 f"the folder {self.where!r} has gone; with it in place the "
                 "same command goes on"
             )
-        return fault_of_file(os.fsdecode(self._paths[index].numpy()))
+        path = os.fsdecode(self._paths[index].numpy())
+        return fault_of_file(path, self._max_pixels)
 
 
 class SourceImages:
@@ -111,20 +148,33 @@ class SourceImages:
         self.bad = [(self._name(number), _DAMAGED) for number in skipped]
         self._source = source
 
-    def at(self, index: tf.Tensor) -> dict[str, tf.Tensor]:
+    def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
         """Return one image; TensorFlow code of a graph, which bad ones end.
 
         Args:
             index: scalar int64 tensor.
+            size: tuple `(H, W)`.
 
         Returns:
-            Dict of `image`, uint8 (h, w, 3), and `label`, int64 scalar.
+            Dict of `image`, uint8 (H, W, 3), and `label`, int64 scalar.
         """
         example = self._source.at(index)
-        return {"image": example["image"], "label": example["label"]}
+        image = resize_and_crop(example["image"], size)
+        return {"image": image, "label": example["label"]}
+
+    def again(self, index: int, size: tuple[int, int]) -> tuple:
+        """Return an image that `at` could not; see `FileImages`."""
+        example = self._source.at(index)
+        image = resize_and_crop(example["image"], size)
+        return image.numpy(), example["label"].numpy()
 
     def reason(self, index: int) -> str:
         """Tell what is wrong with an image that `at` could not decode."""
+        try:
+            self._source.at(index)
+        except BadImageError as error:
+            if str(error.__cause__).startswith("too large"):
+                return str(error.__cause__)
         return _DAMAGED
 
     def _name(self, number):
@@ -132,16 +182,18 @@ class SourceImages:
 
 
 def named_images(
-    images: str | os.PathLike | ImageSource,
+    images: str | os.PathLike | ImageSource, max_pixels: int = MAX_PIXELS
 ) -> FileImages | SourceImages:
     """Give names to the images of a folder or a source.
 
     Args:
-        images: path of a folder, searched to any depth for `.jpg`, `.jpeg` and
-            `.png` (links to folders are not followed; names that begin with a
-            dot are left out), or a `minc_tf.data.ImageSource`. The names of
-            files are relative to the folder; those of a source's files to the
-            folder that holds them all.
+        images: path of a folder, searched to any depth for the images that
+            `minc_tf.data.load_folder` reads (links to folders are not
+            followed; names that begin with a dot are left out), or a
+            `minc_tf.data.ImageSource`. The names of files are relative to the
+            folder; those of a source's files to the folder that holds them
+            all. Files of images that are not read are bad ones.
+        max_pixels: int, the most pixels of an image of a folder.
 
     Returns:
         `FileImages`, or `SourceImages` for a source without files.
@@ -156,6 +208,7 @@ def named_images(
     named_images("photos").names  # ['2023/a.jpg', '2023/b.png', 'c.JPEG']
     ```
     """
+    check_max_pixels("max_pixels", max_pixels)
     if isinstance(images, ImageSource):
         if getattr(images, "files", False):
             return _files_of_source(images)
@@ -166,88 +219,79 @@ def named_images(
             f"{type(images).__name__}"
         )
     folder = os.fspath(images)
-    names = _image_files(folder)
+    names, bad = _image_files(folder)
     paths = [os.path.join(folder, name) for name in names]
-    return FileImages(paths, names, os.path.abspath(folder))
+    return FileImages(
+        paths, names, os.path.abspath(folder), bad=bad, max_pixels=max_pixels
+    )
 
 
-def fault_of_file(path: str) -> str:
+def fault_of_file(path: str, max_pixels: int = MAX_PIXELS) -> str:
     """Tell why an image file cannot be used.
 
     Args:
         path: str, of a file that cannot be decoded.
+        max_pixels: int, the most pixels that it may have.
 
     Returns:
-        `"unreadable"`, `"empty"`, `"neither JPEG nor PNG"`, `"too large: ..."`
-        or, where none of these is true, `"damaged"`.
+        str, such as `"unreadable"`, `"empty"`, `"no image of a kind that is
+        read"`, `"too large: ..."` or, where its header is as it should be,
+        `"damaged"`.
 
     Example:
     ```python
-    fault_of_file("notes.jpg")  # 'neither JPEG nor PNG'
+    fault_of_file("notes.jpg")  # 'no image of a kind that is read'
     ```
     """
     try:
-        contents = tf.io.read_file(path)
-    except tf.errors.OpError:
-        return "unreadable"
-    if not len(contents.numpy()):
-        return "empty"
-    if not is_jpeg_or_png(contents):
-        return "neither JPEG nor PNG"
-    try:
-        height, width = encoded_size(contents).numpy().tolist()
-    except tf.errors.OpError:
-        return _DAMAGED
-    if not _is_allowed(height, width):
-        return f"too large: {width} x {height} pixels, at most {MOST_PIXELS}"
+        check_contents(read_image_file(path), max_pixels)
+    except BadImageError as error:
+        reason = str(error)
+        short = reason.partition(":")[0]
+        return short if short in (_DAMAGED, "unreadable") else reason
     return _DAMAGED
 
 
-def _is_allowed(height, width):
-    # Divided, since the product of numbers in a damaged header may overflow.
-    return height <= MOST_PIXELS // tf.maximum(width, 1)
-
-
 def _image_files(folder):
-    """Sorted relative paths of the images below a folder."""
-    if not os.path.isdir(folder):
+    """Sorted relative paths of the images below a folder, and the bad ones."""
+    if not os.path.exists(folder):
         raise FileNotFoundError(
             f"images must be an existing folder, received {folder!r}"
         )
-
-    def fail(error):
-        raise error
-
-    found = []
-    for base, folders, files in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        inner = os.path.relpath(base, folder)
-        for name in files:
-            suffix = os.path.splitext(name)[1].lower()
-            if suffix in SUFFIXES and not _is_hidden(name):
-                found.append(os.path.normpath(os.path.join(inner, name)))
-    if not found:
+    if not os.path.isdir(folder):
         raise ValueError(
-            f"images must be a folder with files {', '.join(SUFFIXES)} at any "
-            f"depth, received {folder!r}, which has none"
+            "images must be a folder, received "
+            f"{'a file' if os.path.isfile(folder) else 'no regular file'}, "
+            f"{folder!r}"
         )
-    _check_names(found)
-    return sorted(found)
-
-
-def _is_hidden(name):
-    return name.startswith((".", "__MACOSX"))
-
-
-def _check_names(names):
-    for name in names:
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise ValueError(
-                "images must be files whose names are UTF-8, received "
-                f"{os.fsencode(name)!r}; rename it"
-            ) from error
+    found, bad, others = [], [], []
+    todo = [""]
+    while todo:
+        inner = todo.pop()
+        listing = Listing(os.path.join(folder, inner))
+        found += [os.path.join(inner, name) for name in listing.images]
+        others += listing.others
+        bad += [
+            (os.path.join(inner, name), why)
+            for name, why in listing.left_out.items()
+        ]
+        todo += [
+            os.path.join(inner, name)
+            for name in listing.folders
+            if not os.path.islink(listing.path(name))
+        ]
+    if others:
+        _LOGGER.info("%s: left out %s", folder, count_kinds(others))
+    if not found:
+        hint = ""
+        if bad:
+            kinds = count_kinds(name for name, _ in bad)
+            hint = f" that are read (but {kinds}: {bad[0][1]})"
+        raise ValueError(
+            "images must be a folder with JPEG, PNG or other images at any "
+            f"depth, received {folder!r}, which has none{hint}"
+        )
+    return sorted(found), sorted(bad)
 
 
 def _files_of_source(source):
@@ -255,8 +299,10 @@ def _files_of_source(source):
     everything = [*paths, *source.skipped]
     root = os.path.commonpath([os.path.dirname(path) for path in everything])
     names = [os.path.relpath(path, root or ".") for path in everything]
-    _check_names(names)
-    faults = [fault_of_file(path) for path in source.skipped]
+    for name in names:
+        check_text("images", root, name)
+    limit = source.max_pixels
+    faults = [_why_skipped(path, limit) for path in source.skipped]
     unlabelled = source.class_names is None
     return FileImages(
         paths,
@@ -265,4 +311,11 @@ def _files_of_source(source):
         labels=None if unlabelled else source.labels,
         class_names=source.class_names,
         bad=list(zip(names[len(paths) :], faults, strict=True)),
+        max_pixels=limit,
     )
+
+
+def _why_skipped(path, max_pixels):
+    """Why a source left a file out: by its suffix, or by its contents."""
+    why = why_not_read(os.path.splitext(path)[1].lower())
+    return why or fault_of_file(path, max_pixels)

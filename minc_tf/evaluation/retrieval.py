@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from minc_tf.evaluation.arithmetic import full_float32
 from minc_tf.evaluation.checks import (
-    check_classes,
     check_features,
     check_labels,
     check_ranks,
+    check_several,
 )
 
 _LOGGER = logging.getLogger(__name__)
@@ -81,12 +81,12 @@ def retrieval_metrics(
     alone = gallery is None
     if alone:
         items, item_labels = x, y
-        check_classes("labels", y)
+        check_several("labels", y)
         ks = check_ranks("ks", ks, len(x) - 1, "other samples")
     else:
         items = check_features("gallery", gallery, x.shape[1])
         item_labels = check_labels("gallery_labels", gallery_labels, len(items))
-        check_classes("gallery_labels", item_labels)
+        check_several("gallery_labels", item_labels)
         ks = check_ranks("ks", ks, len(items), "samples of the gallery")
 
     queries = _with_relevant(y, item_labels, alone)
@@ -132,8 +132,10 @@ def rank_scores(
 
 def _with_relevant(labels, item_labels, alone) -> np.ndarray:
     """Rows of the queries that have something to find."""
-    classes = max(labels.max(), item_labels.max()) + 1
-    counts = np.bincount(item_labels, minlength=classes)[labels] - alone
+    # Numbered anew: the size of a label must not be that of an array.
+    known, places = np.unique(item_labels, return_inverse=True)
+    counts = np.bincount(places)[np.searchsorted(known, labels) % len(known)]
+    counts = counts * np.isin(labels, known) - alone
     queries = np.flatnonzero(counts)
     if not len(queries):
         raise ValueError(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf import diagnostics
+from minc_tf.data.labels import check_class_count
 from minc_tf.evaluation.checks import check_features
 from minc_tf.report.images import check_images, thumbnails
 
@@ -186,6 +187,8 @@ def known_classes(labels, class_names, count: int) -> tuple:
             f"received shape {labels.shape}."
         )
     classes = int(labels.max()) + 1
+    if class_names is None:
+        check_class_count(classes, count)
     names = tuple(str(name) for name in class_names or range(classes))
     if labels.min() < -1 or classes > len(names):
         raise ValueError(

@@ -5,6 +5,10 @@ import base64
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.data.files import BadImageError
+from minc_tf.data.formats import decode_image
+from minc_tf.data.limits import MAX_PIXELS
+
 _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
@@ -144,9 +148,9 @@ def shrink(picture: bytes, limit: int = 350_000, side: int = 1400) -> bytes:
     if data_type(picture) and len(picture) <= limit:
         return picture
     try:
-        pixels = tf.io.decode_image(picture, 3, expand_animations=False)
-    except tf.errors.InvalidArgumentError:
-        raise ValueError("not a PNG or JPEG picture") from None
+        pixels = decode_image(picture, MAX_PIXELS)
+    except BadImageError as error:
+        raise ValueError(f"not a PNG or JPEG picture ({error})") from None
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     shape = [max(1, round(length * scale)) for length in (height, width)]

@@ -210,6 +210,7 @@ def _load(config, split, image_size):
         seed=config.seed,
         num_examples=capped,
         classes=section.classes,
+        max_pixels=section.max_pixels,
     )
 
 

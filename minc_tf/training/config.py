@@ -5,6 +5,8 @@ import json
 
 from ml_collections import ConfigDict, config_dict
 
+from minc_tf.data.limits import MAX_PIXELS
+
 #: Sections that take the arguments of what they name.
 _EXTENSIBLE = (
     "views",
@@ -74,7 +76,8 @@ def default_config() -> ConfigDict:
           none), and `max_to_keep`;
         - `data`: `name`, `data_dir`, `split`, `image_size`, `skip_bad`,
           `num_examples`, `classes` (a tuple of names, or the path of a file
-          with one a line; see `minc_tf.data.load`), `service` (addresses of
+          with one a line; see `minc_tf.data.load`), `max_pixels` (of an
+          encoded image; a larger one is bad), `service` (addresses of
           tf.data services that make the views); for the kNN monitor and
           evaluation `labelled_split` (None: `split`) and `test_split` (None:
           no monitor);
@@ -148,6 +151,7 @@ def default_config() -> ConfigDict:
                 "test_split": _optional("test"),
                 "image_size": config_dict.placeholder(int),
                 "skip_bad": False,
+                "max_pixels": MAX_PIXELS,
                 "num_examples": config_dict.placeholder(int),
                 "classes": config_dict.placeholder(object),
                 "service": config_dict.placeholder(str),

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 
 from minc_tf import models
 from minc_tf.augment.presets import PRESETS
+from minc_tf.data.limits import check_max_pixels
 from minc_tf.models import ENCODERS
 from minc_tf.objectives import OBJECTIVES
 from minc_tf.optimizers import OPTIMIZERS
@@ -42,6 +43,7 @@ def validate(config: ConfigDict) -> None:
         _check_keys(section, config[section], names, required=names)
     _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
     _check_smallest(config, 0, "seed")
+    check_max_pixels("config.data.max_pixels", config.data.max_pixels)
     _check_choice("strategy", config.strategy, STRATEGIES)
     _check_smallest(config, 1, "checkpoint.max_to_keep")
     _check_smallest(config, 0, "checkpoint.every_steps")

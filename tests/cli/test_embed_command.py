@@ -49,7 +49,7 @@ def test_a_folder(command, savedmodel, photos, tmp_path):
     assert result.code == 0, result.err
     *_, bad, last = result.out.splitlines()
     listed = tmp_path / "vectors.bad.csv"
-    assert bad == f"bad images are left out and listed in {listed}"
+    assert bad == f"bad images (1 .jpg) are left out and listed in {listed}"
     assert last.startswith(f"{out}: 5 vectors of 12, bad images: 1, ")
     assert last.endswith(" images/s")
     assert "6.00/6.00" in result.out
@@ -96,7 +96,7 @@ def test_a_data_set(command, savedmodel, tmp_path):
         (["--images=photos", "--data_dir=x"], ["--data_dir needs --data"]),
         (["--data=shapes", "--split=tst"], ["split", "'tst'", "'test'"]),
         (["--images=nowhere"], ["images must be an existing", "'nowhere'"]),
-        (["--images=."], ["files .jpg, .jpeg, .png", "'.'"]),
+        (["--images=."], ["JPEG, PNG or other images", "'.'"]),
         (["--images=.", "--out=a.csv"], ["end in .parquet", "'a.csv'"]),
         (["--images=.", "--out=/dev/null/a.parquet"], ["can be written"]),
         (["--images=.", "--output=logits"], ["one of embedding", "'logits'"]),

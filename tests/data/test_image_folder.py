@@ -179,13 +179,15 @@ def test_cap_is_a_seeded_subset(root):
 
 
 def test_other_formats_are_refused(root):
-    webp = root / "train" / "bee" / "x.WebP"
-    PIL.Image.new("RGB", (8, 8)).save(webp, "WEBP")
-    with pytest.raises(ValueError, match=r"x.WebP'; convert them, or") as error:
+    heic = root / "train" / "bee" / "x.HEIC"
+    heic.write_bytes(b"heic")
+    (heic.parent / "y.jxl").write_bytes(b"jxl")
+    with pytest.raises(ValueError, match=r"x.HEIC' cannot \(.heic files") as e:
         _load(root)
-    assert "\n" not in str(error.value)
+    assert "nor 1 .jxl more; or pass skip_bad=True" in str(e.value)
+    assert "\n" not in str(e.value)
     source = _load(root, skip_bad=True)
-    assert source.skipped == [str(webp)]
+    assert source.skipped == [str(heic), str(heic.parent / "y.jxl")]
     assert len(source) == 6
 
 

@@ -18,6 +18,7 @@ from record_files import (
 )
 
 import minc_tf.data
+from minc_tf.data.crc32c import masked_crc32c
 from minc_tf.data.readers import Shard, TFRecordReader
 from minc_tf.data.records import read_labels
 
@@ -168,3 +169,59 @@ def test_file_that_shrinks_later(tmp_path):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(ValueError, match=r"a\.tfrecord': the file has changed"):
         reader.read([N - 1])
+
+
+def test_checksums_are_those_of_tensorflow(tmp_path):
+    """Of every length around a word, and of many records at once."""
+    lengths = [*range(70), 127, 128, 129, 1000, 3333, 100_001]
+    records = [RNG.bytes(n) for n in lengths]
+    write_tfrecord(tmp_path / "a", records)
+    contents, wanted, place = (tmp_path / "a").read_bytes(), [], 0
+    for record in records:
+        place += 12 + len(record)
+        wanted.append(int.from_bytes(contents[place : place + 4], "little"))
+        place += 4
+    assert masked_crc32c(records).tolist() == wanted
+
+
+@pytest.mark.parametrize("max_bytes", [0, 2**20])
+@pytest.mark.parametrize("place", ["content", "checksum", "length"])
+def test_damaged_record(tmp_path, place, max_bytes):
+    """A single bit; every image of the other records is whole."""
+    path = tmp_path / "a.tfrecord"
+    write_tfrecord(path, RECORDS)
+    contents = bytearray(path.read_bytes())
+    start = sum(16 + len(record) for record in RECORDS[:7])
+    end = start + 12 + len(RECORDS[7])
+    offset = {"content": end - 30, "checksum": end + 1, "length": start + 9}
+    contents[offset[place]] ^= 4
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match="is damaged: ") as error:
+        source = minc_tf.data.load_records(
+            "tfrecord",
+            path,
+            image_size=4,
+            max_bytes=max_bytes,
+            skip_bad=True,
+        )
+        source.at(7)
+    assert repr(str(path)) in str(error.value)
+    assert f"at byte {start}" in str(error.value)
+    assert "\n" not in str(error.value)
+    if place != "length" and not max_bytes:
+        # It is no bad image, which another one could replace.
+        with pytest.raises(tf.errors.InvalidArgumentError) as error:
+            list(source.examples(N))
+        assert f"record 7 at byte {start}" in error.value.message
+
+
+def test_damaged_record_of_an_arrayrecord(tmp_path):
+    path = tmp_path / "a.array_record"
+    write_arrayrecord(path, RECORDS)
+    contents = bytearray(path.read_bytes())
+    middle = contents.index(b"\x89PNG", len(contents) // 3)
+    contents[middle + 40] ^= 255
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"a\.array_record' is damaged") as e:
+        _load("arrayrecord", path)
+    assert "\n" not in str(e.value)

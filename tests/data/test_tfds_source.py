@@ -1,6 +1,8 @@
 """TensorFlow Datasets, on small ones that the tests write."""
 
 import io
+import pathlib
+import shutil
 
 import numpy as np
 import PIL.Image
@@ -336,3 +338,134 @@ def test_bad_arguments(data_dir, config, options, message):
 def test_missing_folder(data_dir):
     with pytest.raises(FileNotFoundError, match="data_dir must be an existing"):
         _load(data_dir / "gone")
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """No network, and no proxy; the names of servers are asked for."""
+    asked = []
+
+    def refuse(place, *_):
+        asked.append(place[0])
+        raise OSError("there is no network")
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("urllib.request.getproxies", dict)
+    return asked
+
+
+def _below(folder):
+    return sorted(path.relative_to(folder) for path in folder.rglob("*"))
+
+
+def test_prepared_data_are_found_below_the_folder(data_dir, tmp_path):
+    wanted = _numbers(_load(data_dir))[0]
+    folder = tmp_path / "above"
+    shutil.copytree(data_dir, folder / "sets")
+    for name in ("tiny/fixed", "tfds:tiny/fixed", "tiny/fixed:1.*.*"):
+        np.testing.assert_array_equal(
+            _numbers(_load(folder, name=name))[0], wanted
+        )
+    found = _load(data_dir / "tiny", name="tiny/fixed")
+    np.testing.assert_array_equal(_numbers(found)[0], wanted)
+    with pytest.raises(ValueError, match=r"which config.*'fixed', 'floats'"):
+        _load(folder, name="tiny")
+
+
+def test_what_was_found_instead_is_named(data_dir, offline):
+    before = _below(data_dir)
+    for name in ("tinny", "tiny/fixed:2.0.0"):
+        with pytest.raises(
+            ValueError, match=r"prepared there: 'tiny/fixed:1.0"
+        ):
+            _load(data_dir, name=name)
+    # It has a builder, and its server cannot be reached.
+    with pytest.raises(ValueError, match="set data_dir to a folder") as error:
+        _load(data_dir, name="cifar10")
+    assert "cannot be reached" in str(error.value)
+    assert "\n" not in str(error.value)
+    with pytest.raises(ValueError, match=r"holds other things \(prepared the"):
+        _load(data_dir / "tiny", name="cifar10")
+    assert _below(data_dir) == before
+    assert offline == ["www.cs.toronto.edu"]
+
+
+def test_a_folder_of_something_else_is_not_filled(tmp_path, offline):
+    (tmp_path / "photo.jpg").write_text("mine")
+    with pytest.raises(ValueError, match=r"other things \(such as 'photo.jpg'"):
+        _load(tmp_path, name="cifar10")
+    assert (_below(tmp_path), offline) == ([pathlib.Path("photo.jpg")], [])
+
+
+@pytest.mark.parametrize("error", [OSError, AssertionError, KeyboardInterrupt])
+def test_a_download_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / "whole.zip").write_text("of before")
+    before = _below(tmp_path)
+
+    def fail(builder, **_):
+        half = tmp_path / "downloads" / "a.zip.tmp.123"
+        for folder in (half, tmp_path / "cifar10" / "incomplete.X_3.0.2"):
+            folder.mkdir(parents=True)
+            (folder / "part").write_text("half")
+        raise error("line one\nline two")
+
+    monkeypatch.setattr("minc_tf.data.download._check_network", lambda _: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    caught = error if error is KeyboardInterrupt else ValueError
+    with pytest.raises(caught) as found:
+        _load(tmp_path, name="cifar10")
+    if caught is ValueError:
+        assert f"{error.__name__}: line one line two" in str(found.value)
+        assert "\n" not in str(found.value)
+    assert _below(tmp_path) == before
+
+
+@pytest.mark.parametrize("file", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize(
+    "contents", [b"", b'{"name": "ti', b"\xff\xfe", b"[1]", b'{"name": [3]}']
+)
+def test_damaged_description(data_dir, tmp_path, file, contents):
+    folder = tmp_path / "tiny" / "fixed" / "1.0.0"
+    shutil.copytree(data_dir / "tiny" / "fixed" / "1.0.0", folder)
+    (folder / file).write_bytes(contents)
+    for place in (folder, tmp_path):
+        with pytest.raises(ValueError, match=r"\.json' ") as error:
+            _load(place)
+        assert str(folder) in str(error.value)
+        assert "\n" not in str(error.value)
+
+
+def test_damaged_record(tmp_path):
+    _prepare(tmp_path, "fixed")
+    folder = tmp_path / "tiny" / "fixed" / "1.0.0"
+    shard = min(folder.glob("tiny-train.tfrecord*"))
+    contents = bytearray(shard.read_bytes())
+    contents[60] ^= 1
+    shard.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"00000-of-00003' is damaged: rec"):
+        _load(tmp_path)
+
+
+def test_classes_are_not_named_by_value(data_dir, tmp_path):
+    folder = tmp_path / "tiny" / "fixed" / "1.0.0"
+    shutil.copytree(data_dir / "tiny" / "fixed" / "1.0.0", folder)
+    (folder / "kind.labels.txt").unlink()
+    features = folder / "features.json"
+    text = features.read_text().replace(
+        '"numClasses": "2"', '"numClasses": "9999999999"'
+    )
+    features.write_text(text)
+    with pytest.raises(ValueError, match="received 9999999998: renumber them"):
+        _load(tmp_path)
+
+
+def test_images_of_too_many_pixels(data_dir):
+    for max_bytes in (0, 2**20):
+        with pytest.raises(ValueError, match="too large: 6 x 6 pixels, more"):
+            minc_tf.data.load_tfds(
+                "tiny/fixed",
+                data_dir=data_dir,
+                max_pixels=35,
+                max_bytes=max_bytes,
+            ).at(0)

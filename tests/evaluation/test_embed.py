@@ -84,6 +84,7 @@ def test_vectors_are_those_of_the_server(encoder, originals, out, output, dim):
         "dim": dim,
         "bad": 0,
         "bad_file": None,
+        "bad_kinds": "",
     }
     schema = pq.read_schema(out)
     assert schema.names == ["path", "vector"]
@@ -104,6 +105,7 @@ def test_bad_files_are_left_out_and_listed(encoder, model, photos, out):
     expected = add_bad_files(photos)
     result = embed_images(encoder, photos, out, batch_size=3)
     assert (result["rows"], result["bad"]) == (7, len(expected))
+    assert result["bad_kinds"] == "5 .jpg, 4 .png"
     listed = read_bad(result["bad_file"])
     assert listed[0] == ["path", "reason"]
     assert listed[1:] == expected
@@ -292,7 +294,7 @@ def test_a_foreign_savedmodel(photos, out, tmp_path, monkeypatch, small_parts):
         ({"out": "."}, ValueError, "end in .parquet, received '.'"),
         ({"out": "/dev/null/a.parquet"}, ValueError, "can be written, .*Not a"),
         ({"images": "nowhere"}, FileNotFoundError, "folder, received 'nowh"),
-        ({"images": "empty"}, ValueError, r"\.jpg, .*'empty', which has none"),
+        ({"images": "empty"}, ValueError, r"JPEG, .*'empty', which has none"),
         ({"images": 3}, TypeError, "a folder or an ImageSource, received int"),
         ({"savedmodel": "no"}, FileNotFoundError, "'no', which does not exist"),
         ({"output": "logits"}, ValueError, "one of .*features.*'logits'"),
