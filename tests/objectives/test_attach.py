@@ -37,7 +37,7 @@ def fit(model, batches, seed=0):
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_one_step_is_the_task_gradient_plus_weight_times_the_loss(weight):
-    objective = MINC(DIM, rate=1.0)
+    objective = MINC(DIM, rate=1.0, self_pairs=True)
     model = build(objective, weight)
     compile_model(model, keras.optimizers.SGD(1.0))
     tower, head = (
@@ -66,7 +66,7 @@ def test_one_step_is_the_task_gradient_plus_weight_times_the_loss(weight):
 
 
 def test_second_moment_follows_the_batches_of_plain_fit():
-    objective = MINC(DIM, rate=0.5)
+    objective = MINC(DIM, tracking="mean", rate=0.5)
     model = compile_model(build(objective), keras.optimizers.SGD(0.0))
     fit(model, 2)
     (x1, x2), _ = data(2)

@@ -131,7 +131,7 @@ def test_full_batch_has_the_gradient_of_the_spectral_objective(seed):
     """No double sum over states: their second moment says it all."""
     graph = AugmentationGraph.random(seed=seed)
     first, second, weight = graph.pairs()
-    objective = MINC(DIM, triangular=False, rate=1.0)
+    objective = MINC(DIM, triangular=False, rate=1.0, self_pairs=True)
     rng = np.random.default_rng(seed)
     for scale in (0.3, 1.0, 2.0):
         # Float32 values, so that both sides see the same table.
@@ -228,7 +228,8 @@ def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate(batch):
     ]
     errors = {}
     for rate in ("adaptive", *fixed_rates):
-        trainer = Trainer(MINC(DIM, rate=rate), graph.num_states)
+        objective = MINC(DIM, rate=rate, tracking="mean", self_pairs=True)
+        trainer = Trainer(objective, graph.num_states)
         for learning_rate in learning_rates:
             tables = [
                 trainer.train(*pairs[seed], None, learning_rate, seed)
