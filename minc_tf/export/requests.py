@@ -7,10 +7,7 @@ right is an `InvalidArgumentError` that names the element of the batch.
 import tensorflow as tf
 
 from minc_tf.data.decode import decode_rgb, encoded_size, is_jpeg_or_png
-from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.data.resize import resize_and_crop
-
-__all__ = ["MAX_PIXELS", "check_views", "decode_requests", "fit_images"]
 
 #: How many images of a request are decoded at a time.
 PARALLEL = 4

@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.export.checks import (
     check_choice,
     check_described,
@@ -19,7 +20,6 @@ from minc_tf.export.manifest import (
 )
 from minc_tf.export.model_card import MODEL_CARD, model_card
 from minc_tf.export.requests import (
-    MAX_PIXELS,
     check_views,
     decode_requests,
     fit_images,

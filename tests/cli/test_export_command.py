@@ -44,6 +44,7 @@ def test_export_with_options(command, workdir, tmp_path):
         "--dims=3",
         "--normalize",
         "--max_pixels=2000",
+        "--value_range=0,1",
     ]
     result = command("export", *flags)
     assert result.code == 0, result.err
@@ -76,6 +77,10 @@ def test_export_with_options(command, workdir, tmp_path):
     assert moment.shape == (DIM, DIM)
     z = z[:, 1:4] / np.linalg.norm(z[:, 1:4], axis=1, keepdims=True)
     np.testing.assert_allclose(found["embedding"], z, atol=1e-5)
+    assert manifest["preprocessing"]["pixel_range"] == [0, 1]
+    views = tf.cast(image, tf.float32) / 255
+    found = loaded.signatures["features"](images=views)["features"]
+    np.testing.assert_allclose(found, features, atol=1e-5)
     with pytest.raises(tf.errors.InvalidArgumentError, match="than the 2000"):
         serve(
             image_bytes=tf.io.encode_png(np.zeros((50, 41, 3), "uint8"))[None]
@@ -100,6 +105,9 @@ def test_export_with_options(command, workdir, tmp_path):
             ["--serving_default must be left out with --format=litert"],
         ),
         (["--max_pixels=99999999999"], ["max_pixels must be in 1 to"]),
+        (["--value_range=1"], ["--value_range must be", "received '1'"]),
+        (["--value_range=1,0"], ["--value_range must be", "received '1,0'"]),
+        (["--value_range=0,x"], ["--value_range must be", "received '0,x'"]),
     ],
     ids=lambda value: value[0] if value[0].startswith("--") else "",
 )

@@ -169,3 +169,78 @@ def test_foreign_models_are_not_trained(tmp_path, protocol):
             path, images, images, protocols=[protocol], output="serve"
         )
     assert "serving_default" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def ranged(whole, tmp_path_factory):
+    """Paths of exports of one model, for images of three ranges."""
+    found = {(0, 255): whole}
+    for value_range in ((0, 1), (-1, 1)):
+        folder = tmp_path_factory.mktemp("ranged")
+        found[value_range] = export_savedmodel(
+            make_model(), folder, value_range=value_range
+        )
+    return found
+
+
+def test_exports_for_other_ranges_are_evaluated_alike(ranged):
+    """Data sources give 0..255, whatever the signatures take."""
+    x = np.random.default_rng(0).integers(0, 256, (5, *SHAPE), np.uint8)
+    plain = load_savedmodel(ranged[0, 255])
+    for value_range, path in ranged.items():
+        encoder = load_savedmodel(path)
+        assert encoder.value_range == value_range
+        low, high = value_range
+        views = (low + x / 255 * (high - low)).astype("float32")
+        loaded = tf.saved_model.load(path)
+        for name in ("features", "embedding"):
+            wanted = plain.signature(name)(x)
+            found = loaded.signatures[name](images=views)[name]
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+            for images in (x, tf.constant(x, tf.float32)):
+                np.testing.assert_allclose(
+                    encoder.signature(name)(images),
+                    wanted,
+                    rtol=1e-4,
+                    atol=1e-5,
+                )
+        for serve in ("serve_images", "serve_views"):
+            np.testing.assert_allclose(
+                encoder.signature(serve, "features")(x),
+                plain.signature("features")(x),
+                rtol=1e-4,
+                atol=1e-5,
+            )
+        network, usual = encoder.trainable(), plain.trainable()
+        images = tf.constant(x, tf.float32)
+        for training in (False, True):
+            np.testing.assert_allclose(
+                network(images, training=training),
+                usual(images, training=training),
+                rtol=1e-3,
+                atol=1e-4,
+            )
+        for a, b in zip(network.variables, usual.variables, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+        assert len(network.trainable_variables) == len(
+            usual.trainable_variables
+        )
+
+
+@pytest.mark.parametrize(
+    "value", [[0], "01", [1, 0], [0, None], [0, float("nan")], {"a": 1}]
+)
+def test_manifest_with_a_range_that_is_none(copy, value):
+    read = json.loads(manifest(copy).read_text())
+    read["preprocessing"]["pixel_range"] = value
+    manifest(copy).write_text(json.dumps(read))
+    with pytest.raises(ValueError, match=r"preprocessing.pixel_range") as error:
+        load_savedmodel(copy)
+    assert "\n" not in str(error.value)
+
+
+def test_manifest_without_a_range(copy):
+    read = json.loads(manifest(copy).read_text())
+    del read["preprocessing"], read["signatures"]
+    manifest(copy).write_text(json.dumps(read))
+    assert load_savedmodel(copy).value_range == (0, 255)

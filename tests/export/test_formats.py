@@ -274,3 +274,23 @@ def test_a_resnet(tmp_path):
     x = images(2, (32, 32, 3))
     for a, b in zip(run(path, "onnx", x), vectors(model, x), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_images_of_another_range(format, tmp_path):
+    model = make_model()
+    path = export_runtime(model, tmp_path, format, value_range=(0, 1))
+    x = images(3)
+    for found, wanted in zip(
+        run(path, format, x / 255), vectors(model, x), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    manifest = manifest_of(path)
+    assert manifest["preprocessing"]["pixel_range"] == [0, 1]
+    assert manifest["inputs"] == {
+        "images": {
+            "dtype": "float32",
+            "shape": [None, *SHAPE],
+            "value_range": [0, 1],
+        }
+    }

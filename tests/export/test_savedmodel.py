@@ -360,3 +360,69 @@ def test_encoder_that_returns_maps(tmp_path):
     )
     with pytest.raises(ValueError, match=r"model.encoder must return vectors"):
         export_savedmodel(model, tmp_path)
+
+
+@pytest.mark.parametrize("value_range", [(0, 255), (0, 1), (-1.5, 0.5)])
+def test_range_of_float_images(tmp_path, value_range):
+    """Is in the manifest, the model card and the warm-up requests."""
+    low, high = value_range
+    path = export_savedmodel(make_model(), tmp_path, value_range=value_range)
+    manifest = read_manifest(path)
+    assert manifest["preprocessing"]["pixel_range"] == [low, high]
+    views = {
+        "dtype": "float32",
+        "shape": [None, *SHAPE],
+        "value_range": [low, high],
+    }
+    uint8 = {
+        "dtype": "uint8",
+        "shape": [None, None, None, 3],
+        "value_range": [0, 255],
+    }
+    files = {"image_bytes": {"dtype": "string", "shape": [None]}}
+    assert manifest["signatures"] == {
+        "features": {"images": views},
+        "embedding": {"images": views},
+        "serve_views": {"images": views},
+        "serve_images": {"images": uint8},
+        "serve_bytes": files,
+        "serving_default": files,
+    }
+    with open(os.path.join(path, "assets.extra/model_card.md")) as file:
+        card = " ".join(file.read().split())
+    assert f"values from {low}, black, to {high}, white" in card
+    warmup = os.path.join(path, "assets.extra/tf_serving_warmup_requests")
+    grey = {}
+    for record in tf.data.TFRecordDataset(warmup):
+        log = prediction_log_pb2.PredictionLog.FromString(record.numpy())
+        request = log.predict_log.request
+        if "images" in request.inputs:
+            values = tf.make_ndarray(request.inputs["images"])
+            grey[request.model_spec.signature_name] = values
+    assert (grey["serve_images"] == 128).all()
+    for name in ("features", "embedding", "serve_views"):
+        wanted = low + (high - low) * 128 / 255
+        np.testing.assert_allclose(grey[name], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("value_range", "error"),
+    [
+        ((0,), TypeError),
+        ("01", TypeError),
+        ((0, "1"), TypeError),
+        ((False, True), TypeError),
+        (255, TypeError),
+        ((1, 0), ValueError),
+        ((1, 1), ValueError),
+        ((0, np.inf), ValueError),
+        ((np.nan, 1), ValueError),
+        ((0, 10**400), ValueError),
+    ],
+    ids=str,
+)
+def test_wrong_range(tmp_path, value_range, error):
+    with pytest.raises(error, match="value_range must be two") as caught:
+        export_savedmodel(make_model(), tmp_path, value_range=value_range)
+    assert "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
