@@ -5,10 +5,12 @@ BIN := $(VENV)/bin
 # TensorFlow's start-up messages say nothing about the run.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 EXTRAS ?= test
-# Files of tests side by side: much of the time is tracing, in one thread.
+# Files of tests side by side: much of the time is tracing, in one thread. In
+# the order of tests/conftest.py.
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := -m pytest --durations=10
 
-.PHONY: setup demo test test-jax serve lint clean
+.PHONY: setup setup-jax demo test test-jax serve lint clean
 
 setup: $(VENV)/.installed
 
@@ -28,7 +30,7 @@ demo: setup
 	$(BIN)/python -m minc_tf.cli.demo $(DEMO_FLAGS)
 
 test: setup
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(BIN)/python $(PYTEST) $(PYTEST_FLAGS)
 
 # A second environment, without TensorFlow.
 JAX := $(VENV)/jax
@@ -48,9 +50,11 @@ $(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
 	$(JAX)/bin/python -m pip install --quiet --no-deps -e .
 	@touch $@
 
-test-jax: $(JAX)/.installed
+setup-jax: $(JAX)/.installed
+
+test-jax: setup-jax
 	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" \
-	    $(JAX)/bin/python -m pytest $(PYTEST_FLAGS) $(JAX_TESTS)
+	    $(JAX)/bin/python $(PYTEST) $(PYTEST_FLAGS) $(JAX_TESTS)
 
 # What of savedmodels/ to serve, and where on the loopback address.
 MODEL ?= shapes

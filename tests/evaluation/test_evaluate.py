@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from minc_tf import data
 from minc_tf.evaluation import (
@@ -117,6 +118,16 @@ def test_seeds_draw_the_held_out_part(shared):
     record = make_record("a/1", "features", {"seeds": 3}, found)
     assert list(record["results"]) == ["ridge_accuracy", "ridge_accuracy_ci95"]
     assert record["results"] | record["choices"] == found
+
+
+def test_interval_is_that_of_student():
+    values = [0.61, 0.64, 0.60, 0.66]
+    mean, half = summarise(values)
+    low, high = stats.t.interval(
+        0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values)
+    )
+    assert (mean - half, mean + half) == pytest.approx((low, high))
+    assert summarise([0.5]) == (0.5, None)
 
 
 def test_protocols_that_train_on_images(shared, monkeypatch):

@@ -1,4 +1,4 @@
-"""A program: every method trained on JAX, and models that moved there.
+"""A program: methods trained on JAX, and models that moved there.
 
 The functions are those of any backend. A process has one only, so that this
 is run beside the process of the tests.
@@ -15,7 +15,6 @@ from gradients import BACKEND
 from keras import layers
 
 import minc_tf
-from minc_tf.models import METHODS
 from models import tiny, usual
 
 SHAPE, DIM = (8, 8, 3), 4
@@ -62,6 +61,8 @@ def build(method):
     if model.target_encoder is not None:
         model.target_encoder.set_weights(model.encoder.get_weights())
         model.target_projector.set_weights(model.projector.get_weights())
+    if model._previous is not None:
+        model._previous.follow()
     model.compile(usual.optimizer(method, model, rate=1.0))
     model.optimizer.build(model.trainable_variables)
     return model
@@ -139,7 +140,7 @@ def flat(nested, prefix=""):
 
 def main(folder):
     """Writes what this backend makes of methods, and of saved models."""
-    results = {method: train(method, folder) for method in METHODS}
+    results = {method: train(method, folder) for method in usual.KINDS}
     for backend in ("tensorflow", "jax"):
         for method in MOVED:
             name = f"{method} of {backend}"

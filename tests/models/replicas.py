@@ -19,31 +19,21 @@ from keras import layers
 
 import minc_tf
 from minc_tf.models import METHODS, mlp
-from models import usual
 
 #: A batch of 16 in 8 parts on 2 replicas has one pair a part.
 BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
 #: Of the many steps. A larger one amplifies rounding by more than 1000.
 RATE, MOMENTUM = 1e-3, 0.9
 
-#: On four: Lambda, all pairs, covariances, a target network.
-METHODS_ON = {
-    1: usual.KINDS,
-    2: usual.KINDS,
-    4: ("minc", "simclr", "vicreg", "byol"),
-}
-
-#: What is compared in parts: each way in which an objective sees a batch.
-METHODS_IN_PARTS = (
-    "minc",
-    "spectral",
-    "simclr",
-    "vicreg",
-    "mio",
-    "fmicl_kl",
-    "barlow_twins",
-    "byol",
+#: Each way in which an objective sees a batch: Lambda, all pairs, covariances,
+#: correlations, each pair alone; with predictor, target, and both. All other
+#: objectives are compared in tests/objectives.
+COMPARED = (
+    *("minc", "minc_target", "simclr", "vicreg", "barlow_twins", "byol"),
+    "simsiam",
 )
+METHODS_ON = {1: COMPARED, 2: COMPARED, 4: ("minc", "simclr", "byol")}
+METHODS_IN_PARTS = ("minc", "simclr", "vicreg", "barlow_twins", "byol")
 PARTS = (8,)
 #: In parts, this one is compiled as usual; the others run eagerly, in a third
 #: of the time.

@@ -5,7 +5,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from gradients import BACKEND
+from gradients import BACKEND, needs_tensorflow
 
 import minc_tf
 from minc_tf import objectives
@@ -45,7 +45,7 @@ def test_every_objective_has_a_name_and_a_method():
 
 # On JAX test_backends trains the others.
 @pytest.mark.parametrize(
-    "method", METHODS if BACKEND == "tensorflow" else usual.FAMILIES
+    "method", usual.KINDS if BACKEND == "tensorflow" else usual.FAMILIES
 )
 def test_method_trains_and_survives_saving(method, tmp_path):
     model = small(method, steps=10) if method in WITH_TARGET else small(method)
@@ -64,6 +64,22 @@ def test_method_trains_and_survives_saving(method, tmp_path):
     assert type(again) is type(model)
     assert tiny.fit(model, seed=1) == tiny.fit(again, seed=1)
     tiny.assert_equal(tiny.snapshot(model), tiny.snapshot(again))
+
+
+@needs_tensorflow("it has no steps that are not compiled")
+@pytest.mark.parametrize(
+    "method", [name for name in METHODS if name not in usual.KINDS]
+)
+def test_method_of_a_kind_with_other_arguments_trains(method):
+    model = small(method)
+    model.run_eagerly = True
+    before = tiny.snapshot(model.encoder)
+    logs = model.train_on_batch(*tiny.views(), return_dict=True)
+    assert all(np.isfinite(value) for value in logs.values())
+    kernel = zip(before, tiny.snapshot(model.encoder), strict=True)
+    assert max(np.abs(a - b).max() for a, b in kernel) > 0.0
+    arguments = METHODS[method].arguments
+    assert arguments.items() <= model.objective.get_config().items()
 
 
 def test_minc_is_a_minc_model():

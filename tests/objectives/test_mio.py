@@ -71,9 +71,7 @@ FORMS = [
 @pytest.mark.parametrize(
     "kwargs",
     [
-        {"positive_temperature": 0.3, "negative_temperature": 0.8},
-        {"mse_weight": 2.0, "form": "published"},
-        {"mse_weight": None, "form": "improved"},
+        {"positive_temperature": 0.3, "mse_weight": 2.0, "form": "published"},
         {"mse_weight": 0, "negative_temperature": 0.1, "form": "improved"},
     ],
 )

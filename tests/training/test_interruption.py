@@ -53,55 +53,33 @@ def assert_same_run(one, other):
     assert KILL["logged_steps"](one) == [4, 8, 12]
 
 
-@pytest.mark.parametrize("step", [6, 8])
-def test_told_to_end(finished, tmp_path, monkeypatch, step):
-    """In the middle of an epoch, and at its end."""
+def told_to_end(folder, config, step):
+    """A run is told to end at a step, and ends there."""
     handler = signal.getsignal(signal.SIGTERM)
-    folder = tmp_path / "run"
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         at_step(patch, step, lambda: signal.raise_signal(signal.SIGTERM))
         message = f"SIGTERM. at step {step}; saved in {folder}/checkpoints"
         with pytest.raises(PreemptedError, match=message):
-            run(watched_config(), folder)
+            run(config, folder)
     assert signal.getsignal(signal.SIGTERM) is handler
     assert steps_saved(folder)[-1] == f"step-{step:08d}.npz"
     assert not (folder / "summary.json").exists()
-    run(watched_config(), folder)
-    assert_same_run(folder, finished.folder)
 
 
-def test_told_to_end_while_ending(finished, tmp_path, monkeypatch):
-    """After the last step there is nothing to come back for."""
-    with monkeypatch.context() as patch:
-        at_step(patch, 12, lambda: signal.raise_signal(signal.SIGTERM))
-        run(watched_config(), tmp_path / "run")
-    assert_same_run(tmp_path / "run", finished.folder)
+@pytest.mark.slow  # Five runs, each traced.
+def test_run_that_is_stopped_again_and_again(finished, tmp_path):
+    """It ends as the one that was left alone.
 
+    Told to end in the middle of an epoch; killed between the table and the
+    checkpoint of an epoch, whose row is then written once; told to end at the
+    end of an epoch; a crash, which loses the steps since the last checkpoint
+    and not the epoch; told to end while ending, when there is nothing to come
+    back for.
+    """
+    folder, config = tmp_path / "run", watched_config()
+    told_to_end(folder, config, 6)
 
-def test_checkpoints_between_epochs(finished, tmp_path, monkeypatch):
-    """A crash loses the steps since the last one, not the epoch."""
-    folder = tmp_path / "run"
-    config = watched_config()
-    config.checkpoint.every_steps = 3
-    with monkeypatch.context() as patch:
-        stop_at(patch, step=11)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run(config, folder)
-    assert steps_saved(folder) == ["step-00000008.npz", "step-00000009.npz"]
-    # How often to save is no part of what the run is.
-    config.checkpoint.every_steps = 0
-    config.checkpoint.max_to_keep = 1
-    run(config, folder)
-    assert_same_run(folder, finished.folder)
-    assert steps_saved(folder) == ["step-00000012.npz"]
-
-
-def test_row_without_its_checkpoint_is_written_once(
-    finished, tmp_path, monkeypatch
-):
-    """Killed between the table and the checkpoint of an epoch."""
-    folder = tmp_path / "run"
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         replace = os.replace
 
         def killed(source, target):
@@ -111,10 +89,27 @@ def test_row_without_its_checkpoint_is_written_once(
 
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
-            run(watched_config(), folder)
+            run(config, folder)
     assert (folder / "metrics.csv").read_text().count("\n") == 3
-    run(watched_config(), folder)
+    assert steps_saved(folder)[-1] == "step-00000006.npz"
+
+    told_to_end(folder, config, 8)
+
+    config.checkpoint.every_steps = 3
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, step=11)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(config, folder)
+    assert steps_saved(folder) == ["step-00000008.npz", "step-00000009.npz"]
+
+    # How often to save is no part of what the run is.
+    config.checkpoint.every_steps = 0
+    config.checkpoint.max_to_keep = 1
+    with pytest.MonkeyPatch.context() as patch:
+        at_step(patch, 12, lambda: signal.raise_signal(signal.SIGTERM))
+        run(config, folder)
     assert_same_run(folder, finished.folder)
+    assert steps_saved(folder) == ["step-00000012.npz"]
 
 
 def test_damaged_checkpoint_stops_the_run(finished, tmp_path):
@@ -127,10 +122,6 @@ def test_damaged_checkpoint_stops_the_run(finished, tmp_path):
         run(watched_config(), folder)
     assert newest.read_bytes() == whole[:-100]
     assert steps_saved(folder) == ["step-00000008.npz", newest.name]
-    newest.unlink()
-    run(watched_config(), folder)
-    assert newest.exists()
-    assert_same_run(folder, finished.folder)
 
 
 def test_checkpoint_of_another_run_stops_the_run(finished, tmp_path):

@@ -19,13 +19,8 @@ def test_views_of_two_sizes():
     assert [config.area for config in views.configs[2:]] == [(0.1, 0.3)] * 2
 
 
-@pytest.mark.parametrize(
-    "objective",
-    [{"name": "minc", "dim": 8, "mu": 10.0}, {"name": "nt_xent"}],
-)
-def test_run_resumes_and_exports(tmp_path, objective):
+def test_run_loads_and_exports(tmp_path):
     config = tiny_config(epochs=1, views=CROPS)
-    config.objective = objective
     summary = run(config, tmp_path / "run")
     assert np.isfinite(summary["loss"])
     model, _config = load_run(tmp_path / "run")

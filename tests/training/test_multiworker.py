@@ -88,6 +88,11 @@ def end(process):
     return process.returncode, errors
 
 
+def said(errors):
+    """The error that a command ended with; TensorFlow may say more after it."""
+    return [x for x in errors.splitlines() if x.startswith("error: ")][-1]
+
+
 def steps_saved(folder):
     """The steps of the checkpoints, oldest first."""
     paths = Checkpoints(folder / "checkpoints").paths
@@ -125,19 +130,19 @@ def restarted(tmp_path_factory):
         wait_for_step(first, folder, 1)
         second.terminate()
         ended = [end(worker) for worker in (first, second)]
-    said = set()
+    messages = set()
     for code, errors in ended:
         assert code == TRY_AGAIN, errors[-2000:]
-        said.add(errors.splitlines()[-1])
-    assert len(said) == 1, "both ended at the same step"
-    assert "told to end (SIGTERM) at step " in said.pop()
+        messages.add(said(errors))
+    assert len(messages) == 1, "both ended at the same step"
+    assert "told to end (SIGTERM) at step " in messages.pop()
 
     with pair(folder, NO_REPORT) as (first, second):
         wait_for_step(first, folder, steps_saved(folder)[-1] + 1)
         second.send_signal(signal.SIGKILL)
         code, errors = end(first)
     assert code == TRY_AGAIN, errors[-2000:]
-    message = errors.splitlines()[-1]
+    message = said(errors)
     assert message.startswith("error: a worker of 127.0.0.1:"), errors[-2000:]
     assert f"with the same command to go on from {folder}" in message
     assert not (folder / "summary.json").exists()
