@@ -220,7 +220,8 @@ def write_chart(path, rows: list[dict]) -> None:
         ):
             for name in own[0][kind]:
                 values = [row[kind][name] for row in own]
-                axes.plot(stages, values, marker="o", label=name)
+                color = f"C{NAMES.index(name)}"
+                axes.plot(stages, values, "o-", color=color, label=name)
         column[0].set_title(f"B = {batch}")
     grid[0][0].set_ylabel("error of Lambda, relative")
     grid[1][0].set_ylabel("error of the gradient, spectral = 1")
