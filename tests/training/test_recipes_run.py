@@ -74,6 +74,8 @@ def shortened(recipe, folder, **changes):
     config.batch_size, config.epochs = BATCH, 1
     # Compiling takes longer than so short a run.
     config.jit_compile, config.precision = False, "float32"
+    with config.unlocked():
+        config.views.update(jitter_p=0.0, grey_p=0.0, blur_p=0.0)
     config.monitor.num_examples, config.monitor.k = 100, 3
     config.diagnostics.every, config.diagnostics.alarm = 0, "off"
     config.report.num_examples = 0
