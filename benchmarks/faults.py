@@ -10,7 +10,7 @@ should fail then, with `jax:` in front where the backend is JAX. Each is put
 into a copy of the tracked files, after these tests have passed without it.
 Caught: the tests fail, or take longer than five minutes. A fault that was tried
 is not tried again while its line is the same, so that the command can be
-stopped and given again; `--again` forgets them. Writes
+stopped and given again; `--again` tries them anew. Writes
 `benchmarks/results/faults.json` and `faults.md`.
 """
 
@@ -223,10 +223,10 @@ def main():
         print("\n".join(wrong) or f"{len(faults)} faults")
         sys.exit(bool(wrong))
     path = arguments.results / f"{arguments.name}.json"
-    tried = {} if arguments.again else read(path, faults)
+    tried = read(path, faults)
     chosen = [f for f in faults if arguments.only in f.name]
     try_out(
-        [f for f in chosen if f.name not in tried],
+        [f for f in chosen if arguments.again or f.name not in tried],
         tried,
         arguments.minutes,
         lambda tried: write(arguments.results, arguments.name, tried),

@@ -316,7 +316,7 @@ def test_recipes(npz, tmp_path_factory, recipe):
 
 
 @needs_tensorflow("it loads what a process on JAX has written")
-@pytest.mark.slow
+@pytest.mark.slow  # JAX compiles three runs, in a process of its own.
 def test_on_jax(tmp_path):
     """The same features, and more, from folders of runs on JAX."""
     pytest.importorskip("jax")

@@ -15,6 +15,7 @@ def device_config(**changes):
     return tiny_config(augment={"where": "device"}, **changes)
 
 
+@pytest.mark.slow  # Three runs, each traced.
 def test_interrupted_run_ends_as_if_it_was_not(tmp_path, monkeypatch):
     config = device_config(epochs=2, monitor={"every": 0})
     summary = run(config, tmp_path / "whole")

@@ -15,18 +15,22 @@ from minc_tf.training.checkpoints import step_of
 from minc_tf.training.termination import Termination
 from minc_tf.training.workdir import Workdir
 
-from .conftest import assert_same_checkpoint, monitored_config, stop_at
+from .conftest import assert_same_checkpoint, stop_at, tiny_config
 
 KILL = runpy.run_path(
     pathlib.Path(__file__).parents[2] / "benchmarks" / "kill.py"
 )
 
 
-def watched_config():
-    """What `finished` was trained with, without the report at its end."""
-    config = monitored_config()
-    config.report.num_examples = 0
-    return config
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a run that was left alone, without what watches a run.
+
+    In test_run one goes on with all of that.
+    """
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(tiny_config(), folder)
+    return folder
 
 
 def at_step(patch, step, action):
@@ -67,7 +71,7 @@ def told_to_end(folder, config, step):
 
 
 @pytest.mark.slow  # Five runs, each traced.
-def test_run_that_is_stopped_again_and_again(finished, tmp_path):
+def test_run_that_is_stopped_again_and_again(whole, tmp_path):
     """It ends as the one that was left alone.
 
     Told to end in the middle of an epoch; killed between the table and the
@@ -76,7 +80,7 @@ def test_run_that_is_stopped_again_and_again(finished, tmp_path):
     and not the epoch; told to end while ending, when there is nothing to come
     back for.
     """
-    folder, config = tmp_path / "run", watched_config()
+    folder, config = tmp_path / "run", tiny_config()
     told_to_end(folder, config, 6)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -108,27 +112,27 @@ def test_run_that_is_stopped_again_and_again(finished, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, 12, lambda: signal.raise_signal(signal.SIGTERM))
         run(config, folder)
-    assert_same_run(folder, finished.folder)
+    assert_same_run(folder, whole)
     assert steps_saved(folder) == ["step-00000012.npz"]
 
 
-def test_damaged_checkpoint_stops_the_run(finished, tmp_path):
-    folder = shutil.copytree(finished.folder, tmp_path / "run")
+def test_damaged_checkpoint_stops_the_run(whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "run")
     (folder / "summary.json").unlink()
     newest = folder / "checkpoints" / "step-00000012.npz"
-    whole = newest.read_bytes()
-    newest.write_bytes(whole[:-100])
+    before = newest.read_bytes()
+    newest.write_bytes(before[:-100])
     with pytest.raises(ValueError, match="remove it to go on from step-000000"):
-        run(watched_config(), folder)
-    assert newest.read_bytes() == whole[:-100]
+        run(tiny_config(), folder)
+    assert newest.read_bytes() == before[:-100]
     assert steps_saved(folder) == ["step-00000008.npz", newest.name]
 
 
-def test_checkpoint_of_another_run_stops_the_run(finished, tmp_path):
+def test_checkpoint_of_another_run_stops_the_run(whole, tmp_path):
     folder = tmp_path / "run"
-    Workdir(folder).claim(watched_config())
-    shutil.copytree(finished.folder / "checkpoints", folder / "checkpoints")
-    config = watched_config()
+    Workdir(folder).claim(tiny_config())
+    shutil.copytree(whole / "checkpoints", folder / "checkpoints")
+    config = tiny_config()
     config.seed = 3
     (folder / "config.json").unlink()
     shutil.move(folder / "checkpoints", tmp_path / "checkpoints")
@@ -143,7 +147,7 @@ def test_folder_that_cannot_be_written_to(tmp_path, monkeypatch):
     """Said before anything is loaded; root may write where others may not."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(PermissionError, match="cannot be written to") as caught:
-        run(watched_config(), tmp_path / "deep" / "run")
+        run(tiny_config(), tmp_path / "deep" / "run")
     assert f"no permission in '{tmp_path}'" in str(caught.value)
     assert not (tmp_path / "deep").exists()
 

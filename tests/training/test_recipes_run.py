@@ -74,6 +74,8 @@ def shortened(recipe, folder, **changes):
     config.batch_size, config.epochs = BATCH, 1
     # Compiling takes longer than so short a run.
     config.jit_compile, config.precision = False, "float32"
+    with config.unlocked():
+        config.views.update(jitter_p=0.0, grey_p=0.0, blur_p=0.0)
     config.monitor.num_examples, config.monitor.k = 100, 3
     config.diagnostics.every, config.diagnostics.alarm = 0, "off"
     config.report.num_examples = 0
@@ -98,7 +100,7 @@ def test_cifar(tmp_path):
     assert train.image_shape == (32, 32, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run with its monitor, on 96 pixels.
 def test_stl10_trains_on_its_unlabelled_images(tmp_path):
     splits = {
         "train": labels(12, 10),
@@ -146,7 +148,7 @@ def imagenet(tmp_path_factory):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run with its monitor, of BYOL, on 128 pixels.
 def test_imagenet(tmp_path, imagenet):
     config = shortened("recipes/imagenet.py:byol", imagenet)
     config.views.size = 128  # A third of the time.

@@ -35,6 +35,7 @@ def half(interrupted, tmp_path):
     return shutil.copytree(interrupted, tmp_path / "half")
 
 
+@pytest.mark.slow  # Traces the run that the others look at.
 def test_finished_run_leaves_its_files(finished):
     folder = finished.folder
     assert {path.name for path in folder.iterdir()} == {

@@ -48,6 +48,7 @@ def refused(config, tmp_path, error, *parts):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow  # A run with its monitor, on two kinds of sources.
 def test_mixed_folder_trains_and_counts_what_it_skips(tmp_path, caplog):
     """Sizes, grey, RGBA and a broken file; larger than the views; labels."""
     root = tmp_path / "images"

@@ -43,7 +43,7 @@ def straight(tmp_path_factory):
     return types.SimpleNamespace(folder=folder, summary=summary)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Three runs, each traced.
 def test_resumed_run_ends_like_an_uninterrupted_one(straight, tmp_path):
     folder = tmp_path / "run"
     with pytest.MonkeyPatch.context() as patch:

@@ -73,6 +73,20 @@ def test_file_in_the_place_of_the_folder(tmp_path):
     assert path.read_text() == "a file"
 
 
+def test_overwriting_leaves_nothing_of_the_run_before(folder):
+    place = Workdir(folder)
+    (folder / "notes.md").write_text("mine")
+    for path in set(vars(place).values()) - {folder, place.config}:
+        if path.suffix:
+            path.write_text("of the run before")
+        else:
+            (path / "inside").mkdir(parents=True)
+    place.claim(tiny_config(seed=7), overwrite=True)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"config.json", "notes.md"}
+    assert read_config(folder).seed == 7
+
+
 def test_empty_folder_is_taken(tmp_path):
     Workdir(tmp_path).claim(tiny_config())
     assert read_config(tmp_path).epochs == 3
