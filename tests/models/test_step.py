@@ -15,11 +15,15 @@ from models import tiny
 def minc_gradients(z1, z2):
     """First step of MINC in NumPy: loss, both gradients, Lambda."""
     batch = len(z1)
-    moment = (z1.T @ z1 + z2.T @ z2) / (2 * batch)
-    held = np.tril(moment)
-    loss = -2 * np.sum(z1 * z2) / batch + np.sum(moment**2)
-    g1 = 2 / batch * (-z2 + z1 @ held.T)
-    g2 = 2 / batch * (-z1 + z2 @ held.T)
+    own = (z1[:, :, None] * z1[:, None] + z2[:, :, None] * z2[:, None]) / 2
+    moment = own.mean(axis=0)
+    # Each image is repelled by the moment of the others.
+    others = (batch * moment - own) / (batch - 1)
+    repelled = [np.einsum("bi,bij,bj->b", z, others, z) for z in (z1, z2)]
+    loss = np.mean(sum(repelled) / 2 - 2 * np.sum(z1 * z2, axis=1))
+    held = np.tril(others)
+    g1 = 2 / batch * (-z2 + np.einsum("bij,bj->bi", held, z1))
+    g2 = 2 / batch * (-z1 + np.einsum("bij,bj->bi", held, z2))
     return loss, g1, g2, moment
 
 
