@@ -183,11 +183,12 @@ def mutated_tensor(
             chosen[at] = files[rng.integers(len(files))]
         return chosen
     tensor = rng.integers(0, 256, sizes).astype(dtype)
-    if dtype.kind == "f" and rng.random() < 0.2 and tensor.size:
+    chance = rng.random()
+    if chance < 0.05:
+        return tensor.astype(rng.choice(["int32", "float64", "uint8"]))
+    if chance < 0.2 and dtype.kind == "f" and tensor.size:
         bad = [np.nan, np.inf, -np.inf]
         tensor.flat[rng.integers(tensor.size)] = rng.choice(bad)
-    if rng.random() < 0.05:
-        tensor = tensor.astype(rng.choice(["int32", "float64", "uint8"]))
     return tensor
 
 

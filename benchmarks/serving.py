@@ -8,7 +8,13 @@ through `serve_views`, on the same images already decoded. Medians of the
 seconds of a call, and their ratio, at batches of 1, 8 and 64, for files of two
 sizes: 224 x 224, and 500 x 375 as in ImageNet. Also the peak memory of requests
 of the worst images that the limit of pixels allows, in a process of its own.
-Writes `benchmarks/results/serving.json`.
+And what the checks of shapes cost: `serving_default` of two exports of one
+model, with them and without, called in turn as TensorFlow Serving does
+(`door.py`). Writes `benchmarks/results/serving.json`.
+
+    python benchmarks/serving.py --only=checks
+
+measures that alone, and writes `serving_checks.json`.
 """
 
 import io
@@ -18,21 +24,30 @@ import pathlib
 import statistics
 import tempfile
 import time
+import unittest.mock
 
 import numpy as np
 import PIL.Image
 from absl import flags
+from door import Door
 from record import ROOT, origin, peak_memory_mib
 
 import minc_tf
 from minc_tf.cli import app
 
 _ROUNDS = flags.DEFINE_integer("rounds", 15, "Calls of each kind at batch 1.")
+_ONLY = flags.DEFINE_enum("only", None, ["checks"], "Measure this alone.")
 _RESULTS = flags.DEFINE_string(
     "results", str(ROOT / "benchmarks/results"), "Folder of the record."
 )
 
 _BATCHES = (1, 8, 64)
+#: Encoder, whether it is the small one, batch and rounds of the checks.
+_CHECKED = (
+    ("small_resnet, 32 x 32", True, 1, 1000),
+    ("small_resnet, 32 x 32", True, 8, 300),
+    ("resnet50, 224 x 224", False, 1, 40),
+)
 _SIZES = {"224x224": (224, 224), "500x375": (500, 375)}
 
 
@@ -53,13 +68,67 @@ def _encoded(image, kind="JPEG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def _export(folder) -> str:
-    encoder = minc_tf.models.resnet(50, image_shape=(224, 224, 3))
-    projector = minc_tf.models.mlp(2048, (512, 128))
-    model = minc_tf.MINCModel(
+def _model(small=False):
+    if small:
+        encoder = minc_tf.models.small_resnet(
+            image_shape=(32, 32, 3), filters=(16, 32)
+        )
+    else:
+        encoder = minc_tf.models.resnet(50, image_shape=(224, 224, 3))
+    projector = minc_tf.models.mlp(encoder.output_shape[-1], (512, 128))
+    return minc_tf.MINCModel(
         encoder, projector, objective=minc_tf.objectives.MINC(dim=128)
     )
-    return minc_tf.export.export_savedmodel(model, folder)
+
+
+def _checks() -> list[dict]:
+    """Rows of what the checks of shapes cost a request."""
+    import tensorflow as tf
+
+    def unchecked(function, spec):
+        return tf.function(function)
+
+    rng = np.random.default_rng(0)
+    rows = []
+    for name, small, batch, rounds in _CHECKED:
+        model = _model(small)
+        with tempfile.TemporaryDirectory() as folder:
+            export = minc_tf.export.export_savedmodel
+            doors = [Door(export(model, folder))]
+            with unittest.mock.patch(
+                "minc_tf.export.savedmodel._checked", unchecked
+            ):
+                doors.append(Door(export(model, folder)))
+        size = (32, 32) if small else (224, 224)
+        files = [_encoded(_photo(rng, size), quality=90) for _ in range(batch)]
+        contents = np.array(files, object)
+        seconds = []
+        for index in range(rounds + 3):
+            pair = [0.0, 0.0]
+            # Each is the first as often as the other.
+            for which in (0, 1) if index % 2 else (1, 0):
+                start = time.perf_counter()
+                doors[which]("serving_default", contents)
+                pair[which] = time.perf_counter() - start
+            seconds.append(pair)
+        found = np.array(seconds[3:])  # the first calls make buffers
+        # Of two rounds, one in each order.
+        both = found[: rounds // 2 * 2].reshape(-1, 2, 2).sum(1)
+        ratios = both[:, 0] / both[:, 1]
+        # The standard error of a median, from the middle half.
+        low, high = np.percentile(ratios, [25, 75])
+        row = {
+            "encoder": name,
+            "batch": batch,
+            "with_checks": float(np.median(found[:, 0])),
+            "without": float(np.median(found[:, 1])),
+            "ratio": float(np.median(ratios)),
+            "standard_error": float(0.93 * (high - low) / len(ratios) ** 0.5),
+            "rounds": rounds,
+        }
+        print(json.dumps(row), flush=True)
+        rows.append(row)
+    return rows
 
 
 def _ratios(path) -> list[dict]:
@@ -152,15 +221,18 @@ def _memory(path) -> list[dict]:
 
 def main(_) -> None:
     """Measures, prints and records."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = _export(folder)
-        record = {
-            **origin(),
-            "encoder": "resnet50, 224 x 224, float32",
-            "throughput": _ratios(path),
-            "memory": _memory(path),
-        }
-    file = pathlib.Path(_RESULTS.value) / "serving.json"
+    record = {**origin(), "checks": _checks()}
+    name = "serving_checks.json"
+    if _ONLY.value is None:
+        name = "serving.json"
+        with tempfile.TemporaryDirectory() as folder:
+            path = minc_tf.export.export_savedmodel(_model(), folder)
+            record |= {
+                "encoder": "resnet50, 224 x 224, float32",
+                "throughput": _ratios(path),
+                "memory": _memory(path),
+            }
+    file = pathlib.Path(_RESULTS.value) / name
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(record, indent=2) + "\n")
 

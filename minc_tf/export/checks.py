@@ -2,8 +2,7 @@
 
 import json
 
-#: TensorFlow decodes no image of more than 2^29 bytes; a pixel may have four.
-_MOST_PIXELS = 2**27 - 1
+from minc_tf.data.limits import MOST_PIXELS
 
 
 def check_model(model) -> None:
@@ -66,9 +65,9 @@ def check_max_pixels(max_pixels: int) -> None:
     """Refuse a limit that no image keeps, or that TensorFlow cannot decode."""
     if isinstance(max_pixels, bool) or not isinstance(max_pixels, int):
         raise TypeError(f"max_pixels must be an int, received {max_pixels!r}")
-    if not 1 <= max_pixels <= _MOST_PIXELS:
+    if not 1 <= max_pixels <= MOST_PIXELS:
         raise ValueError(
-            f"max_pixels must be in 1 to {_MOST_PIXELS}, received {max_pixels}"
+            f"max_pixels must be in 1 to {MOST_PIXELS}, received {max_pixels}"
         )
 
 

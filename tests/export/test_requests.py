@@ -244,4 +244,4 @@ def test_mutated_tensors_crash_nothing(door, fuzz, files):
         )
         outcomes.append(fuzz["serve_tensor"](door, name, tensor))
     assert 50 <= outcomes.count("served") < 200
-    assert len(set(outcomes)) >= 5
+    assert len(set(outcomes)) >= 4
