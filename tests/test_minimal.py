@@ -26,8 +26,14 @@ def minimal():
 def test_same_gradient_and_second_moment(minimal):
     """Three batches through both: Lambda, gradients and information."""
     rng = np.random.default_rng(0)
-    objective = minc_tf.objectives.MINC(dim=8, mu=minimal.MU)
-    held = None
+    objective = minc_tf.objectives.MINC(
+        dim=8,
+        tracking="lead",
+        rate=minimal.RATE,
+        self_pairs=True,
+        mu=minimal.MU,
+    )
+    held, trend = None, tf.zeros((8, 8))
     for _ in range(3):
         z1 = tf.constant(2 * rng.standard_normal((16, 8)), tf.float32)
         z2 = z1 + tf.constant(rng.standard_normal((16, 8)), tf.float32)
@@ -40,12 +46,10 @@ def test_same_gradient_and_second_moment(minimal):
             tape.watch([z1, z2])
             a, b = minimal.clip_norm(z1), minimal.clip_norm(z2)
             if held is None:  # the library starts from the first moment
-                z = np.concatenate([a, b])
-                held = tf.constant(z.T @ z / 32)
+                held = tf.stop_gradient(minimal.batch_moment(a, b))
             else:
-                held = minimal.update(
-                    held, tf.stop_gradient(a), tf.stop_gradient(b)
-                )
+                pair = tf.stop_gradient(a), tf.stop_gradient(b)
+                held, trend = minimal.update(held, trend, *pair)
             own = minimal.minc_loss(a, b, held)
         found = tape.gradient(own, [z1, z2])
 

@@ -158,6 +158,7 @@ class _HeldMINC:
     """MINC's gradient with a Lambda that no batch changes."""
 
     takes_sample_weight = True
+    takes_images = False
 
     def __init__(self, objective, second_moment):
         held = ops.convert_to_tensor(second_moment, dtype="float32")
