@@ -55,13 +55,15 @@ METHODS = {
     "simclr": ("simclr", "temperature", (0.2, 0.35, 0.5), {}),
     "vicreg": ("vicreg", "covariance_weight", (0.5, 1.0, 2.0), {}),
     "byol": ("byol", "target_momentum", (0.9, 0.97, 0.99), {}),
+    # A run has few steps, so that the target has to follow fast.
+    "tico": ("tico", "rho", (4.0, 8.0, 20.0), {"target_momentum": 0.9}),
 }
 #: Data set, methods and batches of each part, in the order of the work.
 PARTS = (
     ("cifar10_jpeg", ("minc", "spectral"), BATCHES),
     ("cifar10_jpeg", ("minc_paper",), BATCHES),
     ("tiny_imagenet50", ("minc", "spectral"), (64, 16, 256)),
-    ("cifar10_jpeg", ("simclr", "vicreg", "byol"), (64, 16, 256)),
+    ("cifar10_jpeg", ("simclr", "vicreg", "byol", "tico"), (64, 16, 256)),
 )
 
 _DATA = flags.DEFINE_string("data", None, "Folder of prepared data sets.")
