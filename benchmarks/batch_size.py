@@ -31,7 +31,7 @@ PARTS = (
     ("cifar10_jpeg", ("minc", "spectral"), BATCHES),
     ("cifar10_jpeg", ("minc_paper",), BATCHES),
     ("tiny_imagenet50", ("minc", "spectral"), (64, 16, 256)),
-    ("cifar10_jpeg", ("simclr", "vicreg", "byol"), (64, 16, 256)),
+    ("cifar10_jpeg", ("simclr", "vicreg", "byol", "tico"), (64, 16, 256)),
 )
 
 _RESULTS = flags.DEFINE_string(

@@ -44,6 +44,7 @@ METHODS = {
     "simclr": ("simclr", "temperature", (0.2, 0.35, 0.5), {}),
     "vicreg": ("vicreg", "covariance_weight", (0.5, 1.0, 2.0), {}),
     "byol": ("byol", "target_momentum", (0.9, 0.97, 0.99), {}),
+    "tico": ("tico", "rho", (4.0, 8.0, 20.0), {"target_momentum": 0.9}),
 }
 
 _DATA = flags.DEFINE_string("data", None, "Folder of prepared data sets.")

@@ -30,6 +30,8 @@ what is published with it:
   256, LARS at 0.3 with weight decay 1e-4 (Bardes et al. 2022, arXiv
   2105.04906, with the settings that are common on CIFAR-10). The temperature
   0.1 of `vicreg_exp` and `vicreg_ctr` is ours.
+- `tico`: heads 4096-256, target momentum 0.99 rising to 1 and rho = 20, as in
+  sayannag/TiCo-pytorch (Zhu et al. 2022, arXiv 2206.10698); the rest is shared.
 
 None of these was run in full by the project: it needs a GPU. What others report
 with this encoder, linear probe and kNN accuracy in %:

@@ -94,6 +94,7 @@ _VICREG = "Bardes et al. 2022, arXiv 2105.04906"
 _FMICL = "Lu et al. 2023, arXiv 2402.10150"
 _MIO = "Manna et al. 2021, arXiv 2111.12664"
 _BARLOW = "Zbontar et al. 2021, arXiv 2103.03230"
+_TICO = "Zhu et al. 2022, arXiv 2206.10698"
 
 _SMALL = {"widths": (2048, 128)}
 _EIGEN = {"widths": (2048, 1000)}
@@ -240,6 +241,14 @@ METHODS: dict[str, Method] = {
         _BARLOW,
         "barlow_twins",
         projector=_WIDE,
+    ),
+    "tico": Method(
+        "each view with its pair, and with the running covariance",
+        _TICO,
+        "tico",
+        {"rho": 20.0},
+        _BYOL_PROJECTOR,
+        target_momentum=0.99,
     ),
 }
 

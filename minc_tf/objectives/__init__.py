@@ -8,6 +8,7 @@ from minc_tf.objectives.mio import MIO
 from minc_tf.objectives.negative_cosine import NegativeCosine
 from minc_tf.objectives.nt_xent import NTXent
 from minc_tf.objectives.spectral import SpectralContrastive
+from minc_tf.objectives.tico import TiCo
 from minc_tf.objectives.vicreg import VICReg, VICRegCtr, VICRegExp
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NegativeCosine",
     "Objective",
     "SpectralContrastive",
+    "TiCo",
     "VICReg",
     "VICRegCtr",
     "VICRegExp",

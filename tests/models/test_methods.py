@@ -13,7 +13,7 @@ from minc_tf.models import METHODS, CosineMomentum
 from models import tiny, usual
 
 WITH_PREDICTOR = {"byol", "linear_byol", "simsiam"}
-WITH_TARGET = {"byol", "linear_byol", "minc_target"}
+WITH_TARGET = {"byol", "linear_byol", "minc_target", "tico"}
 
 
 def small(method, **kwargs):
