@@ -5,6 +5,7 @@ from keras import ops
 
 from minc_tf._registry import Registry
 from minc_tf.objectives import replicas
+from minc_tf.objectives.checks import check_positive_int
 
 PACKAGE = "minc_tf"
 
@@ -43,8 +44,9 @@ class Objective(keras.layers.Layer):
     takes_sample_weight = False
     #: Whether `compute` takes `pairs_per_image` and `previous`.
     takes_images = False
-    #: Whether a training step wants `previous`.
+    #: Whether a training step wants `previous`, and trains with it only.
     takes_previous = False
+    needs_previous = False
 
     def __init__(self, *, name: str | None = None):
         """See the class."""
@@ -98,10 +100,12 @@ class Objective(keras.layers.Layer):
 
         Raises:
             ValueError: if the shapes are not (B, d) twice and (B,) for the
-                weights, or B is too small.
+                weights, B is too small, or for what the objective does not
+                take.
         """
         self._check_pair(z1, z2)
         self._check_sample_weight(sample_weight, z1)
+        self._check_images(pairs_per_image, previous, z1)
         z1, z2 = ops.cast(z1, "float32"), ops.cast(z2, "float32")
         images = {}
         if self.takes_images:
@@ -137,6 +141,13 @@ class Objective(keras.layers.Layer):
         that gave `loss`. Values are scalar float32 tensors.
         """
         return NamedScalars(self._named_scalars)
+
+    def saw_finite(self):
+        """Whether the loss of the last training step was finite, a tensor.
+
+        The same on all replicas.
+        """
+        return ops.isfinite(ops.convert_to_tensor(self._last_loss))
 
     def _named_scalars(self, loss=None) -> dict:
         if loss is None:
@@ -204,12 +215,7 @@ class Objective(keras.layers.Layer):
                 f"{type(self).__name__}: z1 and z2 must have shape (batch, "
                 f"dim); received {shape1} and {shape2}."
             )
-        unequal = [
-            a != b
-            for a, b in zip(shape1, shape2, strict=True)
-            if a is not None and b is not None
-        ]
-        if any(unequal):
+        if not _can_be_equal(shape1, shape2):
             raise ValueError(
                 f"{type(self).__name__}: z1 and z2 must have the same shape; "
                 f"received {shape1} and {shape2}."
@@ -238,6 +244,46 @@ class Objective(keras.layers.Layer):
                 f"{caller}: sample_weight must have one weight a pair, shape "
                 f"({batch},); received {shape}."
             )
+
+    def _check_images(self, pairs_per_image, previous, z):
+        caller = type(self).__name__
+        check_positive_int(caller, pairs_per_image=pairs_per_image)
+        if pairs_per_image > 1 and not self.takes_images:
+            raise ValueError(
+                f"{caller}: pairs_per_image must be 1: the loss does not "
+                "depend on which pairs are of one image; received "
+                f"{pairs_per_image}."
+            )
+        batch = z.shape[0]
+        if batch is not None and batch % pairs_per_image:
+            raise ValueError(
+                f"{caller}: pairs_per_image must divide the batch of {batch} "
+                f"pairs; received {pairs_per_image}."
+            )
+        if previous is None:
+            return
+        if not self.takes_previous:
+            raise ValueError(
+                f"{caller}: previous must be None: the loss does not depend on "
+                "the weights of the step before with these settings."
+            )
+        shapes = [tuple(each.shape) for each in previous]
+        shape = tuple(z.shape)
+        if len(shapes) != 2 or not all(
+            _can_be_equal(each, shape) for each in shapes
+        ):
+            raise ValueError(
+                f"{caller}: previous must be two tensors of shape {shape}; "
+                f"received {shapes}."
+            )
+
+
+def _can_be_equal(shape1, shape2):
+    """Whether nothing that is known of two shapes differs."""
+    return len(shape1) == len(shape2) and all(
+        a == b or a is None or b is None
+        for a, b in zip(shape1, shape2, strict=True)
+    )
 
 
 #: The objectives by their names in settings.

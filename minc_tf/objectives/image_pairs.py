@@ -30,22 +30,26 @@ class ImagePairs:
 
     def __init__(self, z1, z2, weights, per_image):
         """See the class."""
-        self._pair, self._weights, self._per_image = (
-            (z1, z2),
-            weights,
-            per_image,
-        )
+        self._pair, self._weights = (z1, z2), weights
         dim = z1.shape[1]
         by_image = [ops.reshape(z, (-1, per_image, dim)) for z in (z1, z2)]
         self._rows = ops.concatenate(by_image, axis=1)
+        # Rows whose plain mean of outer products is an image's own moment.
+        self._own_rows = self._rows
         # The share of each image in C, of the global batch.
         if weights is None:
             images = ops.cast(ops.shape(self._rows)[0], "float32")
             self.images = images * replicas.count()
             self._share = 1.0 / self.images
         else:
-            by_image = ops.sum(ops.reshape(weights, (-1, per_image)), axis=1)
+            by_pair = ops.reshape(weights, (-1, per_image))
+            by_image = ops.sum(by_pair, axis=1)
             self._share = by_image[:, None, None] / replicas.count()
+            if per_image > 1:
+                weighed = ops.where(by_image > 0.0, by_image, 1.0)
+                part = ops.sqrt(per_image * by_pair / weighed[:, None])
+                part = ops.concatenate([part, part], axis=1)
+                self._own_rows = part[:, :, None] * self._rows
             squares = replicas.mean(ops.sum(ops.square(by_image)))
             # Kish's effective number.
             self.images = replicas.count() / ops.maximum(squares, _TINY)
@@ -56,7 +60,7 @@ class ImagePairs:
 
         Of the same images; with itself, the variance. A scalar tensor.
         """
-        products = moment_products(self._rows, other._rows)
+        products = moment_products(self._own_rows, other._own_rows)
         # Shares of the global batch add up to one over all replicas.
         products = self._share * products[:, None, None] * replicas.count()
         return tracking.sampling_covariance(
@@ -92,7 +96,8 @@ class ImagePairs:
         )
         moments = sum(weight * pairs.moment for weight, pairs in parts)
         own = sum(
-            weight * own_push(pairs._rows, self._rows, triangular=triangular)
+            weight
+            * own_push(pairs._own_rows, self._rows, triangular=triangular)
             for weight, pairs in parts
         )
         if parts and self._weights is None:

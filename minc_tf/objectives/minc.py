@@ -10,24 +10,17 @@ from keras import ops
 from minc_tf.objectives import tracking
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
-from minc_tf.objectives.checks import (
-    check_bool,
-    check_choice,
-    check_mu,
-    check_positive_int,
-    is_number,
-)
 from minc_tf.objectives.image_pairs import ImagePairs
+from minc_tf.objectives.minc_arguments import (
+    NEEDS_PREVIOUS,
+    check_arguments,
+    check_dim,
+    present,
+)
 from minc_tf.objectives.minc_formulas import negative_objective, surrogate
 from minc_tf.objectives.norms import clip_norm
 
 _TINY = 1e-30
-_NEEDS_PREVIOUS = (
-    "tracking='corrected' needs previous=(p1, p2), the embeddings under the "
-    "weights of the step before, which TwoViewModel gives; received None. In "
-    "a model or loop of your own, use tracking='lead'."
-)
-TRACKINGS = ("auto", "corrected", "lead", "mean")
 
 
 @OBJECTIVES.register("minc")
@@ -125,16 +118,9 @@ class MINC(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        _check_arguments(dim, rate, floor, mu)
-        check_choice("MINC", TRACKINGS, tracking=tracking)
-        check_choice("MINC", ("update_first", "read_first"), order=order)
-        check_bool("MINC", triangular=triangular)
-        check_bool("MINC", self_pairs=self_pairs)
-        if tracking == "corrected" and order == "read_first":
-            raise ValueError(
-                "MINC: order must be 'update_first' with tracking='corrected', "
-                "which corrects by the batch itself; received 'read_first'."
-            )
+        check_arguments(
+            dim, tracking, rate, floor, self_pairs, triangular, order, mu
+        )
         self.dim = dim
         self.tracking = tracking
         self.rate = rate
@@ -151,14 +137,14 @@ class MINC(Objective):
         corrects = self.tracking in ("auto", "corrected")
         return corrects and self.order == "update_first"
 
+    @property
+    def needs_previous(self) -> bool:
+        """Whether it trains with them only."""
+        return self.tracking == "corrected"
+
     def build(self, z1_shape, z2_shape=None):
         """Creates Lambda, what its tracking needs, and whether it was set."""
-        if z1_shape[-1] is not None and z1_shape[-1] != self.dim:
-            raise ValueError(
-                f"MINC: dim={self.dim}, but the embeddings have "
-                f"{z1_shape[-1]} dimensions (shape {tuple(z1_shape)}); pass "
-                f"dim={z1_shape[-1]}."
-            )
+        check_dim(self.dim, z1_shape)
         super().build(z1_shape, z2_shape)
         self.second_moment = self._add_state(
             "second_moment", shape=(self.dim, self.dim)
@@ -186,14 +172,13 @@ class MINC(Objective):
             weights = weights[:, None]
         held = ops.stop_gradient(z1), ops.stop_gradient(z2)
         batch = ImagePairs(*held, weights, pairs_per_image)
+        if training and self.needs_previous and previous is None:
+            raise ValueError(f"MINC: {NEEDS_PREVIOUS}")
         before = None
-        if training and self.tracking == "corrected" and previous is None:
-            raise ValueError(f"MINC: {_NEEDS_PREVIOUS}")
         if training and previous is not None:
-            _check_previous(previous, z1)
             before = [
-                ops.stop_gradient(clip_norm(ops.cast(z, "float32"), self.mu))
-                for z in previous
+                self._held_before(*each)
+                for each in zip(previous, held, strict=True)
             ]
             before = ImagePairs(*before, weights, pairs_per_image)
         # Lambda, and how much of it is of these images.
@@ -208,6 +193,12 @@ class MINC(Objective):
         gradient = surrogate(z1, z2, *push, weights)
         # x - stop_gradient(x) is exactly zero and has the gradient of x.
         return value + (gradient - ops.stop_gradient(gradient))
+
+    def _held_before(self, previous, now):
+        """Previous embeddings; those that overflowed count as unmoved."""
+        previous = clip_norm(ops.cast(previous, "float32"), self.mu)
+        finite = ops.all(ops.isfinite(previous), axis=-1, keepdims=True)
+        return ops.stop_gradient(ops.where(finite, previous, now))
 
     def _track(self, batch, before, training):
         """Moves Lambda; returns what is used of it, and this batch's part."""
@@ -225,15 +216,14 @@ class MINC(Objective):
         else:
             update = self._follow_trend
         expected, updated, rate, parts, states = update(found, batch, before)
-        # One overflowing batch (float16) would otherwise stay for ever.
-        finite = ops.all(ops.isfinite(updated))
+        states = [(self.second_moment, updated), *states]
+        # One overflowing batch (float16) would otherwise stay for ever. Its
+        # variance can overflow where its moment does not.
+        finite = ops.all(
+            ops.stack([ops.all(ops.isfinite(value)) for _, value in states])
+        )
         updated = ops.where(finite, updated, found)
-        states = [
-            (self.second_moment, updated),
-            (self._initialized, 1.0),
-            *states,
-        ]
-        for variable, value in states:
+        for variable, value in [*states, (self._initialized, 1.0)]:
             old = ops.convert_to_tensor(variable)
             variable.assign(ops.where(finite, value, old))
         self._last_rate.assign(ops.where(finite, rate, 0.0))
@@ -366,24 +356,17 @@ class MINC(Objective):
     @classmethod
     def from_config(cls, config):
         """Rebuilds the objective; one saved before it could lead as it was."""
-        if "rate" in config and "tracking" not in config:
-            config = {**config, "tracking": "mean", "self_pairs": True}
-        return cls(**config)
+        return cls(**present(config))
 
     def attach(self, z1, z2, weight: float = 1.0):
         """As `Objective.attach`; refused with `tracking="corrected"`."""
-        if self.tracking == "corrected":
-            raise ValueError(f"MINC.attach: {_NEEDS_PREVIOUS}")
+        if self.needs_previous:
+            raise ValueError(f"MINC.attach: {NEEDS_PREVIOUS}")
         return super().attach(z1, z2, weight)
 
     def _check_pair(self, z1, z2):
         super()._check_pair(z1, z2)
-        if z1.shape[-1] is not None and z1.shape[-1] != self.dim:
-            raise ValueError(
-                f"MINC: dim={self.dim}, but the embeddings have "
-                f"{z1.shape[-1]} dimensions (shape {tuple(z1.shape)}); pass "
-                f"dim={z1.shape[-1]}."
-            )
+        check_dim(self.dim, z1.shape)
 
     def _check_built(self, caller):
         if self.second_moment is None:
@@ -391,24 +374,3 @@ class MINC(Objective):
                 f"MINC.{caller}: the second moment does not exist yet; call "
                 "the objective on a pair of embeddings first."
             )
-
-
-def _check_arguments(dim, rate, floor, mu):
-    check_positive_int("MINC", dim=dim)
-    if rate != "adaptive" and not (is_number(rate) and 0.0 < rate <= 1.0):
-        raise ValueError(
-            'MINC: rate must be "adaptive" or a float in (0, 1]; received '
-            f"{rate!r}."
-        )
-    if not (is_number(floor) and 0.0 <= floor <= 1.0):
-        raise ValueError(f"MINC: floor must be in [0, 1]; received {floor!r}.")
-    check_mu("MINC", mu)
-
-
-def _check_previous(previous, z):
-    shapes = [tuple(p.shape) for p in previous]
-    if shapes != [tuple(z.shape)] * 2:
-        raise ValueError(
-            f"MINC: previous must be two tensors of shape {tuple(z.shape)}; "
-            f"received {shapes}."
-        )
