@@ -42,20 +42,23 @@ class PreviousWeights:
             statistics nor random generators.
         """
         # A scope inside a scope knows only what it is told.
-        states = {id(v): (v, v.value) for v in self._model.variables}
-        kept = {
-            id(weight): (weight, kept.value) for weight, kept in self._pairs
-        }
-        mapping = list({**states, **kept}.values())
+        states = [(v, v.value) for v in self._model.variables]
+        kept = [(weight, kept.value) for weight, kept in self._pairs]
+        # Of a variable that is told twice, the second value counts.
+        mapping = [*states, *kept]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
             embeddings = self._model(images, training=True)
         return ops.stop_gradient(embeddings)
 
-    def follow(self):
-        """Keeps the present weights; before the optimizer moves them."""
+    def follow(self, valid=True):
+        """Keeps the present weights; before the optimizer moves them.
+
+        Args:
+            valid: bool, or scalar bool tensor. False: what was kept stays.
+        """
         for weight, kept in self._pairs:
-            # A copy: JAX gives each variable's buffer away.
-            kept.assign(ops.copy(weight.value))
+            # Makes a copy: JAX gives each variable's buffer away.
+            kept.assign(ops.where(valid, weight.value, kept.value))
 
 
 def _weights(model):

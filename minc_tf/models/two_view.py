@@ -3,6 +3,12 @@
 import keras
 from keras import ops
 
+from minc_tf.models import target
+from minc_tf.models.arguments import (
+    check_accumulation,
+    check_compile,
+    check_model,
+)
 from minc_tf.models.backend import step_module
 from minc_tf.models.fitting import FitsViews
 from minc_tf.models.previous import PreviousWeights
@@ -15,7 +21,6 @@ from minc_tf.models.view_pairs import (
 )
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
-from minc_tf.objectives.checks import check_positive_int, is_number
 
 _STEP = step_module()
 
@@ -69,7 +74,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
 
     Raises:
         TypeError: if `objective` is not an `Objective`.
-        ValueError: for `micro_batches` or `target_momentum` out of range.
+        ValueError: for `micro_batches` or `target_momentum` out of range, or
+            an objective that needs the embeddings themselves
+            (`MINC(tracking="corrected")`) with a predictor or target.
 
     Example:
     ```python
@@ -105,19 +112,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         """See the class."""
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
-        if not isinstance(objective, Objective):
-            raise TypeError(
-                "TwoViewModel: objective must be a minc_tf.objectives "
-                f"objective; received {type(objective).__name__}."
-            )
-        check_positive_int("TwoViewModel", micro_batches=micro_batches)
-        if not (target_momentum is None or callable(target_momentum)) and not (
-            is_number(target_momentum) and 0.0 <= target_momentum <= 1.0
-        ):
-            raise ValueError(
-                "TwoViewModel: target_momentum must be in [0, 1], a schedule, "
-                f"or None; received {target_momentum!r}."
-            )
+        check_model(
+            objective, predictor, target_momentum, micro_batches=micro_batches
+        )
         self.encoder = encoder
         self.projector = projector
         self.objective = objective
@@ -127,8 +124,8 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.views = views
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:
-            self.target_encoder = _copy(encoder)
-            self.target_projector = _copy(projector)
+            self.target_encoder = target.copy_of(encoder)
+            self.target_projector = target.copy_of(projector)
         self._trackers = []
         self._previous = None
         # Subclassed models have no inputs; the first batch builds them.
@@ -154,7 +151,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.objective(predictions, embeddings)
         if self.target_encoder is not None:
             self.target_projector(self.target_encoder(images))
-            self._start_target()
+            target.start(*self._copies_and_sources())
         if self.embeds_previous:
             self._previous = PreviousWeights(self)
             self._previous.follow()
@@ -190,30 +187,14 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
                 replicas for `jit_compile=True`, `steps_per_execution` or an
                 optimizer that clips gradients.
         """
-        given = [
-            key
-            for key in ("loss", "loss_weights", "metrics", "weighted_metrics")
-            if kwargs.get(key) is not None
-        ]
-        if given:
-            raise ValueError(
-                f"TwoViewModel.compile: {given[0]} cannot be given; the loss "
-                "and its metrics are those of the objective."
-            )
+        check_compile(kwargs)
         self.check_strategy(**kwargs)
         super().compile(optimizer=optimizer, **kwargs)
         # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
         inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
         for part in getattr(inner, "optimizers", [inner]):
             self.check_clipping(part)
-            if part.gradient_accumulation_steps:
-                raise ValueError(
-                    "TwoViewModel.compile: the optimizer has "
-                    "gradient_accumulation_steps="
-                    f"{part.gradient_accumulation_steps}, which would "
-                    "compute statistics over parts of a batch; pass "
-                    "micro_batches to the model instead."
-                )
+            check_accumulation(part)
 
     def compile_from_config(self, config):
         """Compiles a loaded model and creates the optimizer's variables."""
@@ -293,7 +274,8 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             targets: tensor (2B, d) from `embed_target`.
             small: tensors (B, d), the outputs of further views.
             previous: None, or `(outputs, small)` from `embed_previous`. The
-                weights as they are become the previous ones.
+                weights as they are become the previous ones, unless the
+                loss is not finite: Lambda then stays that of these.
             training: bool.
 
         Returns:
@@ -302,11 +284,13 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         pairs = pair_views(
             outputs, targets, small, compares_outputs=self.compares_outputs
         )
-        if previous is not None:
-            outputs, small = previous
-            previous = pair_views(outputs, None, small, compares_outputs=True)
-            self._previous.follow()
-        return mean_objective(self.objective, pairs, training, previous)
+        if previous is None:
+            return mean_objective(self.objective, pairs, training)
+        outputs, small = previous
+        previous = pair_views(outputs, None, small, compares_outputs=True)
+        loss = mean_objective(self.objective, pairs, training, previous)
+        self._previous.follow(self.objective.saw_finite())
+        return loss
 
     def step_loss(self, view1, view2, *small, training):
         """The loss of a batch of views, with every side effect of a step.
@@ -357,10 +341,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         momentum = self.target_momentum
         if callable(momentum):
             momentum = momentum(self.steps - 1)
-        for target, online in self._target_pairs():
-            kept = ops.cast(momentum, target.dtype)
-            old, new = ops.convert_to_tensor(target), online.value
-            target.assign(kept * old + (1.0 - kept) * ops.cast(new, old.dtype))
+        target.follow(*self._copies_and_sources(), momentum)
 
     def update_metrics(self, total, loss) -> dict:
         """Adds a step to the running means; returns their values by name."""
@@ -369,26 +350,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
-    def _target_pairs(self):
+    def _copies_and_sources(self):
         copies = (self.target_encoder, self.target_projector)
-        sources = (self.encoder, self.projector)
-        for copy, source in zip(copies, sources, strict=True):
-            # Frozen layers of the encoder stay what they were copied as.
-            yield from (
-                (c, s)
-                for c, s in zip(copy.weights, source.weights, strict=True)
-                if s.trainable
-            )
-
-    def _start_target(self):
-        """Starts the target as a copy that no optimizer touches."""
-        self.target_encoder.set_weights(self.encoder.get_weights())
-        self.target_projector.set_weights(self.projector.get_weights())
-        # A layer with trainable=False would run BN in inference mode, so
-        # the flag is taken from its variables instead.
-        for copy in (self.target_encoder, self.target_projector):
-            for variable in copy.trainable_variables:
-                variable.trainable = False
+        return copies, (self.encoder, self.projector)
 
     def train_step(self, *args):
         """One step of the backend in use; see its module in `models`."""
@@ -423,8 +387,3 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             part = config.get(key)
             config[key] = keras.saving.deserialize_keras_object(part)
         return cls(**config)
-
-
-def _copy(layer):
-    """A layer of the same configuration, with weights of its own."""
-    return type(layer).from_config(layer.get_config())

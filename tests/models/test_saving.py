@@ -27,6 +27,8 @@ def optimizer_state(model):
     "name, kwargs",
     [
         ("minc", FULL),
+        # With the weights of the step before.
+        ("minc", {"norm": "batch", "dropout": 0.3}),
         ("minc_read_first", {"norm": "batch"}),
         ("spectral", {"dropout": 0.3, "micro_batches": 2}),
     ],
