@@ -19,8 +19,10 @@ pytest.importorskip("tensorflow", reason=REASON)
 
 #: Other settings than those of the methods.
 SETTINGS = [
-    MINC(5),
-    MINC(5, rate=0.3, triangular=False, order="read_first", mu=4.0),
+    # Those of the methods are corrected, at an adaptive rate.
+    MINC(5, tracking="corrected", rate=0.3, triangular=False, mu=4.0),
+    MINC(5, tracking="lead"),
+    MINC(5, tracking="mean", order="read_first", self_pairs=True),
     SpectralContrastive(mu=None),
     SpectralContrastive(mu=4.0),
     NTXent(temperature=0.1),
