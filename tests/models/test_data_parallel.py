@@ -62,13 +62,15 @@ def test_every_family(method):
     assert_same(train(data_parallel(), method), train(None, method))
 
 
-@pytest.mark.parametrize("name", ["minc", "spectral"])
-def test_in_parts(name):
+@pytest.mark.parametrize(
+    "name, momentum", [("minc", None), ("minc", 0.9), ("spectral", 0.9)]
+)
+def test_in_parts(name, momentum):
     """Each device gives a share of its images to each part."""
-    whole = tiny.build(name, target_momentum=0.9)
+    whole = tiny.build(name, target_momentum=momentum)
     logs = tiny.fit(whole, BATCHES)
     with data_parallel().scope():
-        parts = tiny.build(name, target_momentum=0.9, micro_batches=2)
+        parts = tiny.build(name, target_momentum=momentum, micro_batches=2)
         found = tiny.fit(parts, BATCHES)
     assert_same((parts, found), (whole, logs))
 
@@ -88,11 +90,15 @@ def test_more_views():
     assert_same(*results)
 
 
-def test_no_image_moves_to_another_device():
-    """Of MINC not even an embedding does: its moments are sums."""
+@pytest.mark.parametrize("momentum", [None, 0.9])
+def test_no_image_moves_to_another_device(momentum):
+    """Of MINC not even an embedding does: its moments are sums.
+
+    Nor with the weights of the step before, which it has without a target.
+    """
     distribution = data_parallel()
     with distribution.scope():
-        model = tiny.build("minc", norm="batch", target_momentum=0.9)
+        model = tiny.build("minc", norm="batch", target_momentum=momentum)
         state = tiny.jax_state(model)
     views = tiny.views()
     layout = distribution.get_data_layout(views[0].shape).backend_layout
