@@ -109,7 +109,8 @@ def _context():
 
 def count() -> int:
     """Number of replicas that train in step (1 outside tf.distribute)."""
-    if (exchange := _COUNTED.get()) is not None:
+    exchange = _COUNTED.get()
+    if exchange is not None:
         return exchange.replicas
     context = _context()
     return 1 if context is None else context.num_replicas_in_sync
@@ -127,7 +128,8 @@ def mean(tensors):
         The same nest, averaged. Differentiable: the gradient of a sum over
         replicas is itself summed over them.
     """
-    if (exchange := _COUNTED.get()) is not None:
+    exchange = _COUNTED.get()
+    if exchange is not None:
         return _count_mean(exchange, tensors)
     context = _context()
     if context is None:
@@ -154,7 +156,8 @@ def gather(tensor):
         Tensor (count() * b, ...). Differentiable: what another replica does
         with a row reaches its gradient here.
     """
-    if (exchange := _COUNTED.get()) is not None:
+    exchange = _COUNTED.get()
+    if exchange is not None:
         return _count_gather(exchange, tensor)
     context = _context()
     return tensor if context is None else context.all_gather(tensor, axis=0)

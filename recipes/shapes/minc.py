@@ -1,4 +1,4 @@
-"""MINC on the embedded shapes: the demo, about three minutes on two cores.
+"""MINC on the embedded shapes: the demo, some seven minutes on two cores.
 
     minc-pretrain --config recipes/shapes/minc.py --workdir runs/shapes
 

@@ -3,6 +3,7 @@
 tests/diagnostics/test_exchange.py compares with traced collectives.
 """
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -78,3 +79,14 @@ def test_counting_changes_nothing():
         np.testing.assert_array_equal(old, new)
     assert replicas.count() == 1
     assert replicas.gather(z) is z
+
+
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="AutoGraph is TensorFlow's"
+)
+@pytest.mark.parametrize("door", ["count", "mean", "gather"])
+def test_autograph_takes_the_doors(door):
+    """What it cannot transform it warns of, in the output of every run."""
+    import tensorflow as tf
+
+    assert callable(tf.autograph.to_graph(getattr(replicas, door)))
