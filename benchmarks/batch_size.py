@@ -20,7 +20,18 @@ import itertools
 import pathlib
 
 from absl import flags
-from grid import IMAGES, METHODS, SEEDS, fill, interval, key, plan, score, write
+from grid import (
+    IMAGES,
+    METHODS,
+    SEEDS,
+    fill,
+    interval,
+    key,
+    plan,
+    score,
+    wanted,
+    write,
+)
 from record import ROOT
 
 from minc_tf.cli import app
@@ -51,7 +62,8 @@ def all_cells(cells: dict):
     """The cells of all parts, each known once those before it have rows."""
     for dataset, methods, batches in PARTS:
         for batch, method in itertools.product(batches, methods):
-            yield from plan(cells, dataset, method, batch)
+            if wanted(method):
+                yield from plan(cells, dataset, method, batch)
 
 
 def finals(cells: dict) -> dict:

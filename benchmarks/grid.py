@@ -48,6 +48,9 @@ METHODS = {
 }
 
 _DATA = flags.DEFINE_string("data", None, "Folder of prepared data sets.")
+_ONLY = flags.DEFINE_list(
+    "methods", [], "Only cells of these: a process a core, each with some."
+)
 _MINUTES = flags.DEFINE_float("minutes", 0.0, "No cell is begun after these.")
 
 
@@ -59,7 +62,7 @@ def fill(record: pathlib.Path, plan: Callable) -> dict:
         plan: function from the rows by name to an iterator of cells. It may
             look at the rows of the cells that it has given before.
     """
-    cells = json.loads(record.read_text()) if record.exists() else {}
+    cells = read(record)
     end = time.monotonic() + 60.0 * _MINUTES.value
     while time.monotonic() < end:
         missing = (cell for cell in plan(cells) if key(**cell) not in cells)
@@ -67,10 +70,20 @@ def fill(record: pathlib.Path, plan: Callable) -> dict:
         if cell is None:
             break
         row = run(**cell)
-        cells[key(**cell)] = row
+        cells = {**read(record), key(**cell): row}
         write(record, json.dumps(cells, indent=1) + "\n")
         print(key(**cell), row, flush=True)
     return cells
+
+
+def read(record: pathlib.Path) -> dict:
+    """The rows that are there, those of other processes among them."""
+    return json.loads(record.read_text()) if record.exists() else {}
+
+
+def wanted(method: str) -> bool:
+    """Whether this process runs cells of a method."""
+    return not _ONLY.value or method in _ONLY.value
 
 
 def key(dataset, method, batch, scale, rate, seed, width=1.0) -> str:

@@ -12,7 +12,7 @@ import json
 import pathlib
 
 from absl import flags
-from grid import CHOICE_BATCH, SEEDS, fill, interval, key, plan, write
+from grid import CHOICE_BATCH, SEEDS, fill, interval, key, plan, wanted, write
 from record import ROOT
 
 from minc_tf.cli import app
@@ -31,7 +31,7 @@ def main(_) -> None:
 
     def cells_of_widths(cells):
         for factor in FACTORS:
-            for method in METHODS:
+            for method in filter(wanted, METHODS):
                 for cell in final_cells(chosen, method):
                     yield {**cell, "width": factor}
 
