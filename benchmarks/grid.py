@@ -1,9 +1,9 @@
 """Cells of a grid of short pretraining runs: trained, evaluated, recorded.
 
-What `batch_size.py`, `shapes.py` and `width.py` share. A cell is a dict of a data
-set, a method, a batch, a scale (mu, or a temperature), a learning rate, a seed, the
-width of the encoder and the number of images that it sees; its row is in a JSON
-record under its name. A cell with a row is not run again.
+What `batch_size.py`, `shapes.py` and `width.py` share. A cell is a dict of a
+data set, a method, a batch, a scale (mu, or a temperature), a learning rate, a
+seed, the width of the encoder and the number of images that it sees; its row is
+in a JSON record under its name. A cell with a row is not run again.
 """
 
 import json
@@ -23,7 +23,7 @@ from minc_tf import data, evaluation
 
 IMAGES = 40_000
 DIM, WIDTHS, FILTERS = 128, (512, 128), (16, 32, 64, 128)
-#: Of the embedded shapes: channels, views and counts of pictures, as its recipe.
+#: Of the embedded shapes: channels, views, counts of pictures.
 SHAPES = "shapes"
 SHAPES_FILTERS, SHAPES_VIEWS = (32, 64, 128), {"area": (0.5, 1.0), "hue": 0.0}
 SHAPES_IMAGES = {"train": 10_000, "test": 3_000}
