@@ -6,6 +6,7 @@ seed, the width of the encoder and the number of images that it sees; its row is
 in a JSON record under its name. A cell with a row is not run again.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -26,6 +27,7 @@ DIM, WIDTHS, FILTERS = 128, (512, 128), (16, 32, 64, 128)
 #: Of the embedded shapes: channels, views, counts of pictures.
 SHAPES = "shapes"
 SHAPES_FILTERS, SHAPES_VIEWS = (32, 64, 128), {"area": (0.5, 1.0), "hue": 0.0}
+VIEWS = {"area": (0.2, 1.0)}
 SHAPES_IMAGES = {"train": 10_000, "test": 3_000}
 CHOICE_BATCH, CHOICE_SEED, SEEDS = 64, 0, (1, 2, 3)
 #: Learning rates at batch 64; they grow with the root of the batch.
@@ -240,10 +242,9 @@ def arrays(dataset, split, _known={}):  # noqa: B006 - decoded once a process
 def view_batches(dataset, train, batch, seed):
     """Batches of views; small ones are cut from larger ones, to save time."""
     size = train.images.shape[1]
-    options = SHAPES_VIEWS if dataset == SHAPES else {"area": (0.2, 1.0)}
-    presets = minc_tf.augment.presets.simclr(
-        size, strength=0.5, blur=False, **options
-    )
+    presets = minc_tf.augment.presets.simclr(size, strength=0.5, blur=False)
+    changes = SHAPES_VIEWS if dataset == SHAPES else VIEWS
+    presets = [dataclasses.replace(each, **changes) for each in presets]
     views = minc_tf.augment.MultiView(presets, size=size)
     parts = max(1, 256 // batch)
     whole = data.view_batches(train, views, parts * batch, seed=seed)
