@@ -40,7 +40,7 @@ def main(_) -> None:
     """Embeds, and tells where the table is and what is in it."""
     from minc_tf import data, evaluation
     from minc_tf.evaluation import load_savedmodel  # or what is missing
-    from minc_tf.evaluation.embedding_table import check_out
+    from minc_tf.evaluation.embedding.table import check_out
 
     _check_flags()
     check_out(_OUT.value, _OVERWRITE.value)

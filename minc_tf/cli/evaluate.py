@@ -297,11 +297,9 @@ def _record_file():
 
 def _by_pairs(encoder) -> bool:
     """Whether pairs of views make the order of the coordinates."""
-    from minc_tf.evaluation import truncation
+    from minc_tf.evaluation.protocols.truncation import resolve_order
 
-    order = truncation.resolve_order(
-        _ORDER.value, _OUTPUT.value, encoder.manifest
-    )
+    order = resolve_order(_ORDER.value, _OUTPUT.value, encoder.manifest)
     return order == "pairs"
 
 

@@ -9,11 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.evaluation.checks import check_features
-from minc_tf.evaluation.saved_encoder import (
-    SavedEncoder,
-    check_image_shape,
-    load_savedmodel,
-)
+from minc_tf.export import SavedEncoder, load_savedmodel
+from minc_tf.export.saved_encoder import check_image_shape
 from minc_tf.objectives import replicas
 
 #: The compiled inference of models, by `id`, while somebody holds it: what

@@ -1,7 +1,6 @@
 """What an export returns beside the features: the served embedding."""
 
 import dataclasses
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -133,9 +132,9 @@ def served_embedding(
     )
 
 
-def encoder_output(encoder: keras.Layer) -> Callable:
-    """Return the inference of an encoder: images -> features in float32."""
-    return lambda images: ops.cast(encoder(images, training=False), "float32")
+def features_of(encoder: keras.Layer, images):
+    """The features of images at inference, float32 (B, F)."""
+    return ops.cast(encoder(images, training=False), "float32")
 
 
 def _check_dims(dims, ordered, eigenvalues):

@@ -12,7 +12,6 @@ from scipy import stats
 from minc_tf import data
 from minc_tf.evaluation import (
     LinearProbe,
-    evaluate,
     evaluate_dims,
     evaluate_savedmodel,
     extract,
@@ -23,8 +22,8 @@ from minc_tf.evaluation import (
     retrieval_metrics,
     ridge_accuracy,
     summarise,
-    transfer,
 )
+from minc_tf.evaluation.protocols import savedmodel, transfer
 from minc_tf.evaluation.records import (
     format_results,
     make_record,
@@ -142,7 +141,7 @@ def test_protocols_that_train_on_images(shared, monkeypatch):
         return protocol
 
     for name in ("linear_sgd", "finetune"):
-        monkeypatch.setattr(evaluate, name, train_on(name))
+        monkeypatch.setattr(savedmodel, name, train_on(name))
     splits = source(60), source(30, 1)
     found = evaluate_savedmodel(
         shared,

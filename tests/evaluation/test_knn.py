@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minc_tf.evaluation import knn, knn_accuracy, knn_predict
+from minc_tf.evaluation import knn_accuracy, knn_predict
+from minc_tf.evaluation.protocols import knn
 
 
 def slow_knn(train_x, train_y, test_x, k, temperature, classes):

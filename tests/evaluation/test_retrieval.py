@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from minc_tf.evaluation import retrieval, retrieval_metrics
+from minc_tf.evaluation import retrieval_metrics
+from minc_tf.evaluation.protocols import retrieval
 
 
 def samples(n, seed=0, dim=16, classes=4):

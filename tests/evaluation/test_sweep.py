@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from minc_tf.evaluation.heads import LinearHeads, trust_ratio
-from minc_tf.evaluation.sweep import (
+from minc_tf.evaluation.protocols.heads import LinearHeads, trust_ratio
+from minc_tf.evaluation.protocols.learning_rates import (
     check_learning_rates,
     choose_rate,
     progress_bar,

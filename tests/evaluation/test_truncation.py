@@ -15,8 +15,11 @@ from minc_tf.evaluation import (
     retrieval_metrics,
     summarise,
 )
-from minc_tf.evaluation.repeats import over_seeds
-from minc_tf.evaluation.truncation import resolve_order, truncation_curves
+from minc_tf.evaluation.protocols.seeds import over_seeds
+from minc_tf.evaluation.protocols.truncation import (
+    resolve_order,
+    truncation_curves,
+)
 
 
 def split(n, seed, classes=3, dim=8):

@@ -282,7 +282,7 @@ def test_devices_share_the_batch(finished, npz, tmp_path):
 
 @on_jax
 def test_nearest_rows():
-    from minc_tf.evaluation.jax_search import nearest_rows
+    from minc_tf.evaluation.protocols.jax_search import nearest_rows
 
     rng = np.random.default_rng(0)
     train, queries = rng.normal(size=(50, 6)), rng.normal(size=(7, 6))

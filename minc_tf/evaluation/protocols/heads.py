@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.arithmetic import full_float32, matmul
-from minc_tf.evaluation.sweep import momentum_step
+from minc_tf.evaluation.protocols.float32 import full_float32, matmul
+from minc_tf.evaluation.protocols.learning_rates import momentum_step
 
 OPTIMIZERS = ("sgd", "lars")
 #: Standard deviation of the first weights, as MoCo's and SimSiam's codes have.

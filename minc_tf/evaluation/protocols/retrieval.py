@@ -7,13 +7,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.arithmetic import full_float32
 from minc_tf.evaluation.checks import (
     check_features,
     check_labels,
     check_ranks,
     check_several,
 )
+from minc_tf.evaluation.protocols.float32 import full_float32
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,12 +5,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from minc_tf.export import find_version, read_manifest
+from minc_tf.export.manifest import read_manifest
 from minc_tf.export.value_range import (
     PIXELS,
     check_value_range,
     from_pixels,
 )
+from minc_tf.export.versions import find_version
 
 #: What TensorFlow raises on loading what is damaged or no SavedModel.
 _UNREADABLE = (
@@ -21,6 +22,9 @@ _UNREADABLE = (
     ValueError,
     tf.errors.OpError,
 )
+
+#: The signature of decoded images that returns what is served, and its outputs.
+_SERVED, _SERVED_OUTPUTS = "serve_views", ("features", "embedding")
 
 
 class SavedEncoder:
@@ -42,7 +46,7 @@ class SavedEncoder:
 
     Example:
     ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encoder = minc_tf.export.load_savedmodel("savedmodels/shapes")
     encode = encoder.signature("features")
     encode(tf.zeros((1, 32, 32, 3)))  # (1, F)
     ```
@@ -93,6 +97,41 @@ class SavedEncoder:
 
         return encode
 
+    def encoder_function(
+        self, output: str = "features", *, as_served: bool = False
+    ) -> Callable:
+        """Return the function from images to vectors of an output.
+
+        Of an `"embedding"` that the manifest calls ordered the first
+        coordinate, the constant function, is left out.
+
+        Args:
+            output: str, the signature.
+            as_served: bool, whether vectors are those of `serving_default`,
+                as the options of the export cut and scaled them. Exports that
+                are older or from elsewhere have no others.
+
+        Returns:
+            Function from images (B, H, W, 3), 0..255, any dtype, to a float32
+            tensor (B, D).
+
+        Raises:
+            ValueError: as `signature`.
+
+        Example:
+        ```python
+        encode = encoder.encoder_function("embedding")
+        encode(images)  # (B, 127)
+        ```
+        """
+        encode = self.signature(output)
+        served = _SERVED in self.signatures and output in _SERVED_OUTPUTS
+        if as_served and served:
+            return self.signature(_SERVED, output)
+        if not self._has_constant(output):
+            return encode
+        return lambda images: encode(images)[:, 1:]
+
     def image_shape(self, name: str | None = None) -> tf.TensorShape:
         """Return the size of the images that a signature takes.
 
@@ -136,6 +175,14 @@ class SavedEncoder:
         shape = self._output(name)[1].shape
         return None if shape.rank is None else shape[-1]
 
+    def encoder_dim(self, output: str = "features") -> int | None:
+        """Return the length of the vectors of `encoder_function`.
+
+        As `dim`, but without a coordinate that is left out there.
+        """
+        dim = self.dim(output)
+        return None if dim is None else dim - self._has_constant(output)
+
     def trainable(self):
         """Return the encoder as it can be trained, weights and all.
 
@@ -166,6 +213,11 @@ class SavedEncoder:
         if self.value_range == PIXELS:
             return module
         return _InRange(module, self.value_range)
+
+    def _has_constant(self, output):
+        """Whether an output's first coordinate is the constant function."""
+        manifest = self.manifest or {}
+        return output == "embedding" and bool(manifest.get("embedding_ordered"))
 
     def _entry(self, name):
         """Return a signature, and the name and spec of its one argument."""
@@ -234,64 +286,11 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
 
     Example:
     ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
+    encoder = minc_tf.export.load_savedmodel("savedmodels/shapes")
     encoder.signatures  # ['embedding', 'features', 'serve_bytes', ...]
     ```
     """
     return SavedEncoder(find_version(path))
-
-
-def output_function(encoder: SavedEncoder, output: str) -> Callable:
-    """Return the function of a signature, without a constant coordinate.
-
-    Args:
-        encoder: `SavedEncoder`.
-        output: str, the signature.
-
-    Returns:
-        Function from images (B, H, W, 3), 0..255, to a float32 tensor (B, D).
-        Of an `"embedding"` that the manifest calls ordered the first
-        coordinate, the constant function, is left out.
-
-    Raises:
-        ValueError: there is no such signature, or it does not make vectors of
-            images.
-
-    Example:
-    ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
-    encode = output_function(encoder, "embedding")
-    ```
-    """
-    encode = encoder.signature(output)
-    if not _has_constant(encoder, output):
-        return encode
-    return lambda images: encode(images)[:, 1:]
-
-
-def output_dim(encoder: SavedEncoder, output: str) -> int | None:
-    """Return the length of the vectors of `output_function`.
-
-    Args:
-        encoder: `SavedEncoder`.
-        output: str, the signature.
-
-    Returns:
-        int; `None` where the SavedModel does not tell.
-
-    Raises:
-        ValueError: as `output_function`.
-
-    Example:
-    ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
-    output_dim(encoder, "embedding")  # 127
-    ```
-    """
-    dim = encoder.dim(output)
-    if dim is None:
-        return None
-    return dim - 1 if _has_constant(encoder, output) else dim
 
 
 def not_trainable(path: str) -> ValueError:
@@ -372,12 +371,6 @@ def _module(path):
         raise ValueError(
             f"path {path!r} is damaged or no SavedModel: {reason}"
         ) from error
-
-
-def _has_constant(encoder, output):
-    """Whether the first coordinate of a signature is the constant function."""
-    manifest = encoder.manifest or {}
-    return output == "embedding" and bool(manifest.get("embedding_ordered"))
 
 
 def _is_batch(spec, ranks):

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.causes import (
+from minc_tf.evaluation.features import encoder_function
+from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
     DesignWatch,
     Movement,
     minds_scale,
 )
-from minc_tf.evaluation.features import encoder_function
-from minc_tf.evaluation.spread import measure_spread
+from minc_tf.evaluation.monitors.spread import measure_spread
 from minc_tf.models import TwoViewModel
 
 _LOGGER = logging.getLogger(__name__)

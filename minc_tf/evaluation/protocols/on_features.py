@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf.evaluation.checks import check_ranks
-from minc_tf.evaluation.knn import knn_accuracy
-from minc_tf.evaluation.linear import linear_accuracy
-from minc_tf.evaluation.repeats import over_seeds
-from minc_tf.evaluation.retrieval import retrieval_metrics
-from minc_tf.evaluation.ridge import ridge_accuracy
+from minc_tf.evaluation.protocols.knn import knn_accuracy
+from minc_tf.evaluation.protocols.linear import linear_accuracy
+from minc_tf.evaluation.protocols.retrieval import retrieval_metrics
+from minc_tf.evaluation.protocols.ridge import ridge_accuracy
+from minc_tf.evaluation.protocols.seeds import over_seeds
 
 
 def evaluate_features(

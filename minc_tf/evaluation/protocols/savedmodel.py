@@ -7,12 +7,6 @@ from collections.abc import Iterable, Sequence
 import tensorflow as tf
 
 from minc_tf.data import ImageSource, eval_batches
-from minc_tf.evaluation.cached import (
-    CACHED,
-    check_protocols,
-    evaluate_features,
-    seed_range,
-)
 from minc_tf.evaluation.checks import (
     check_classes,
     check_dims,
@@ -20,19 +14,23 @@ from minc_tf.evaluation.checks import (
     check_ranks,
 )
 from minc_tf.evaluation.features import extract
-from minc_tf.evaluation.finetuning import check_even, finetune
-from minc_tf.evaluation.knn import check_k
-from minc_tf.evaluation.labelled import check_splits
-from minc_tf.evaluation.repeats import over_seeds
-from minc_tf.evaluation.saved_encoder import (
-    SavedEncoder,
-    load_savedmodel,
-    output_dim,
-    output_function,
+from minc_tf.evaluation.protocols.finetuning import check_even, finetune
+from minc_tf.evaluation.protocols.knn import check_k
+from minc_tf.evaluation.protocols.labelled_images import check_splits
+from minc_tf.evaluation.protocols.on_features import (
+    CACHED,
+    check_protocols,
+    evaluate_features,
+    seed_range,
 )
-from minc_tf.evaluation.sgd_probe import linear_sgd
-from minc_tf.evaluation.transfer import transfer_accuracy
-from minc_tf.evaluation.truncation import resolve_order, truncation_curves
+from minc_tf.evaluation.protocols.seeds import over_seeds
+from minc_tf.evaluation.protocols.sgd_probe import linear_sgd
+from minc_tf.evaluation.protocols.transfer import transfer_accuracy
+from minc_tf.evaluation.protocols.truncation import (
+    resolve_order,
+    truncation_curves,
+)
+from minc_tf.export import SavedEncoder, load_savedmodel
 
 #: Every protocol of `evaluate_savedmodel`.
 PROTOCOLS = (*CACHED, "semi", "finetune", "transfer")
@@ -156,9 +154,9 @@ def evaluate_savedmodel(
     encoder = path
     if not isinstance(path, SavedEncoder):
         encoder = load_savedmodel(path)
-    encode = output_function(encoder, output)
+    encode = encoder.encoder_function(output)
     if dims is not None:
-        check_dims(dims, output_dim(encoder, output))
+        check_dims(dims, encoder.encoder_dim(output))
         order = resolve_order(order, output, encoder.manifest)
         _check_truncation(cached, order, pairs)
 

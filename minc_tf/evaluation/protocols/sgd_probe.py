@@ -12,23 +12,20 @@ from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
     extract,
 )
-from minc_tf.evaluation.heads import OPTIMIZERS, LinearHeads
-from minc_tf.evaluation.labelled import (
+from minc_tf.evaluation.protocols.heads import OPTIMIZERS, LinearHeads
+from minc_tf.evaluation.protocols.labelled_images import (
     check_splits,
     labelled_batches,
     row_batches,
 )
-from minc_tf.evaluation.samples import Standardizer, hold_out
-from minc_tf.evaluation.saved_encoder import (
-    load_savedmodel,
-    output_function,
-)
-from minc_tf.evaluation.sweep import (
+from minc_tf.evaluation.protocols.learning_rates import (
     check_learning_rates,
     choose_rate,
     progress_bar,
     scheduled,
 )
+from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
+from minc_tf.export import load_savedmodel
 
 _RATES = {
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
@@ -132,7 +129,7 @@ def linear_sgd(
         batches = eval_batches(source, batch_size)
         return extract(encode, batches, verbose=verbose)[0]
 
-    encode = output_function(encoder, output)
+    encode = encoder.encoder_function(output)
     probe = _Probe(
         encode=encode,
         source=train,

@@ -10,7 +10,7 @@ from minc_tf.evaluation.features import (
     encoder_function,
     extract,
 )
-from minc_tf.evaluation.spread import measure_spread
+from minc_tf.evaluation.monitors.spread import measure_spread
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf.evaluation.checks import check_labels
-from minc_tf.evaluation.knn import knn_accuracy
-from minc_tf.evaluation.linear import LinearProbe
-from minc_tf.evaluation.repeats import over_seeds
+from minc_tf.evaluation.protocols.knn import knn_accuracy
+from minc_tf.evaluation.protocols.linear import LinearProbe
+from minc_tf.evaluation.protocols.seeds import over_seeds
 
 
 def transfer_accuracy(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.arithmetic import full_float32
+from minc_tf.evaluation.protocols.float32 import full_float32
 
 
 def nearest_rows(train: np.ndarray, count: int) -> Callable:

@@ -181,9 +181,9 @@ def _search(train, count):
     the most similar first; equal ones in the order of the rows.
     """
     if keras.backend.backend() == "jax":
-        from minc_tf.evaluation import jax_search as search
+        from minc_tf.evaluation.protocols import jax_search as search
     else:
-        from minc_tf.evaluation import tensorflow_search as search
+        from minc_tf.evaluation.protocols import tensorflow_search as search
     return search.nearest_rows(train, count)
 
 

@@ -10,21 +10,22 @@ import tensorflow as tf
 from minc_tf.data import ImageSource
 from minc_tf.data.checks import check_count
 from minc_tf.evaluation.checks import check_held_out
-from minc_tf.evaluation.heads import START
-from minc_tf.evaluation.labelled import (
+from minc_tf.evaluation.protocols.heads import START
+from minc_tf.evaluation.protocols.labelled_images import (
     check_splits,
     hold_out_of_classes,
     labelled_batches,
     labelled_fraction,
 )
-from minc_tf.evaluation.saved_encoder import load_savedmodel, not_trainable
-from minc_tf.evaluation.sweep import (
+from minc_tf.evaluation.protocols.learning_rates import (
     check_learning_rates,
     choose_rate,
     momentum_step,
     progress_bar,
     scheduled,
 )
+from minc_tf.export import load_savedmodel
+from minc_tf.export.saved_encoder import not_trainable
 
 
 def finetune(

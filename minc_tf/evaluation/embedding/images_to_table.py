@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -18,27 +18,20 @@ from minc_tf.data.checks import check_count
 from minc_tf.data.files import BadImageError
 from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.data.listing import count_kinds
-from minc_tf.evaluation.embedding_table import (
+from minc_tf.evaluation.embedding.named_images import (
+    FileImages,
+    SourceImages,
+    named_images,
+)
+from minc_tf.evaluation.embedding.table import (
     PartialTable,
     bad_file,
     check_out,
     table_schema,
 )
-from minc_tf.evaluation.named_images import (
-    FileImages,
-    SourceImages,
-    named_images,
-)
-from minc_tf.evaluation.saved_encoder import (
-    SavedEncoder,
-    load_savedmodel,
-    output_function,
-)
+from minc_tf.export import SavedEncoder, load_savedmodel
 
 _LOGGER = logging.getLogger(__name__)
-
-#: The signature of both outputs as they are served, of images that are decoded.
-_SERVED = "serve_views"
 
 #: Images after which a part is written, at the end of their batch.
 _PART = 1024
@@ -116,7 +109,7 @@ def embed_images(
     encoder = savedmodel
     if not isinstance(encoder, SavedEncoder):
         encoder = load_savedmodel(savedmodel)
-    encode = served_function(encoder, output)
+    encode = encoder.encoder_function(output, as_served=True)
     size = _image_size(encoder, output)
     dim = int(encode(np.zeros((1, *size, 3), np.uint8)).shape[-1])
     schema = table_schema(
@@ -142,34 +135,6 @@ def embed_images(
         "bad_kinds": count_kinds(name for name, _ in parts.bad),
         "images_per_second": rate,
     }
-
-
-def served_function(encoder: SavedEncoder, output: str) -> Callable:
-    """Return the function whose vectors are those of `serving_default`.
-
-    Args:
-        encoder: `SavedEncoder`.
-        output: str, `"features"`, `"embedding"` or another signature.
-
-    Returns:
-        Function from images (B, H, W, 3), 0..255, to a float32 tensor (B, D):
-        that of `serve_views`, or of the signature `output` where the export
-        is older or from elsewhere, without a constant first coordinate.
-
-    Raises:
-        ValueError: there is no such signature, or it does not make vectors of
-            images.
-
-    Example:
-    ```python
-    encoder = minc_tf.evaluation.load_savedmodel("savedmodels/shapes")
-    encode = served_function(encoder, "embedding")
-    ```
-    """
-    plain = output_function(encoder, output)
-    if _SERVED in encoder.signatures and output in ("features", "embedding"):
-        return encoder.signature(_SERVED, output)
-    return plain
 
 
 def _image_size(encoder, output):
@@ -223,7 +188,7 @@ def _fill(parts, named, encode, size, batch_size, verbose) -> float:
     """Embed what is not done, and finish the table; return images/s."""
     total, start = len(named.names), parts.stop
     if start:
-        _LOGGER.info("going on behind %d images", start)
+        _LOGGER.info("going on after %d images", start)
     begin = time.perf_counter()
     with _progress(total, start, verbose) as bar:
         batches = _batches(named, size, start, batch_size)

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minc_tf.evaluation.arithmetic import eigh, matmul
 from minc_tf.evaluation.checks import (
     check_held_out,
     check_l2,
     check_test,
     check_training,
 )
-from minc_tf.evaluation.samples import Standardizer, hold_out
+from minc_tf.evaluation.protocols.float32 import eigh, matmul
+from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
 
 _L2_GRID = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 

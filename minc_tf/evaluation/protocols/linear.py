@@ -7,7 +7,6 @@ import numpy as np
 import tensorflow as tf
 from scipy import optimize
 
-from minc_tf.evaluation.arithmetic import eigh, full_float32, matmul
 from minc_tf.evaluation.checks import (
     check_features,
     check_held_out,
@@ -15,7 +14,8 @@ from minc_tf.evaluation.checks import (
     check_test,
     check_training,
 )
-from minc_tf.evaluation.samples import Standardizer, hold_out
+from minc_tf.evaluation.protocols.float32 import eigh, full_float32, matmul
+from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
 
 _L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 

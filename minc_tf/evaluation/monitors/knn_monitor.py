@@ -9,7 +9,7 @@ from minc_tf.evaluation.features import (
     encoder_function,
     extract,
 )
-from minc_tf.evaluation.knn import check_k, knn_accuracy
+from minc_tf.evaluation.protocols.knn import check_k, knn_accuracy
 
 
 class KNNMonitor(keras.callbacks.Callback):

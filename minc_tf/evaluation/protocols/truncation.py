@@ -9,9 +9,9 @@ import numpy as np
 
 from minc_tf import diagnostics
 from minc_tf.diagnostics import Ordering
-from minc_tf.evaluation.arithmetic import eigh, matmul
-from minc_tf.evaluation.cached import evaluate_features
 from minc_tf.evaluation.checks import check_dims, check_features
+from minc_tf.evaluation.protocols.float32 import eigh, matmul
+from minc_tf.evaluation.protocols.on_features import evaluate_features
 
 #: Directions with less than this share of the largest variance are rounding.
 _SMALLEST_VARIANCE = 1e-10
