@@ -8,20 +8,26 @@ import numpy as np
 from minc_tf.data.labels import check_class_count
 
 
-def check_features(name: str, features, dim: int | None = None) -> np.ndarray:
+def check_features(
+    name: str,
+    features,
+    dim: int | None = None,
+    samples: int | None = None,
+) -> np.ndarray:
     """Convert features to a float32 array, or raise a clear error.
 
     Args:
         name: str, what the caller calls the argument.
         features: array-like (N, D).
         dim: int, the D that is required; `None` for any.
+        samples: int, the N that is required; `None` for any.
 
     Returns:
         C-contiguous float32 array (N, D), not copied where it is one already.
 
     Raises:
-        ValueError: wrong rank, no samples, wrong D, or values that are not
-            finite.
+        ValueError: wrong rank, no samples, wrong D or N, or values that are
+            not finite.
 
     Example:
     ```python
@@ -38,6 +44,11 @@ def check_features(name: str, features, dim: int | None = None) -> np.ndarray:
         raise ValueError(
             f"{name} must have the {dim} features of the training samples, "
             f"received shape {features.shape}"
+        )
+    if samples is not None and len(features) != samples:
+        raise ValueError(
+            f"{name} must be of {samples} samples, received shape "
+            f"{features.shape}"
         )
     # The sum is finite when all is; it costs no temporary array.
     with np.errstate(over="ignore", invalid="ignore"):

@@ -181,10 +181,8 @@ def _image_shape(model):
 
 
 def _encode(model, output):
-    if isinstance(model, (str, os.PathLike)):
-        model = load_savedmodel(model)
-    if isinstance(model, SavedEncoder):
-        return model.signature(output)
+    if isinstance(model, (str, os.PathLike, SavedEncoder)):
+        return load_savedmodel(model).signature(output)
     if output != "features":
         raise ValueError(
             "output must be 'features' for a live encoder, received "

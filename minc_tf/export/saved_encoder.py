@@ -270,12 +270,12 @@ class _InRange:
         return self._module(images, training=training)
 
 
-def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
+def load_savedmodel(path: str | os.PathLike | SavedEncoder) -> SavedEncoder:
     """Load an exported encoder.
 
     Args:
         path: a version folder, or the folder of versions, of which the latest
-            is taken.
+            is taken; or a `SavedEncoder`, which is returned as it is.
 
     Returns:
         A `SavedEncoder`.
@@ -290,6 +290,8 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
     encoder.signatures  # ['embedding', 'features', 'serve_bytes', ...]
     ```
     """
+    if isinstance(path, SavedEncoder):
+        return path
     return SavedEncoder(find_version(path))
 
 

@@ -24,12 +24,12 @@ from minc_tf.evaluation.protocols.learning_rates import (
     progress_bar,
     scheduled,
 )
-from minc_tf.export import load_savedmodel
+from minc_tf.export import SavedEncoder, load_savedmodel
 from minc_tf.export.saved_encoder import not_trainable
 
 
 def finetune(
-    path: str | os.PathLike,
+    path: str | os.PathLike | SavedEncoder,
     train: ImageSource,
     test: ImageSource,
     *,
@@ -53,11 +53,12 @@ def finetune(
 
     Each learning rate is tried from the exported weights. The one with the
     highest accuracy on a held-out part of the labelled images is trained again
-    on all of them; of `test` images are read once, at the end. The files of the
-    SavedModel stay as they are.
+    on all of them; of `test` images are read once, at the end. The SavedModel,
+    its files and the loaded one, is afterwards as it was.
 
     Args:
-        path: a version folder, or the folder of versions (the latest).
+        path: a version folder, or the folder of versions (the latest), or a
+            `SavedEncoder`.
         train: `ImageSource` of the training split, labelled, of images of the
             encoder's size.
         test: `ImageSource` of the test split. A class that `train` lacks
@@ -145,17 +146,20 @@ def finetune(
         return tuner.accuracy(source, measured, labels, batch_size)
 
     found = {"learning_rate": rates[0]}
-    if len(rates) > 1:
-        kept, held = rows[kept], rows[held]
-        accuracies = [
-            tuned_accuracy(rate, kept, train, held, train_y[held])
-            for rate in rates
-        ]
-        rate, best = choose_rate(rates, accuracies)
-        found = {"learning_rate": rate, "held_out_accuracy": best}
-    final = found["learning_rate"]
-    every = np.arange(len(test))
-    accuracy = tuned_accuracy(final, rows, test, every, test_y)
+    try:
+        if len(rates) > 1:
+            kept, held = rows[kept], rows[held]
+            accuracies = [
+                tuned_accuracy(rate, kept, train, held, train_y[held])
+                for rate in rates
+            ]
+            rate, best = choose_rate(rates, accuracies)
+            found = {"learning_rate": rate, "held_out_accuracy": best}
+        final = found["learning_rate"]
+        every = np.arange(len(test))
+        accuracy = tuned_accuracy(final, rows, test, every, test_y)
+    finally:
+        tuner.restart()  # for whatever else the loaded encoder is used
     _, accuracy = choose_rate([final], [accuracy])
     return {"accuracy": accuracy, **found, "images": float(len(rows))}
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from minc_tf.data import ImageSource, eval_batches
 from minc_tf.data.checks import check_choice, check_count, check_seed
-from minc_tf.evaluation.checks import check_held_out
+from minc_tf.evaluation.checks import check_features, check_held_out
 from minc_tf.evaluation.features import (
     extract,
 )
@@ -25,7 +25,7 @@ from minc_tf.evaluation.protocols.learning_rates import (
     scheduled,
 )
 from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
-from minc_tf.export import load_savedmodel
+from minc_tf.export import SavedEncoder, load_savedmodel
 
 _RATES = {
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
@@ -35,7 +35,7 @@ _RATES = {
 
 
 def linear_sgd(
-    path: str | os.PathLike,
+    path: str | os.PathLike | SavedEncoder,
     train: ImageSource,
     test: ImageSource,
     *,
@@ -47,6 +47,7 @@ def linear_sgd(
     held_out: float = 0.1,
     seed: int = 0,
     augment: bool = True,
+    features: tuple[np.ndarray, np.ndarray] | None = None,
     verbose: int = 0,
 ) -> dict[str, float]:
     """Test accuracy of a linear classifier on a frozen encoder, by SGD.
@@ -68,7 +69,8 @@ def linear_sgd(
     batch normalisation without scale and shift, but with fixed statistics.
 
     Args:
-        path: a version folder, or the folder of versions (the latest).
+        path: a version folder, or the folder of versions (the latest), or a
+            `SavedEncoder`.
         train: `ImageSource` of the training split, labelled, of images of the
             encoder's size.
         test: `ImageSource` of the test split. A class that `train` lacks
@@ -86,6 +88,9 @@ def linear_sgd(
         seed: int >= 0, of the held-out part, the start, the order and the
             crops.
         augment: bool; with `False` images pass the encoder once in all.
+        features: what `extract` returns of all images of `train` and of
+            `test`, float32 (N, D) and (M, D), where it is known, as of an
+            earlier seed; `None` extracts it.
         verbose: int, 1 shows progress bars.
 
     Returns:
@@ -125,15 +130,24 @@ def linear_sgd(
     if len(rates) > 1:
         kept, held = hold_out(len(train), held_out, seed)
 
-    def features(source):
+    encode = encoder.encoder_function(output)
+
+    train_x, test_x = features or (None, None)
+    if features is not None:
+        dim = encoder.encoder_dim(output)
+        train_x = check_features("features[0]", train_x, dim, len(train))
+        test_x = check_features("features[1]", test_x, dim, len(test))
+
+    def features_of(source, known):
+        if known is not None:
+            return known
         batches = eval_batches(source, batch_size)
         return extract(encode, batches, verbose=verbose)[0]
 
-    encode = encoder.encoder_function(output)
     probe = _Probe(
         encode=encode,
         source=train,
-        x=features(train),
+        x=features_of(train, train_x),
         y=train_y,
         classes=classes,
         optimizer=optimizer,
@@ -150,7 +164,7 @@ def linear_sgd(
         found = {"learning_rate": rate, "held_out_accuracy": accuracy}
     final = [found["learning_rate"]]
     measure = probe.fit(np.arange(len(train)), final)
-    _, accuracy = choose_rate(final, measure(features(test), test_y))
+    _, accuracy = choose_rate(final, measure(features_of(test, test_x), test_y))
     return {"accuracy": accuracy, **found}
 
 
