@@ -156,9 +156,25 @@ def test_training_from_arrays_without_tensorflow():
     }
 
 
+#: A probe trains on JAX, too, where TensorFlow is installed; no export is made.
+ON_JAX = """
+import numpy as np, minc_tf
+from minc_tf.evaluation.protocols.heads import LinearHeads
+
+x = np.eye(4, dtype="float32")
+heads = LinearHeads([1.0, 3.0], 4, 4)
+for _ in range(5):
+    heads.train(x, np.arange(4), 1.0)
+print(heads.accuracies(x, np.arange(4)))
+print(minc_tf.evaluation.knn_predict(x, np.arange(4), x, k=1))
+minc_tf.export
+"""
+
+
 def test_savedmodels_are_written_on_tensorflow():
     pytest.importorskip("jax")
-    found = run("import minc_tf; minc_tf.export", "jax", missing="nothing")
+    found = run(ON_JAX, "jax", missing="nothing")
+    assert found.stdout.splitlines() == ["[1.0, 1.0]", "[0 1 2 3]"]
     last = found.stderr.splitlines()[-1]
     assert last.startswith("ImportError: minc_tf.export needs Keras's Tensor")
     assert "the backend is 'jax'. Save the model" in last

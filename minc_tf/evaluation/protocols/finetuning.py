@@ -280,9 +280,7 @@ class _Tuner:
         for variable, momentum, gradient in zip(
             self._trained, self._momenta, gradients, strict=True
         ):
-            moved, step = momentum_step(gradient, momentum, rate, nesterov=True)
-            momentum.assign(moved)
-            variable.assign_sub(step)
+            momentum_step(variable, momentum, gradient, rate, nesterov=True)
         return loss
 
     def _predicted(self, images):

@@ -89,14 +89,13 @@ class LinearHeads:
         for variable, momentum, gradient in zip(
             variables, self._momenta, (slopes, offsets), strict=True
         ):
-            moved, step = momentum_step(
-                gradient,
+            momentum_step(
+                variable,
                 momentum,
-                factor * self._rates,
+                self._rates * gradient,
+                factor,
                 nesterov=not self._lars,
             )
-            momentum.assign(moved)
-            variable.assign_sub(step)
 
     def accuracies(self, x: np.ndarray, y: np.ndarray) -> list[float | None]:
         """Return the accuracy of each head.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+from keras import ops
 
 from minc_tf.evaluation.checks import (
     check_classes,
@@ -74,10 +75,11 @@ def knn_predict(
         )
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    nearest = _search(_normalize(train), max(ks))
+    columns = ops.transpose(ops.convert_to_tensor(_normalize(train)))
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        values, found = nearest(_normalize(test[start : start + rows]))
+        queries = _normalize(test[start : start + rows])
+        values, found = nearest_rows(queries, columns, max(ks))
         # Relative to the nearest one, which changes no vote's rank: exp(1 /
         # temperature) overflows float32 below a temperature of 0.012.
         weights = np.exp((values - values[:, :1]) / temperature)
@@ -174,17 +176,31 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
     return [int(n) for n in ks]
 
 
-def _search(train, count):
-    """A function from queries (M, D) to the nearest vectors of `train`.
+def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Products and rows of the nearest vectors, (M, count), the nearest first.
 
-    It returns the cosine similarities and the rows, NumPy arrays (M, count),
-    the most similar first; equal ones in the order of the rows.
+    Equal products are in the order of the rows.
+
+    Args:
+        queries: float32 array (M, D).
+        train: float32 tensor (D, N), the vectors as columns.
+        count: int, at most N.
     """
+    with _full_float32():
+        products = ops.matmul(queries, train)
+    values, rows = ops.top_k(products, count)
+    return ops.convert_to_numpy(values), ops.convert_to_numpy(rows)
+
+
+def _full_float32():
+    """The context in which the backend multiplies in float32."""
     if keras.backend.backend() == "jax":
-        from minc_tf.evaluation.protocols import jax_search as search
-    else:
-        from minc_tf.evaluation.protocols import tensorflow_search as search
-    return search.nearest_rows(train, count)
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    from minc_tf.evaluation.protocols.float32 import full_float32
+
+    return full_float32()
 
 
 def _normalize(x):

@@ -108,39 +108,20 @@ def scheduled(batch_size: int, step: int, steps: int) -> float:
     return batch_size / 256 * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def momentum_step(
-    gradient: tf.Tensor,
-    momentum: tf.Tensor,
-    rate: tf.Tensor,
-    *,
-    nesterov: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the next momentum, and the step to subtract, both with the rate.
+def momentum_step(variable, momentum, gradient, rate, *, nesterov: bool):
+    """Update a variable and its momentum, 0.9, as Keras's SGD does.
 
-    `m <- 0.9 m + rate g`; the step is `m`, by Nesterov `0.9 m + rate g`.
-
-    Args:
-        gradient: float tensor g.
-        momentum: float tensor m, of the same shape.
-        rate: float tensor that broadcasts to it.
-        nesterov: bool.
-
-    Returns:
-        Tuple of two tensors.
-
-    Example:
-    ```python
-    momentum, step = momentum_step(gradient, momentum, 0.1, nesterov=True)
-    weights = weights - step
-    ```
-
-    Source: Sutskever et al., "On the importance of initialization and momentum
-    in deep learning", 2013, in the form that optimizers of Keras have.
+    `m <- 0.9 m - rate g`; the step is `m`, by Nesterov `0.9 m - rate g`.
     """
-    scaled = rate * gradient
-    momentum = _MOMENTUM * momentum + scaled
-    step = _MOMENTUM * momentum + scaled if nesterov else momentum
-    return momentum, step
+    # SGD itself takes no TensorFlow variables where Keras's backend is JAX.
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=variable.handle,
+        accum=momentum.handle,
+        lr=rate,
+        grad=gradient,
+        momentum=_MOMENTUM,
+        use_nesterov=nesterov,
+    )
 
 
 def progress_bar(steps: int, verbose: int) -> Callable[..., None]:
