@@ -30,7 +30,7 @@ _LAZY = {
     "linear_sgd": "protocols.sgd_probe",
     "load_savedmodel": ".export.saved_encoder",
     "pca": "protocols.truncation",
-    "plot_dims": "protocols.truncation",
+    "plot_dims": ".report.dims",
     "raw_pixels": "features",
     "retrieval_metrics": "protocols.retrieval",
     "ridge_accuracy": "protocols.ridge",

@@ -6,61 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf.data.labels import check_class_count
-
-
-def check_features(
-    name: str,
-    features,
-    dim: int | None = None,
-    samples: int | None = None,
-) -> np.ndarray:
-    """Convert features to a float32 array, or raise a clear error.
-
-    Args:
-        name: str, what the caller calls the argument.
-        features: array-like (N, D).
-        dim: int, the D that is required; `None` for any.
-        samples: int, the N that is required; `None` for any.
-
-    Returns:
-        C-contiguous float32 array (N, D), not copied where it is one already.
-
-    Raises:
-        ValueError: wrong rank, no samples, wrong D or N, or values that are
-            not finite.
-
-    Example:
-    ```python
-    x = check_features("train_x", x)
-    ```
-    """
-    features = np.ascontiguousarray(features, dtype="float32")
-    if features.ndim != 2 or not features.size:
-        raise ValueError(
-            f"{name} must be a non-empty array of shape (samples, features), "
-            f"received shape {features.shape}"
-        )
-    if dim is not None and features.shape[1] != dim:
-        raise ValueError(
-            f"{name} must have the {dim} features of the training samples, "
-            f"received shape {features.shape}"
-        )
-    if samples is not None and len(features) != samples:
-        raise ValueError(
-            f"{name} must be of {samples} samples, received shape "
-            f"{features.shape}"
-        )
-    # The sum is finite when all is; it costs no temporary array.
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(features.sum(dtype="float64"))
-    if not finite:
-        bad = ~np.isfinite(features)
-        raise ValueError(
-            f"{name} must be finite, received {np.count_nonzero(bad)} NaN or "
-            f"infinite values in {np.count_nonzero(bad.any(1))} of "
-            f"{len(features)} samples"
-        )
-    return features
+from minc_tf.diagnostics.vectors import check_features
 
 
 def check_labels(name: str, labels, samples: int) -> np.ndarray:

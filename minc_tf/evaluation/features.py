@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.export import SavedEncoder, load_savedmodel
 from minc_tf.export.saved_encoder import check_image_shape
 from minc_tf.objectives import replicas

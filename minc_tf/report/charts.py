@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report import numbers
 
 #: Okabe & Ito's colours, which colour-blind readers tell apart; not the two
@@ -21,6 +22,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 _INK, _GRID = "#333333", "#d0d0d0"
+_GREYS = ("#505050", "#808080", "#b0b0b0")
 
 #: What the page replaces colours by, so that they follow its theme.
 _VARIABLES = {
@@ -43,12 +45,14 @@ class Line:
         y: floats, as many.
         style: int, which of the colours and, of more lines, dashes.
         band: optional pair of floats each, the ends of intervals around `y`.
+        baseline: bool, whether it is grey and dashed, whatever its style.
     """
 
     x: Sequence[float]
     y: Sequence[float]
     style: int = 0
     band: tuple[Sequence[float], Sequence[float]] | None = None
+    baseline: bool = False
 
 
 def line_chart(
@@ -124,6 +128,19 @@ def spectrum_line(spectrum: np.ndarray, style: int = 0) -> Line:
 def _figure(lines, x_label, x_scale, y_scale, percent):
     figure = Figure(_SIZE, layout="constrained", facecolor="none")
     axes = figure.add_subplot(facecolor="none")
+    draw(axes, lines, x_label, x_scale, y_scale, percent)
+    return figure
+
+
+def draw(
+    axes: Axes,
+    lines: Sequence[Line],
+    x_label: str,
+    x_scale: str = "linear",
+    y_scale: str = "linear",
+    percent: bool = False,
+) -> None:
+    """Draws lines into axes, as `line_chart` does."""
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_INK)
@@ -134,6 +151,10 @@ def _figure(lines, x_label, x_scale, y_scale, percent):
         _draw(axes, line)
     if x_scale == "log2":
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(
+            FixedLocator(sorted({x for line in lines for x in line.x}))
+        )
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(
             MaxNLocator(6, integer=True, steps=(1, 2, 5, 10))
@@ -147,12 +168,13 @@ def _figure(lines, x_label, x_scale, y_scale, percent):
     unit = 100 if percent else 1
     axes.xaxis.set_major_formatter(lambda value, _: numbers.plain(value))
     axes.yaxis.set_major_formatter(lambda y, _: numbers.plain(unit * y))
-    return figure
 
 
 def _draw(axes, line):
     colour = PALETTE[line.style % len(PALETTE)]
     dash = DASHES[line.style // len(PALETTE) % len(DASHES)]
+    if line.baseline:
+        colour, dash = _GREYS[line.style % len(_GREYS)], "dashed"
     if line.band is not None:
         axes.fill_between(
             line.x, *line.band, color=colour, alpha=0.2, linewidth=0

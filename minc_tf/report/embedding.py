@@ -10,7 +10,7 @@ import numpy as np
 
 from minc_tf import diagnostics
 from minc_tf.data.labels import check_class_count
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features, unit_rows
 from minc_tf.report.images import check_images, thumbnails
 
 #: Images on a map; t-SNE takes some ten seconds for as many.
@@ -77,7 +77,7 @@ def embedding_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    directions = _directions(check_features("features", features))
+    directions = unit_rows(check_features("features", features))
     count, dim = directions.shape
     if np.ptp(directions, axis=0).max() < 1e-6:
         return np.zeros((count, 2), np.float32)
@@ -248,12 +248,3 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
         ) from error
     class_names = tuple(arrays.pop("class_names").tolist())
     return Snapshot(class_names=class_names, **arrays)
-
-
-def _directions(features):
-    """Rows of norm one; zeros stay zeros."""
-    # Of large numbers the squares would not be finite.
-    largest = np.abs(features).max(axis=1, keepdims=True)
-    scaled = features / np.maximum(largest, np.finfo(np.float32).tiny)
-    norm = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled / np.maximum(norm, 1e-30)

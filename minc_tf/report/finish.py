@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf import diagnostics
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report.embedding import make_snapshot, save_snapshot
 from minc_tf.report.page import write_report
 from minc_tf.report.projector import write_projector, write_spectrum

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report import charts
 from minc_tf.report.embedding import LIMIT, draw, known_classes
 from minc_tf.report.images import (

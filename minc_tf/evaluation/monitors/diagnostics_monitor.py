@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf import diagnostics
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
 from minc_tf.models.view_pairs import mean_objective, pair_views

@@ -6,11 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from minc_tf.evaluation.checks import (
-    check_classes,
-    check_features,
-    check_labels,
-)
+from minc_tf.diagnostics.vectors import check_features, unit_rows
+from minc_tf.evaluation.checks import check_classes, check_labels
 
 # Similarities held at once: 128 MiB of float32.
 _CHUNK_ELEMENTS = 2**25
@@ -75,10 +72,10 @@ def knn_predict(
         )
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    columns = ops.transpose(ops.convert_to_tensor(_normalize(train)))
+    columns = ops.transpose(ops.convert_to_tensor(unit_rows(train)))
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        queries = _normalize(test[start : start + rows])
+        queries = unit_rows(test[start : start + rows])
         values, found = nearest_rows(queries, columns, max(ks))
         # Relative to the nearest one, which changes no vote's rank: exp(1 /
         # temperature) overflows float32 below a temperature of 0.012.
@@ -201,15 +198,6 @@ def _full_float32():
     from minc_tf.evaluation.protocols.float32 import full_float32
 
     return full_float32()
-
-
-def _normalize(x):
-    # Of large or tiny numbers the squares would leave the range of float32.
-    largest = np.abs(x).max(axis=1, keepdims=True)
-    x = x / np.where(largest > 0, largest, 1)
-    # A zero vector stays zero: it is equally far from everything.
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norm > 0, norm, 1)
 
 
 def _count(voted, weights, classes):

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import optimize
 
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import (
-    check_features,
     check_held_out,
     check_l2,
     check_test,

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.diagnostics.vectors import check_features, unit_rows
 from minc_tf.evaluation.checks import (
-    check_features,
     check_labels,
     check_ranks,
     check_several,
@@ -153,13 +152,13 @@ def _with_relevant(labels, item_labels, alone) -> np.ndarray:
 
 def _similarities(x, items, queries, alone) -> Iterator[tuple]:
     """Chunks of query rows, with their similarities to all items."""
-    items = tf.constant(keras.utils.normalize(items))
+    items = tf.constant(unit_rows(items))
     size = max(1, _CHUNK_ELEMENTS // len(items))
     for start in range(0, len(queries), size):
         rows = queries[start : start + size]
         with full_float32():
             similarity = tf.matmul(
-                keras.utils.normalize(x[rows]), items, transpose_b=True
+                unit_rows(x[rows]), items, transpose_b=True
             ).numpy()
         if alone:
             similarity[np.arange(len(rows)), rows] = -np.inf

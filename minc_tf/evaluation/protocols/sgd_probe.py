@@ -8,7 +8,8 @@ import numpy as np
 
 from minc_tf.data import ImageSource, eval_batches
 from minc_tf.data.checks import check_choice, check_count, check_seed
-from minc_tf.evaluation.checks import check_features, check_held_out
+from minc_tf.diagnostics.vectors import check_features
+from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
     extract,
 )
