@@ -148,22 +148,7 @@ def raw_pixels(
 
 
 def check_finite(batches: tf.data.Dataset) -> int:
-    """Refuse a data set without an end.
-
-    Args:
-        batches: `tf.data.Dataset`.
-
-    Returns:
-        int, the number of its batches; negative where it is unknown.
-
-    Raises:
-        ValueError: the data set repeats forever.
-
-    Example:
-    ```python
-    check_finite(tf.data.Dataset.range(3))  # 3
-    ```
-    """
+    """Return the number of batches, negative where unknown; refuse no end."""
     count = int(batches.cardinality())
     if count == tf.data.INFINITE_CARDINALITY:
         raise ValueError(

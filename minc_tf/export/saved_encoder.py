@@ -305,20 +305,7 @@ def not_trainable(path: str) -> ValueError:
 
 
 def check_image_shape(received, expected) -> None:
-    """Refuse images of another size than a model's.
-
-    Args:
-        received: shape (H, W, C) of images.
-        expected: shape that the model takes; None where any will do.
-
-    Raises:
-        ValueError: the shapes do not fit.
-
-    Example:
-    ```python
-    check_image_shape((32, 32, 3), (None, None, 3))
-    ```
-    """
+    """Refuse images (H, W, C) of another shape than a model takes."""
     if not tf.TensorShape(received).is_compatible_with(expected):
         raise ValueError(
             f"images must have shape {tuple(expected)}, which the model was "

@@ -64,44 +64,19 @@ def line_chart(
     y_scale: str = "linear",
     percent: bool = False,
 ) -> str:
-    """Draws lines over a common axis.
+    """Draw lines over a common axis, as an `<svg>` element.
 
-    Args:
-        lines: `Line`s.
-        text: what the chart shows, for those who do not see it.
-        x_label: name of the horizontal axis.
-        x_scale: "linear" or "log2".
-        y_scale: "linear" or "log".
-        percent: bool, whether shares of 1 are labelled as per cent.
-
-    Returns:
-        An `<svg>` element, whose colours are CSS variables: `--muted`,
-        `--line` and `--series-0` to `--series-5`.
-
-    Example:
-    ```python
-    from minc_tf.report import charts
-
-    line = charts.Line([1, 2, 3], [0.9, 0.5, 0.4])
-    svg = charts.line_chart([line], "the loss falls", x_label="epoch")
-    ```
+    `text` tells what the chart shows to those who do not see it. `x_scale` is
+    "linear" or "log2", `y_scale` "linear" or "log"; `percent` labels shares of
+    1 as per cent. Colours are CSS variables: `--muted`, `--line`, `--series-0`
+    to `-5`.
     """
     figure = _figure(lines, x_label, x_scale, y_scale, percent)
     return _svg(figure, text)
 
 
 def spectrum_picture(spectrum: np.ndarray) -> np.ndarray:
-    """Draws a spectrum over the number of the coordinate.
-
-    Args:
-        spectrum: float array (d,), descending.
-
-    Returns:
-        uint8 array (height, width, 3).
-
-    Raises:
-        ValueError: if the spectrum is empty, or not finite.
-    """
+    """Draw a descending spectrum (d,): uint8 array (height, width, 3)."""
     (values,) = check_features("spectrum", np.asarray(spectrum)[None])
     figure = _figure(
         [spectrum_line(values)], "coordinate", "linear", "log", False
@@ -114,12 +89,7 @@ def spectrum_picture(spectrum: np.ndarray) -> np.ndarray:
 
 
 def spectrum_line(spectrum: np.ndarray, style: int = 0) -> Line:
-    """A spectrum as a line, without what rounding leaves of zeros.
-
-    Args:
-        spectrum: float array (d,), descending.
-        style: int, see `Line`.
-    """
+    """A spectrum (d,) as a line, without what rounding leaves of zeros."""
     spectrum = np.asarray(spectrum, np.float64)
     shown = spectrum > 1e-7 * spectrum.max()
     return Line(np.flatnonzero(shown) + 1, spectrum[shown], style)
@@ -140,7 +110,7 @@ def draw(
     y_scale: str = "linear",
     percent: bool = False,
 ) -> None:
-    """Draws lines into axes, as `line_chart` does."""
+    """Draw lines into axes, as `line_chart` does."""
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_INK)

@@ -45,7 +45,7 @@ class Snapshot:
 
 
 def embedding_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lays feature vectors out in two dimensions: neighbours stay neighbours.
+    """Lay feature vectors out in two dimensions: neighbours stay neighbours.
 
     t-SNE of the directions of the vectors, as cosine similarity compares
     them, after PCA to 50 dimensions. Of fewer than five vectors the first two
@@ -109,7 +109,7 @@ def make_snapshot(
     limit: int = LIMIT,
     seed: int = 0,
 ) -> Snapshot:
-    """Gathers what a report shows of an embedding.
+    """Gather what a report shows of an embedding.
 
     Args:
         features: float array (N, d), one row an image.
@@ -161,20 +161,10 @@ def draw(count: int, limit: int, seed: int) -> np.ndarray:
 
 
 def known_classes(labels, class_names, count: int) -> tuple:
-    """Checks labels that may be missing.
+    """Check labels (N,), -1 where unknown, that may be missing.
 
-    Args:
-        labels: None, or ints (N,), -1 where unknown.
-        class_names: None, or strings by label.
-        count: int, the N that is required.
-
-    Returns:
-        (labels, class_names): int64 array (N,) and tuple of strings; all -1
-        and empty where there are none.
-
-    Raises:
-        TypeError: if the labels are not integers.
-        ValueError: for another shape, or labels without a name.
+    Returns int64 labels and the names as a tuple; all -1 and empty without
+    labels.
     """
     if labels is None:
         labels = np.full(count, -1)
@@ -199,7 +189,7 @@ def known_classes(labels, class_names, count: int) -> tuple:
 
 
 def save_snapshot(path: str | os.PathLike, snapshot: Snapshot) -> None:
-    """Writes a snapshot as `.npz`; a file of before is replaced at once.
+    """Write a snapshot as `.npz`; an earlier file is replaced atomically.
 
     Args:
         path: path of the file.
@@ -219,7 +209,7 @@ def save_snapshot(path: str | os.PathLike, snapshot: Snapshot) -> None:
 
 
 def load_snapshot(path: str | os.PathLike) -> Snapshot:
-    """Reads what `save_snapshot` wrote.
+    """Read what `save_snapshot` wrote.
 
     Args:
         path: path of the file.

@@ -100,14 +100,7 @@ def _chart(name, lines):
 
 
 def spectrum_chart(run: RunData) -> Chart | None:
-    """The spectrum of a run, at a few epochs where they were kept.
-
-    Args:
-        run: `RunData`.
-
-    Returns:
-        A `Chart`, or None where there is no spectrum.
-    """
+    """The spectrum of a run, at a few epochs where they were kept, or None."""
     spectra = run.spectra
     if not spectra and run.snapshot is not None:
         spectra = {None: run.snapshot.spectrum}
@@ -138,14 +131,7 @@ def spectrum_chart(run: RunData) -> Chart | None:
 
 
 def spectra_chart(runs: Sequence[RunData]) -> Chart | None:
-    """The last spectra of runs, as shares of their sums.
-
-    Args:
-        runs: `RunData`s, whose styles are their positions.
-
-    Returns:
-        A `Chart`, or None where no run has a spectrum.
-    """
+    """The last spectra of runs, as shares of their sums; None for none."""
     lines = []
     for style, run in enumerate(runs):
         spectrum = last_spectrum(run)

@@ -30,7 +30,7 @@ def finish_run(
     seed: int = 0,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the pictures of a run that has ended, and its page.
+    """Write the pictures of a run that has ended, and its page.
 
     The folder gets `embedding.npz`, `report.html`, and in `events/embedding`
     the projector's files and the picture of the spectrum. What cannot be
@@ -77,7 +77,7 @@ def finish_run(
 
 @contextlib.contextmanager
 def _warned(path):
-    """Makes a warning of what keeps a file from being written."""
+    """Log as a warning why a file cannot be written."""
     try:
         yield
     except (OSError, ValueError, tf.errors.OpError) as error:

@@ -37,7 +37,7 @@ def write_report(
     *,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the page of a run, or one that compares several.
+    """Write the page of a run, or one that compares several.
 
     The page is one file that needs no network. It shows what the folders
     hold; what they do not hold, also because a run has not ended, it names.

@@ -33,7 +33,7 @@ def write_projector(
     limit: int = LIMIT,
     seed: int = 0,
 ) -> pathlib.Path:
-    """Writes an embedding for TensorBoard's projector.
+    """Write an embedding for TensorBoard's projector.
 
     The folder gets `projector_config.pbtxt`, `tensors.tsv`, `metadata.tsv`
     (the classes, where there are labels) and `sprite.png`, which name one
@@ -103,7 +103,7 @@ def write_projector(
 def write_spectrum(
     folder: str | os.PathLike, spectrum: np.ndarray, step: int
 ) -> None:
-    """Writes the picture of a spectrum to TensorBoard.
+    """Write the picture of a spectrum to TensorBoard.
 
     Args:
         folder: path of the events.

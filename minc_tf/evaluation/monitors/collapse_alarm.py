@@ -55,7 +55,7 @@ class CollapseError(RuntimeError):
 
 
 class CollapseAlarm(keras.callbacks.Callback):
-    """Warns, in the middle of an epoch, that a model collapses, and why.
+    """Warn, in the middle of an epoch, that a model collapses, and why.
 
     It looks at a few images and at the weights every so many steps, and
     reports one cause, once. Of a `minc_tf.TwoViewModel` whose objective does
@@ -209,7 +209,7 @@ class CollapseAlarm(keras.callbacks.Callback):
             self._tell_of_target()
 
     def _start(self, dim):
-        """Begins to follow the weights, once there are weights."""
+        """Begin to follow the weights, once there are weights."""
         model, parts = self.model, [self.model]
         self._symptoms = _Symptoms(self.patience)
         self._minds_scale = False
@@ -258,7 +258,7 @@ class _Symptoms:
         self._margins = collections.deque(maxlen=patience)
 
     def look(self, margin, moved):
-        """Returns whether every look for so long was a collapse.
+        """Return whether every look for so long was a collapse.
 
         Args:
             margin: float, below one for a collapse.
@@ -274,7 +274,7 @@ class _Symptoms:
 
 
 def _explain(reason, growth):
-    """What is wrong, behind what its likely cause is, if one is seen."""
+    """What is wrong, after its likely cause where there is one."""
     if growth > _GREW:
         return (
             f"{LARGE_STEPS}: the weights grew {growth:.2g} times, and {reason}"

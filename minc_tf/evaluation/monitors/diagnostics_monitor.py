@@ -18,7 +18,7 @@ _FEWEST = 3
 
 
 class DiagnosticsMonitor(keras.callbacks.Callback):
-    """Logs what the embeddings of held-out views are like, at ends of epochs.
+    """Log what the embeddings of held-out views are like, at ends of epochs.
 
     Puts these into the logs of the epoch, after the first and the last epoch
     of a run and after every `every`-th. Of the embeddings of both views, at

@@ -169,19 +169,6 @@ def check_even(name: str, value: int) -> None:
 
     Those of narrow convolutions write past their memory, which ends the
     process.
-
-    Args:
-        name: str, what the caller calls the argument.
-        value: int.
-
-    Raises:
-        TypeError: it is not an int.
-        ValueError: it is not positive, or odd.
-
-    Example:
-    ```python
-    check_even("batch_size", 256)
-    ```
     """
     check_count(name, value)
     if value % 2:
@@ -192,20 +179,7 @@ def check_even(name: str, value: int) -> None:
 
 
 def fitting_batch(batch_size: int, images: int) -> int:
-    """Return the size of the batches to train on.
-
-    Args:
-        batch_size: int >= 2, even, what is asked for.
-        images: int >= 2, how many there are.
-
-    Returns:
-        `batch_size`, or the largest multiple of 8, else of 2, that there is.
-
-    Example:
-    ```python
-    fitting_batch(256, 87)  # 80
-    ```
-    """
+    """Return the batch size, or the largest multiple of 8, else 2, there is."""
     if images >= batch_size:
         return batch_size
     # Never odd, see `check_even`; remainders come in the next epoch's order.

@@ -139,24 +139,7 @@ def knn_accuracy(
 
 
 def check_k(k: int | Sequence[int], samples: int) -> list[int]:
-    """Return the values of k as a list, or raise a clear error.
-
-    Args:
-        k: positive int or a sequence of them.
-        samples: int, the number of training samples, which bounds k.
-
-    Returns:
-        List of int, not empty.
-
-    Raises:
-        TypeError: a value is not an int.
-        ValueError: no value, or one below 1 or above `samples`.
-
-    Example:
-    ```python
-    check_k((20, 200), 50_000)  # [20, 200]
-    ```
-    """
+    """Return one or several k, each from 1 to `samples`, as a list of int."""
     ks = [k] if np.ndim(k) == 0 else list(k)
     if not ks:
         raise ValueError(f"k must hold at least one value, received {k!r}")
@@ -174,14 +157,10 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
 
 
 def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Products and rows of the nearest vectors, (M, count), the nearest first.
+    """Return the nearest of N vectors: products and rows, both (M, count).
 
-    Equal products are in the order of the rows.
-
-    Args:
-        queries: float32 array (M, D).
-        train: float32 tensor (D, N), the vectors as columns.
-        count: int, at most N.
+    `queries` are float32 (M, D), `train` (D, N), vectors as columns. The
+    nearest comes first; of equals, the first row.
     """
     with _full_float32():
         products = ops.matmul(queries, train)

@@ -105,22 +105,11 @@ def retrieval_metrics(
 def rank_scores(
     similarity: np.ndarray, relevant: np.ndarray
 ) -> tuple[int, float]:
-    """Score the ranking of one query.
+    """Score the ranking of one query, by its similarity to N items.
 
-    Args:
-        similarity: float array (N,), to each item; -inf for one that is not
-            searched.
-        relevant: bool array (N,), at least one true of the searched items.
-
-    Returns:
-        Tuple of an int, the irrelevant items that are at least as similar as
-        the first relevant one, and a float, the average precision.
-
-    Example:
-    ```python
-    rank_scores(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]))
-    # (1, 0.583...)
-    ```
+    Returns how many irrelevant items are at least as similar as the first
+    relevant one, and the average precision. -inf is an item that is not
+    searched.
     """
     found = np.sort(similarity[relevant & np.isfinite(similarity)])
     ranked = np.sort(similarity)

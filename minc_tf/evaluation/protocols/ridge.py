@@ -76,25 +76,14 @@ def ridge_accuracy(
     return {"accuracy": float(np.mean(prediction == test_y)), **found}
 
 
+# scikit-learn's RidgeClassifierCV decomposes once for each fit and fold; here
+# one decomposition serves all strengths, on the GPU where there is one.
 def ridge_weights(
     x: np.ndarray, y: np.ndarray, classes: int, l2: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ridge solutions for several strengths, from one decomposition.
+    """Return `(W, b)`, (D, C) and (C,), for each strength of the penalty.
 
-    Args:
-        x: float array (N, D) whose columns have mean 0.
-        y: int array (N,), class indices below `classes`.
-        classes: int C.
-        l2: sequence of positive floats.
-
-    Returns:
-        For each strength a tuple `(W, b)` of arrays (D, C) and (C,).
-
-    Example:
-    ```python
-    ((w, b),) = ridge_weights(x - x.mean(0), y, 10, [1e-2])
-    ```
-
+    The columns of x (N, D) have mean 0. One decomposition serves all strengths.
     Source: Bishop, Pattern Recognition and Machine Learning, eq. 3.28.
     """
     targets = np.eye(classes, dtype=x.dtype)[y]

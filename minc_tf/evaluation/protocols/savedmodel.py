@@ -18,7 +18,7 @@ from minc_tf.evaluation.protocols.finetuning import check_even, finetune
 from minc_tf.evaluation.protocols.knn import check_k
 from minc_tf.evaluation.protocols.labelled_images import check_splits
 from minc_tf.evaluation.protocols.on_features import (
-    CACHED,
+    ON_FEATURES,
     check_protocols,
     evaluate_features,
     seed_range,
@@ -33,7 +33,7 @@ from minc_tf.evaluation.protocols.truncation import (
 from minc_tf.export import SavedEncoder, load_savedmodel
 
 #: Every protocol of `evaluate_savedmodel`.
-PROTOCOLS = (*CACHED, "semi", "finetune", "transfer")
+PROTOCOLS = (*ON_FEATURES, "semi", "finetune", "transfer")
 
 #: How the linear probe can be fitted.
 SOLVERS = ("lbfgs", "sgd", "lars")
@@ -208,21 +208,8 @@ def evaluate_savedmodel(
 
 
 def is_cached(protocol: str, solver: str = "lbfgs") -> bool:
-    """Whether a protocol uses features that are computed once.
-
-    Args:
-        protocol: str, one of `PROTOCOLS`.
-        solver: str, one of `SOLVERS`, of the linear probe.
-
-    Returns:
-        bool.
-
-    Example:
-    ```python
-    is_cached("linear", "sgd")  # False
-    ```
-    """
-    return protocol in CACHED and (protocol, solver) not in (
+    """Whether a protocol uses features that are computed once."""
+    return protocol in ON_FEATURES and (protocol, solver) not in (
         ("linear", "sgd"),
         ("linear", "lars"),
     )
@@ -232,7 +219,7 @@ def _check_truncation(cached, order, pairs):
     if not cached:
         raise ValueError(
             "dims must come with a protocol on cached features: "
-            f"{', '.join(CACHED)} (with solver='lbfgs'), received none"
+            f"{', '.join(ON_FEATURES)} (with solver='lbfgs'), received none"
         )
     if order == "pairs" and pairs is None:
         raise ValueError(

@@ -204,12 +204,12 @@ class _Probe:
         return lambda x, y: heads.accuracies(scaler(x), y)
 
     def _batches(self, rows, size):
-        order = {"epochs": self.epochs, "seed": self.seed}
+        drawn = {"epochs": self.epochs, "seed": self.seed}
         if self.augment:
             for images, labels in labelled_batches(
-                self.source, rows, size, augment=True, **order
+                self.source, rows, size, augment=True, **drawn
             ):
                 yield self.encode(images), labels
         else:
-            for batch in row_batches(rows, size, **order).as_numpy_iterator():
+            for batch in row_batches(rows, size, **drawn).as_numpy_iterator():
                 yield self.x[batch], self.y[batch]

@@ -126,25 +126,10 @@ def evaluate_dims(
 
 
 def resolve_order(order: str, output: str, manifest: dict | None) -> str:
-    """Decide what puts the coordinates of a SavedModel's output in order.
+    """Return what puts the coordinates of an output in order, not `"auto"`.
 
-    Args:
-        order: str, one of `ORDERS`.
-        output: str, the signature that is evaluated.
-        manifest: dict of the SavedModel, or `None`.
-
-    Returns:
-        `"embedding"`, `"pairs"` or `"pca"`: `"auto"` is the first where the
-        output is an embedding that the manifest calls ordered, else the
-        second.
-
-    Raises:
-        ValueError: an unknown order, or `"embedding"` where it has none.
-
-    Example:
-    ```python
-    resolve_order("auto", "features", None)  # "pairs"
-    ```
+    That is `"embedding"` where the output is one that the manifest calls
+    ordered, else `"pairs"`.
     """
     if order not in ORDERS:
         raise ValueError(
@@ -176,32 +161,9 @@ def truncation_curves(
 ) -> dict[str, list[dict]]:
     """Evaluate the first coordinates in an order, and in that of PCA.
 
-    Args:
-        encode: function from a batch of views to features (B, D), only needed
-            for the order of pairs.
-        train: features, float32 (N, D), and labels, int64 (N,), of the
-            training split.
-        test: the same of the test split.
-        dims: ascending sequence of int, how many coordinates.
-        order: `"embedding"`, the features are in order; `"pairs"`,
-            `minc_tf.diagnostics.order` on `pairs`; or `"pca"`.
-        pairs: finite iterable of `(view1, view2)`, batches of the two views
-            of training images.
-        verbose: int, 1 shows a bar of the batches of pairs.
-        **settings: those of `evaluate_dims`.
-
-    Returns:
-        Dict from the order, and from `"pca"`, to the rows of `evaluate_dims`.
-
-    Raises:
-        TypeError: `dims` are not integers.
-        ValueError: as `evaluate_dims`, `pca` and `minc_tf.diagnostics.order`.
-
-    Example:
-    ```python
-    curves = truncation_curves(None, train, test, (8, 16), order="pca")
-    curves["pca"][0]["dim"]  # 8
-    ```
+    Returns a dict from the order, and from `"pca"`, to the rows of
+    `evaluate_dims`, which takes the settings. `encode` and `pairs`, batches of
+    (view1, view2), are needed for the order of pairs alone.
     """
     orderings = {"pca": pca(train[0])}
     if order == "pairs":
