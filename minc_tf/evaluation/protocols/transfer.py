@@ -43,8 +43,9 @@ def transfer_accuracy(
 
     Example:
     ```python
-    train = extract(path, minc_tf.data.load("cifar10").examples(256))
-    test = extract(path, minc_tf.data.load("cifar10", "test").examples(256))
+    encoder = load_savedmodel("savedmodels/shapes")
+    train = extract(encoder, minc_tf.data.load("cifar10").examples(256))
+    test = extract(encoder, minc_tf.data.load("cifar10", "test").examples(256))
     transfer_accuracy(train, test)["linear_class_accuracy"]
     ```
 
