@@ -66,7 +66,7 @@ flags.mark_flags_as_required(["workdir", "name"])
 
 
 def main(_) -> None:
-    """Exports the run's last checkpoint and prints where it is."""
+    """Export the run's last checkpoint and print where it is."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", _NAME.value):
         raise ValueError(
             f"--name={_NAME.value!r} must be letters, digits, '.', '_' and "

@@ -166,6 +166,8 @@ def _hessian_product(loss, variables):
     return product, sum(sizes)
 
 
+# SciPy's eigsh keeps the tridiagonal matrix, whose eigenvectors weigh the
+# density, to itself.
 def _lanczos(product, size, steps, seed):
     """Ritz values, and the squared first components of their vectors."""
     vector = np.random.default_rng(seed).normal(size=size)

@@ -33,7 +33,7 @@ class Ordering:
         self.eigenvalues = eigenvalues
 
     def __call__(self, features, dim: int | None = None) -> np.ndarray:
-        """Returns the first coordinates of features.
+        """Return the first coordinates of features.
 
         Args:
             features: float array (N, F).
@@ -78,7 +78,7 @@ class Ordering:
 def order(
     encoder: Callable, pairs: Iterable, *, dim: int | None = None
 ) -> Ordering:
-    """Orders the features of a trained encoder, of whatever method.
+    """Order the features of a trained encoder, of whatever method.
 
     Rayleigh-Ritz: among all linear functions of the features finds those
     whose values on two views of an image agree most, each uncorrelated with

@@ -223,11 +223,7 @@ RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 def reason_of(error: Exception) -> str:
     """Tell in one line why a model does not convert.
 
-    Args:
-        error: what an exporter or a runtime raised, however long.
-
-    Returns:
-        The operations that are unknown there, or the error's first words.
+    That is the operations that are unknown there, or the error's first words.
     """
     text = str(error)
     found = [m[m.lastgroup] for m in _UNKNOWN.finditer(text)]

@@ -102,12 +102,7 @@ def is_better_higher(key: str) -> bool:
 
 
 def show(key: str, value) -> str:
-    """A value as text, with its unit.
-
-    Args:
-        key: what it is called.
-        value: number, list of them, or anything else; None is a dash.
-    """
+    """A value, list of values, or anything else as text, with its unit."""
     if value is None:
         return "—"
     if isinstance(value, list):
