@@ -121,7 +121,7 @@ class MINC(Objective):
         check_arguments(
             dim, tracking, rate, floor, self_pairs, triangular, order, mu
         )
-        self.dim = dim
+        self.dim = int(dim)
         self.tracking = tracking
         self.rate = rate
         self.floor = floor
