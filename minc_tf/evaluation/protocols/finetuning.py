@@ -161,7 +161,7 @@ def finetune(
         every = np.arange(len(test))
         accuracy = tuned_accuracy(final, rows, test, every, test_y)
     finally:
-        tuner.restart()  # for whatever else the loaded encoder is used
+        tuner.restart()  # the loaded encoder may be used for more
     _, accuracy = choose_rate([final], [accuracy])
     return {"accuracy": accuracy, **found, "images": float(len(rows))}
 

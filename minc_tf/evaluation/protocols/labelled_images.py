@@ -40,7 +40,7 @@ def row_batches(
     """Return the rows (n,) in random order, in int64 batches (batch_size,).
 
     Every epoch takes each row once, in an order of its own. Batches run across
-    the border of two epochs; what is left of the last one makes none.
+    the border of two epochs; a remainder at the end is dropped.
     """
     rows = to_host(np.asarray(rows, np.int64))
 
