@@ -57,7 +57,7 @@ _VALUE_RANGE = flags.DEFINE_list(
     "value_range",
     ["0", "255"],
     "The values of black and of white in the float images that callers have, "
-    "such as 0,1. Files and uint8 images are taken as ever.",
+    "such as 0,1. Not of files and uint8 images.",
 )
 _DATA_LICENCE = flags.DEFINE_string(
     "data_licence", None, "The licence of the training images."

@@ -25,7 +25,7 @@ _LAZY = {
     "finetune": "protocols.finetuning",
     "knn_accuracy": "protocols.knn",
     "knn_predict": "protocols.knn",
-    "labelled_fraction": "protocols.labelled_images",
+    "labelled_fraction": "protocols.subsets",
     "linear_accuracy": "protocols.linear",
     "linear_sgd": "protocols.sgd_probe",
     "load_savedmodel": ".export.saved_encoder",

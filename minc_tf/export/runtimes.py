@@ -20,7 +20,7 @@ from tensorflow.python.framework.convert_to_constants import (
 INPUT = "images"
 OUTPUTS = ("features", "embedding")
 
-#: How the exporters and runtimes tell of operations that they do not know.
+#: The errors of exporters and runtimes about operations that they lack.
 _UNKNOWN = re.compile(
     r"(?:No conversion rule found for operations"
     r"|no translator found for operation\(s\)): (?P<openvino>[\w, ]+)"
@@ -172,7 +172,7 @@ def _load_openvino(path):
 
 
 def _write_litert(network, spec, path):
-    # Keras would allow TensorFlow's operations beside, for which the runtime
+    # Keras would also allow TensorFlow's operations, for which the runtime
     # must be built with TensorFlow.
     operations = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     network.export(

@@ -1,4 +1,4 @@
-"""What an export returns beside the features: the served embedding."""
+"""The embedding that an export serves, besides the features."""
 
 import dataclasses
 
@@ -55,7 +55,7 @@ class ServedEmbedding:
         return [f"embedding_{i}" for i in range(dim)[self._served]]
 
     def manifest(self, dim: int) -> dict:
-        """Return what the manifest tells of the served embedding of d."""
+        """Return the manifest's entry on the served embedding of d."""
         kept = range(dim)[self._served]
         return {
             "dim": len(kept),

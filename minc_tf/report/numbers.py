@@ -97,7 +97,7 @@ def is_choice(key: str) -> bool:
 
 
 def is_better_higher(key: str) -> bool:
-    """Whether more of the number is better, in whatever runs."""
+    """Whether more of the number is better, in all runs."""
     return bool(_HIGHER.search(key)) and not is_choice(key)
 
 

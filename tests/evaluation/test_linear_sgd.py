@@ -10,7 +10,7 @@ from minc_tf.data import ArraySource
 from minc_tf.evaluation import extract, linear_sgd, load_savedmodel
 from minc_tf.evaluation.protocols.heads import LinearHeads
 from minc_tf.evaluation.protocols.labelled_images import labelled_batches
-from minc_tf.evaluation.protocols.standardize import hold_out
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 from .shapes_encoder import Logged, export_encoder, pictures
 from .slow_training import SlowHead

@@ -146,7 +146,7 @@ def _image_size(encoder, output):
 
 
 def _metadata(encoder, output, dim, named):
-    """What a table tells of its vectors: dict of str."""
+    """The metadata of a table: dict of str."""
     path = pathlib.Path(encoder.path)
     found = {
         "savedmodel": str(path),

@@ -33,7 +33,7 @@ _DAMAGED = "damaged"
 class FileImages:
     """Image files `names` below the folder `where`, read one by one.
 
-    `bad` is a list of (name, reason), files that are bad beforehand;
+    `bad` is a list of (name, reason), files known to be bad;
     `class_names` is `None` for unlabelled images.
     """
 

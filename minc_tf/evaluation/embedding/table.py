@@ -60,7 +60,7 @@ def table_schema(dim: int, labelled: bool, metadata: dict) -> pa.Schema:
 
 
 class PartialTable:
-    """A table in the making: its finished parts, in a folder beside it.
+    """An unfinished table: its finished parts, in a folder beside it.
 
     The folder, `<out>.partial`, holds `job.json`, which tells what is made,
     and `part-00000.parquet` and so on, each complete as soon as it has this
@@ -124,7 +124,7 @@ class PartialTable:
     def finish(self, bad: Sequence[tuple[str, str]] = ()) -> None:
         """Make one table of the parts, and a list of the bad images.
 
-        `bad` holds those that no part tells of.
+        `bad` holds those that no part lists.
         """
         self.bad += bad
         path = bad_file(self._out)

@@ -12,7 +12,7 @@ from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
     DesignWatch,
     Movement,
-    minds_scale,
+    depends_on_scale,
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
 from minc_tf.models import TwoViewModel
@@ -74,13 +74,14 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     - *the embeddings of all images point the same way*, or *lie on a line*
       (the bounds of `CollapseMonitor`);
-    - *the embeddings shrink to zero*, where the objective minds their scale;
+    - *the embeddings shrink to zero*, where the objective depends on their
+      scale;
     - with *the learning rate is too large* before it where the norm of the
       weights has grown five times, or *the weight decay is too large* where
       it has shrunk to a fifth.
 
     *The embeddings are not finite* is reported at once. A target network that
-    never moves is no collapse; a line is logged beside.
+    never moves is no collapse; it is only logged.
 
     Args:
         images: float or uint8 array or tensor (N, H, W, C), 0 to 255, 16 or
@@ -195,7 +196,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         for name, value in measured.items():
             self.history.setdefault(name, []).append(value)
         reason, margin = spread.reason, spread.margin
-        if not reason and self._minds_scale and norm < _SMALLEST_NORM:
+        if not reason and self._depends_on_scale and norm < _SMALLEST_NORM:
             reason = f"{SHRUNK} (norm {norm:.2g})"
             margin = norm / _SMALLEST_NORM
         cause = self._design.look(change) if self._design else ""
@@ -212,10 +213,10 @@ class CollapseAlarm(keras.callbacks.Callback):
         """Begin to follow the weights, once there are weights."""
         model, parts = self.model, [self.model]
         self._symptoms = _Symptoms(self.patience)
-        self._minds_scale = False
+        self._depends_on_scale = False
         if isinstance(model, TwoViewModel):
             self._design = DesignWatch(model, self.images[:_TRIED])
-            self._minds_scale = minds_scale(model.objective, dim)
+            self._depends_on_scale = depends_on_scale(model.objective, dim)
             parts = [model.encoder, model.projector]
         self._weights = Movement(
             v for part in parts for v in part.trainable_variables

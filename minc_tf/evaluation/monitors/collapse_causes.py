@@ -44,7 +44,7 @@ def repels(objective: Objective, dim: int) -> bool:
     """Whether an objective keeps embeddings (B, dim) of different images apart.
 
     It does where views that agree, spread over several directions, cost less
-    than embeddings that are all the same, at whatever scale is best for each.
+    than embeddings that are all the same, each at its best scale.
     """
     if dim < 2:
         return True  # two directions at most: nothing to tell
@@ -56,7 +56,7 @@ def repels(objective: Objective, dim: int) -> bool:
     return apart < together - 1e-4 * (1.0 + abs(together))
 
 
-def minds_scale(objective: Objective, dim: int) -> bool:
+def depends_on_scale(objective: Objective, dim: int) -> bool:
     """Whether an objective changes with the scale of embeddings (B, dim)."""
     spread = _spread(dim)
     one, other = _losses(objective, [spread, 0.3 * spread])
@@ -134,7 +134,7 @@ class Movement:
         self._first_norm = max(_norm(self._before), 1e-30)
 
     def look(self) -> float:
-        """Return the change since the last look, over the norm of before."""
+        """Return the change since the last look, over the norm then."""
         now, before = self._read(), self._before
         self._before = now
         self.growth = _norm(now) / self._first_norm

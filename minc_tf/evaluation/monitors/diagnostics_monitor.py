@@ -1,4 +1,4 @@
-"""What the embeddings of a model are like while it trains."""
+"""Measurements of the embeddings of a model while it trains."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ _FEWEST = 3
 
 
 class DiagnosticsMonitor(keras.callbacks.Callback):
-    """Log what the embeddings of held-out views are like, at ends of epochs.
+    """Log measurements of the embeddings of held-out views after epochs.
 
     Puts these into the logs of the epoch, after the first and the last epoch
     of a run and after every `every`-th. Of the embeddings of both views, at

@@ -13,9 +13,7 @@ from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.protocols.heads import START
 from minc_tf.evaluation.protocols.labelled_images import (
     check_splits,
-    hold_out_of_classes,
     labelled_batches,
-    labelled_fraction,
 )
 from minc_tf.evaluation.protocols.learning_rates import (
     check_learning_rates,
@@ -23,6 +21,10 @@ from minc_tf.evaluation.protocols.learning_rates import (
     momentum_step,
     progress_bar,
     scheduled,
+)
+from minc_tf.evaluation.protocols.subsets import (
+    hold_out_of_classes,
+    labelled_fraction,
 )
 from minc_tf.export import SavedEncoder, load_savedmodel
 from minc_tf.export.saved_encoder import not_trainable
@@ -159,7 +161,7 @@ def finetune(
         every = np.arange(len(test))
         accuracy = tuned_accuracy(final, rows, test, every, test_y)
     finally:
-        tuner.restart()  # for whatever else the loaded encoder is used
+        tuner.restart()  # the loaded encoder may be used for more
     _, accuracy = choose_rate([final], [accuracy])
     return {"accuracy": accuracy, **found, "images": float(len(rows))}
 

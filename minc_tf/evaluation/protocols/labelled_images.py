@@ -1,73 +1,11 @@
-"""Labelled images to train on: few of them, some held out, in batches."""
+"""Labelled images to train on, in batches, cropped and flipped."""
 
 import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
-from minc_tf.data.checks import check_seed
 from minc_tf.data.source import to_host
 from minc_tf.evaluation.checks import check_classes, check_labels
-
-
-def labelled_fraction(
-    labels: np.ndarray, fraction: float, seed: int = 0
-) -> np.ndarray:
-    """Choose a part of the labelled images, the same part of every class.
-
-    Of a class of n images `round(fraction * n)` are drawn, at least one. With
-    one seed, what a smaller fraction chooses a larger one chooses, too.
-
-    Args:
-        labels: integer array (N,), class indices from 0.
-        fraction: float in (0, 1], such as 0.01 or 0.1.
-        seed: int >= 0.
-
-    Returns:
-        Sorted int64 array of indices below N.
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: `fraction` or `seed` is out of range, or labels are missing.
-
-    Example:
-    ```python
-    labels = minc_tf.data.load("shapes", num_examples=1000).labels
-    len(minc_tf.evaluation.labelled_fraction(labels, 0.05))  # 50, 5 a class
-    ```
-
-    Source: the semi-supervised protocol of SimCLR, arXiv 2002.05709,
-    section 6.
-    """
-    labels = check_labels("labels", labels, len(labels))
-    check_seed("seed", seed)
-    if not 0 < fraction <= 1:
-        raise ValueError(
-            f"fraction must be above 0 and at most 1, received {fraction!r}"
-        )
-    return np.sort(
-        np.concatenate(
-            [
-                rows[: max(1, round(fraction * len(rows)))]
-                for rows in _shuffled_classes(labels, seed)
-            ]
-        )
-    )
-
-
-def hold_out_of_classes(
-    labels: np.ndarray, part: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split labelled samples in two, the same way in every class.
-
-    Returns sorted indices, those kept and those held out. A class of two
-    samples or more has one on both sides; a single sample is kept.
-    """
-    kept, held = [], []
-    for rows in _shuffled_classes(labels, seed):
-        count = min(max(1, round(part * len(rows))), len(rows) - 1)
-        held.append(rows[:count])
-        kept.append(rows[count:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
 
 
 def check_splits(
@@ -102,7 +40,7 @@ def row_batches(
     """Return the rows (n,) in random order, in int64 batches (batch_size,).
 
     Every epoch takes each row once, in an order of its own. Batches run across
-    the border of two epochs; what is left of the last one makes none.
+    the border of two epochs; a remainder at the end is dropped.
     """
     rows = to_host(np.asarray(rows, np.int64))
 
@@ -166,10 +104,3 @@ def crop_and_flip(image_shape: tuple[int, int, int]):
     area = (0.08 if min(size) >= 64 else 0.2, 1.0)
     config = ViewConfig(area=area, jitter_p=0.0, grey_p=0.0, blur_p=0.0)
     return MultiView([config], size)
-
-
-def _shuffled_classes(labels, seed):
-    """Yield the rows of each class, in random order."""
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        yield np.random.default_rng([seed, label]).permutation(rows)

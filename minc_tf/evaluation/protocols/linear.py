@@ -15,7 +15,10 @@ from minc_tf.evaluation.checks import (
     check_training,
 )
 from minc_tf.evaluation.protocols.float32 import eigh, full_float32, matmul
-from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 _L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 

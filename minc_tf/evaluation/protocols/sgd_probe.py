@@ -25,7 +25,10 @@ from minc_tf.evaluation.protocols.learning_rates import (
     progress_bar,
     scheduled,
 )
-from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 from minc_tf.export import SavedEncoder, load_savedmodel
 
 _RATES = {

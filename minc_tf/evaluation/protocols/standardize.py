@@ -1,4 +1,4 @@
-"""Preparation of samples that the linear protocols share."""
+"""Features of mean 0 and variance 1, as the linear protocols take them."""
 
 import numpy as np
 
@@ -20,17 +20,3 @@ class Standardizer:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Apply the training set's shift and scale to features (M, D)."""
         return (x - self.mean) / self.scale
-
-
-def hold_out(
-    samples: int, part: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split `samples` at random; return sorted indices, kept and held out."""
-    held = round(samples * part)
-    if not 1 <= held < samples:
-        raise ValueError(
-            f"held_out={part} must leave samples on both sides to choose by, "
-            f"received {samples} training samples; give one setting"
-        )
-    shuffled = np.random.default_rng(seed).permutation(samples)
-    return np.sort(shuffled[held:]), np.sort(shuffled[:held])
