@@ -109,6 +109,7 @@ class MINC(Objective):
 
     takes_sample_weight = True
     takes_images = True
+    keeps_statistics = True
 
     def __init__(
         self,
@@ -370,11 +371,11 @@ class MINC(Objective):
             config = {**config, "tracking": "mean", "self_pairs": True}
         return cls(**config)
 
-    def attach(self, z1, z2, weight: float = 1.0):
+    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
         """As `Objective.attach`; refused with `tracking="corrected"`."""
         if self.tracking == "corrected":
             raise ValueError(f"MINC.attach: {_NEEDS_PREVIOUS}")
-        return super().attach(z1, z2, weight)
+        return super().attach(z1, z2, weight, prefix)
 
     def _check_pair(self, z1, z2):
         super()._check_pair(z1, z2)
