@@ -48,7 +48,7 @@ class PreviousWeights:
         }
         mapping = list({**states, **kept}.values())
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            embeddings = self._model(images, training=True)
+            embeddings = self._model(images, training=True, pixels=True)
         return ops.stop_gradient(embeddings)
 
     def follow(self):
