@@ -1,0 +1,109 @@
+"""What `fit` watches: pixels of another range, and what is not finite."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from minc_tf._pixels import NOT_FINITE, contradiction, look
+
+#: In the logs of a step, between it and `Watch`.
+KEY = "minc_tf_found"
+_WEIGHTS = 8
+
+
+def look_at_step(model, data, weights):
+    """What is wrong with a batch as it was given, and with the weights.
+
+    Args:
+        model: a `TwoViewModel`.
+        data: what the step is given.
+        weights: list of tensors, as the step finds them.
+
+    Returns:
+        Scalar float32 tensor: the largest `look` of the images, and 8 if a
+        weight is not finite.
+    """
+    found = ops.zeros(())
+    for images in keras.tree.flatten(data):
+        if images is not None:
+            found = ops.maximum(found, look(images, model.value_range))
+    bad = [ops.any(~ops.isfinite(w)) for w in weights]
+    return found + _WEIGHTS * ops.cast(ops.any(ops.stack(bad)), "float32")
+
+
+class Watch(keras.callbacks.Callback):
+    """Ends `fit` at the first batch that contradicts the range of pixels.
+
+    And at the first step whose loss is not finite, saying what was: the
+    images, the weights before the step, or the loss alone. A step is looked at
+    once the next one was given to the device, so that this does not wait.
+
+    Raises:
+        ValueError: for images of another range.
+        FloatingPointError: for what is not finite, with the step.
+    """
+
+    def on_train_begin(self, logs=None):
+        """Counts from the steps that were taken before."""
+        # A model that its first batch builds has taken none.
+        steps = self.model.steps if self.model.built else 0
+        self._taken = int(ops.convert_to_numpy(steps))
+        self._first, self._pending = True, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Steps are counted within an epoch."""
+        self._last = self._taken
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at the step before, and at the first one at once."""
+        found = (logs or {}).pop(KEY, None)
+        if found is None:
+            return
+        first, self._first = self._first, False
+        step = self._last + batch + 1
+        if first:
+            wrong = contradiction(_number(found), self.model.value_range)
+            if wrong:
+                raise ValueError(
+                    f"{type(self.model).__name__}.fit: in the first batch "
+                    f"{wrong}."
+                )
+        self._look()
+        self._pending = step, logs.get("loss"), found
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Looks at the last step, and at the weights that it left."""
+        if self._pending is not None:
+            self._taken = self._pending[0]
+        self._look()
+        variables = self.model.trainable_variables
+        bad = [~ops.all(ops.isfinite(v)) for v in variables]
+        for variable, each in zip(variables, bad, strict=True):
+            if bool(each):
+                self._stop(f"{variable.path} is not finite", self._taken)
+
+    def _look(self):
+        if self._pending is None:
+            return
+        step, loss, found = self._pending
+        self._pending = None
+        found = int(_number(found))
+        if found & NOT_FINITE:
+            self._stop("an image is not finite", step)
+        if loss is None or np.isfinite(_number(loss)):
+            return
+        what = "the loss is not finite"
+        if found & _WEIGHTS:
+            what += ", nor were the weights before"
+        self._stop(what, step)
+
+    def _stop(self, what, step):
+        raise FloatingPointError(
+            f"{type(self.model).__name__}.fit: {what} at step {step}. Look at "
+            "the images, lower the learning rate, or bound the embeddings (mu)."
+        )
+
+
+def _number(value) -> float:
+    # Workers of a cluster have logs of shape (1,).
+    return float(np.max(ops.convert_to_numpy(value)))
