@@ -5,13 +5,14 @@ import warnings
 import keras
 
 from minc_tf._pixels import check_array
+from minc_tf.models.arguments import check_accumulation, check_compile
 from minc_tf.models.given import bind, check_arguments
 from minc_tf.models.unpack import make_views, unpack_views
 from minc_tf.models.watch import Watch
 
 
 class FitsViews:
-    """Mix-in for a `TwoViewModel`: how the first batch builds it.
+    """Mix-in for a `TwoViewModel`: how it is compiled, fitted and built.
 
     Keras builds a model by calling it on what `x` is in a batch of labelled
     data, and views are not that; on JAX `predict` does it without values of
@@ -20,6 +21,41 @@ class FitsViews:
 
     #: Whether a step also says what is wrong with what it was given.
     watches = False
+
+    def compile(self, optimizer="adam", **kwargs):
+        """Configures training.
+
+        Args:
+            optimizer: a Keras optimizer, or its name.
+            **kwargs: `jit_compile`, `steps_per_execution`, `run_eagerly` and
+                `auto_scale_loss` of `keras.Model.compile`.
+
+        Raises:
+            ValueError: for a loss or metrics (the objective has its own), for
+                `gradient_accumulation_steps` in the optimizer, and on several
+                replicas for `jit_compile=True`, `steps_per_execution` or an
+                optimizer that clips gradients.
+
+        Warns:
+            UserWarning: for `use_ema=True` in the optimizer, where the model
+                has statistics that belong to other weights than the averages.
+        """
+        check_compile(kwargs)
+        self.check_strategy(**kwargs)
+        super().compile(optimizer=optimizer, **kwargs)
+        # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
+        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        for part in getattr(inner, "optimizers", [inner]):
+            self.check_clipping(part)
+            self.warn_of_averages(part)
+            check_accumulation(part)
+
+    def compile_from_config(self, config):
+        """Compiles a loaded model and creates the optimizer's variables."""
+        config = keras.saving.deserialize_keras_object(config)
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
 
     def fit(self, *args, **kwargs):
         """`keras.Model.fit` on views, or on images for a model that makes them.
@@ -40,8 +76,9 @@ class FitsViews:
             arguments["steps_per_epoch"] = steps
         self._check("fit", arguments)
         callbacks = arguments.get("callbacks")
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            self._watch(True)
+        own = isinstance(callbacks, keras.callbacks.CallbackList)
+        self._watch(not own)
+        if not own:
             given = keras.tree.flatten(callbacks or [])
             # In front of those that show the logs.
             arguments["callbacks"] = [Watch(), *given]

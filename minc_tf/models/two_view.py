@@ -5,11 +5,7 @@ from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
 from minc_tf.models import target
-from minc_tf.models.arguments import (
-    check_accumulation,
-    check_compile,
-    check_model,
-)
+from minc_tf.models.arguments import check_model
 from minc_tf.models.backend import step_module
 from minc_tf.models.fitting import FitsViews
 from minc_tf.models.previous import PreviousWeights
@@ -199,41 +195,6 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             images = self.as_pixels(images)
         features = self.encoder(images, training=training)
         return self.projector(features, training=training)
-
-    def compile(self, optimizer="adam", **kwargs):
-        """Configures training.
-
-        Args:
-            optimizer: a Keras optimizer, or its name.
-            **kwargs: `jit_compile`, `steps_per_execution`, `run_eagerly` and
-                `auto_scale_loss` of `keras.Model.compile`.
-
-        Raises:
-            ValueError: for a loss or metrics (the objective has its own), for
-                `gradient_accumulation_steps` in the optimizer, and on several
-                replicas for `jit_compile=True`, `steps_per_execution` or an
-                optimizer that clips gradients.
-
-        Warns:
-            UserWarning: for `use_ema=True` in the optimizer, where the model
-                has statistics that belong to other weights than the averages.
-        """
-        check_compile(kwargs)
-        self.check_strategy(**kwargs)
-        super().compile(optimizer=optimizer, **kwargs)
-        # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        for part in getattr(inner, "optimizers", [inner]):
-            self.check_clipping(part)
-            self.warn_of_averages(part)
-            check_accumulation(part)
-
-    def compile_from_config(self, config):
-        """Compiles a loaded model and creates the optimizer's variables."""
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**config)
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
 
     @property
     def metrics(self):

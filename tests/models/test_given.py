@@ -105,7 +105,7 @@ def test_an_epoch_of_view_batches_and_the_next_goes_on():
 
     batches = data.view_batches(source, views, 6)
     assert batches.steps_per_epoch == 3
-    model = tiny.build()
+    model = tiny.build(optimizer=keras.optimizers.SGD(1e-3))
     model.fit(batches, epochs=2, verbose=0)
     assert int(model.steps) == 6
     first = np.concatenate(seen)[:20, 0, 0, 0]
