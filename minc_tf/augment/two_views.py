@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from minc_tf import _pixels
 from minc_tf._checks import check_int, check_size
 from minc_tf.augment import _validate
 from minc_tf.augment.device_views import (
@@ -24,12 +25,12 @@ from minc_tf.objectives import replicas
 class TwoViews(keras.layers.Layer):
     """Makes two views of each image on the device that trains.
 
-    Input is a batch of images of one size, uint8 or float with values 0..255,
-    shape (B, H, W, 3); output is a tuple of two float32 tensors of shape (B,
-    height, width, 3), 0..255. The views have the distributions of MultiView
-    with the same configurations, not its draws. The layer runs on TensorFlow
-    and on JAX, eager or compiled, and needs neither keras-cv nor, on JAX,
-    TensorFlow.
+    Input is a batch of images of one size, uint8 or float with values of
+    `value_range`, shape (B, H, W, 3); output is a tuple of two float32
+    tensors of shape (B, height, width, 3), 0..255. The views have the
+    distributions of `MultiView` with the same configurations, not its draws.
+    The layer runs on TensorFlow and on JAX, eager or compiled, and needs
+    neither keras-cv nor, on JAX, TensorFlow.
 
     Each call draws anew, for each image and view, from a generator whose state
     is saved with the model. Of replicas that train in step each draws for its
@@ -50,11 +51,13 @@ class TwoViews(keras.layers.Layer):
         seed: Integer or `None`, the start of the generator. Without it the
             generator is seeded by Python's `random`, and so by
             `keras.utils.set_random_seed`.
+        value_range: (low, high), the range of the pixels of the input, such
+            as (0, 1); the views are 0..255 in any case.
         **kwargs: `name`; `dtype` may only be `"float32"`.
 
     Raises:
         ValueError: If an argument is out of range, or an input is not a batch
-            of images of one size.
+            of images of one size, or an array contradicts `value_range`.
 
     Example:
     >>> configs = minc_tf.augment.presets.simclr(32, strength=0.5, blur=False)
@@ -72,6 +75,7 @@ class TwoViews(keras.layers.Layer):
         size: int | tuple[int, int],
         *,
         seed: int | None = None,
+        value_range: tuple[float, float] = _pixels.PIXELS,
         **kwargs,
     ):
         """See the class."""
@@ -91,11 +95,17 @@ class TwoViews(keras.layers.Layer):
                     f"{second!r}; MultiView makes views that differ in it."
                 )
         self.size = _one_size(size)
+        self.value_range = _pixels.check_value_range("TwoViews", value_range)
         _check_kernel(self.configs, self.size)
         if seed is not None:
             seed = check_int("seed", seed, 0, 2**31 - 1)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, images, *args, **kwargs):
+        """Look at the pixels of an array, then call the layer."""
+        _pixels.check_array("TwoViews", images, self.value_range)
+        return super().__call__(images, *args, **kwargs)
 
     def build(self, input_shape):
         """Do nothing: the layer has no weights."""
@@ -113,6 +123,7 @@ class TwoViews(keras.layers.Layer):
             Tuple of two float32 tensors of shape (B, height, width, 3).
         """
         _check_images(images)
+        images = _pixels.as_pixels(images, self.value_range)
         if training is False:
             view = self._whole(images)
             return view, view
@@ -143,6 +154,7 @@ class TwoViews(keras.layers.Layer):
             "configs": [dataclasses.asdict(c) for c in self.configs],
             "size": self.size,
             "seed": self.seed,
+            "value_range": self.value_range,
         }
 
     def _draw(self, batch):

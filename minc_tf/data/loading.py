@@ -1,6 +1,7 @@
 """One entry for every kind of data set."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 
 from minc_tf._checks import check_int, refusal
@@ -17,7 +18,7 @@ from minc_tf.data.tfds import load_tfds
 
 
 def load(
-    name: str,
+    name: str | os.PathLike,
     split: str = "train",
     *,
     data_dir: str | os.PathLike | None = None,
@@ -35,7 +36,9 @@ def load(
             images; `"npz"`, a file of arrays; `"tfrecord"` or
             `"arrayrecord"`, files of `tf.train.Example` (see
             `load_records`); `"tfds:<name>"` or a bare name, a data set of
-            TensorFlow Datasets (see `load_tfds`).
+            TensorFlow Datasets (see `load_tfds`). Also the path of a folder
+            or of an `.npz` file: `"../photos"`, or `"photos"` where that is a
+            folder here; `"tfds:photos"` is the data set in any case.
         split: str, usually `"train"` or `"test"`; for TensorFlow Datasets
             also a slice such as `"train[:90%]"`, or a sum such as
             `"train+unlabelled"`.
@@ -75,10 +78,13 @@ def load(
     ```python
     train = minc_tf.data.load("shapes", "train")
     photos = minc_tf.data.load("folder", data_dir="photos", image_size=64)
+    photos = minc_tf.data.load("../photos", image_size=64)
     cifar = minc_tf.data.load("cifar10", "test")
     some = minc_tf.data.load("cifar10", classes=["cat", "dog"])
     ```
     """
+    if data_dir is None:
+        name, data_dir = _find_path(name)
     for argument, value in (("name", name), ("split", split)):
         if not isinstance(value, str) or not value:
             raise refusal(argument, "a non-empty str", value)
@@ -96,6 +102,36 @@ def load(
     if num_examples is not None and num_examples < len(source):
         source = source.subset(num_examples, seed)
     return source
+
+
+def _find_path(name):
+    """A name that is a path, as the kind of its data and the path."""
+    if not isinstance(name, str | os.PathLike) or not os.fspath(name):
+        return name, None
+    path = os.path.expanduser(os.fspath(name))
+    kinds = ("shapes", "folder", "npz", *READERS)
+    if not isinstance(path, str) or path in kinds or path.startswith("tfds:"):
+        return name, None
+    if os.path.isdir(path):
+        folder = pathlib.Path(path)
+        # What TensorFlow Datasets prepared here goes by its name, too.
+        prepared = any(
+            any(folder.glob(f"{below}dataset_info.json"))
+            for below in ("", "*/", "*/*/")
+        )
+        return (name, None) if prepared else ("folder", path)
+    if os.path.isfile(path) and path.endswith(".npz"):
+        return "npz", path
+    # Names of TensorFlow Datasets have slashes, too: "name/config:1.0.0".
+    relative = path.startswith((".", os.sep))
+    if relative or os.path.exists(path) or not isinstance(name, str):
+        what = "is no folder" if os.path.exists(path) else "does not exist"
+        raise FileNotFoundError(
+            f"name must be a data set or the path of a folder or an .npz "
+            f"file; {path!r} {what}. Other files are read by kind, as in "
+            'load("tfrecord", data_dir=...)'
+        )
+    return name, None
 
 
 def _load(name, split, data_dir, size, encoded, *, seed, cap):

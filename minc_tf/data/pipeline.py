@@ -66,7 +66,10 @@ def view_batches(
 
     Returns:
         A `tf.data.Dataset` of tuples `(view1, view2)`, of static shape, with
-        a leading axis of `batch_size / num_shards`.
+        a leading axis of `batch_size / num_shards`. Its attribute
+        `steps_per_epoch`, the number of full batches in the source, is what
+        `fit` of this library's models takes for an epoch if not told
+        otherwise; a plain `keras.Model` must be told.
 
     Raises:
         TypeError: If `views` is not callable, returns no tuple of views, or
@@ -251,7 +254,9 @@ def _stream(
         sent = (crop, finish, make_views)
         crop, finish, make_views = map(only_graph_code, sent)
         dataset = from_services(make, addresses, start_step)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    dataset = dataset.prefetch(tf.data.AUTOTUNE)
+    dataset.steps_per_epoch = num_examples // batch_size
+    return dataset
 
 
 def _part_size(batch_size, num_shards, shard):

@@ -26,8 +26,8 @@ def hessian_eigenvalues(
     Args:
         loss: function without arguments that returns a scalar tensor, a
             function of the variables, without side effects and the same at
-            each call: `lambda: objective(model(x1), model(x2))`, not
-            training.
+            each call, so not in training:
+            `lambda: objective(model(x1), model(x2), training=False)`.
         variables: the trainable variables to differentiate by.
         count: int, how many eigenvalues.
         iterations: int, steps of the method, at least `count`; None: as many

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from minc_tf._checks import check_choice
+from minc_tf._pixels import PIXELS
 from minc_tf.models.assembly import assemble
 from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.two_view import TwoViewModel
@@ -295,6 +296,7 @@ def build(
     steps: int | None = None,
     micro_batches: int = 1,
     views: keras.Layer | None = None,
+    value_range: tuple[float, float] | None = PIXELS,
     name: str | None = None,
     **objective_arguments,
 ) -> TwoViewModel:
@@ -315,6 +317,8 @@ def build(
         micro_batches: see `TwoViewModel`.
         views: layer that makes both views from images in the train step, such
             as `minc_tf.augment.TwoViews`; see `TwoViewModel`.
+        value_range: `(low, high)`, the range of the pixels that the model is
+            given; see `TwoViewModel`.
         name: string, the model's name.
         **objective_arguments: arguments of the objective's class, if other
             than the method's.
@@ -367,6 +371,7 @@ def build(
         target_momentum=momentum,
         micro_batches=micro_batches,
         views=views,
+        value_range=value_range,
         name=name,
     )
 

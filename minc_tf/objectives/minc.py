@@ -102,6 +102,7 @@ class MINC(Objective):
 
     takes_sample_weight = True
     takes_images = True
+    keeps_statistics = True
 
     def __init__(
         self,
@@ -356,11 +357,11 @@ class MINC(Objective):
         """Rebuilds the objective; one saved before it could lead as it was."""
         return cls(**present(config))
 
-    def attach(self, z1, z2, weight: float = 1.0):
+    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
         """As `Objective.attach`; refused with `tracking="corrected"`."""
         if self.needs_previous:
             raise ValueError(f"MINC.attach: {NEEDS_PREVIOUS}")
-        return super().attach(z1, z2, weight)
+        return super().attach(z1, z2, weight, prefix)
 
     def _check_pair(self, z1, z2):
         super()._check_pair(z1, z2)
