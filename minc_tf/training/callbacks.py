@@ -1,15 +1,15 @@
-"""What watches a run: finite losses, checkpoints, the table, the bar."""
+"""What watches a run: finite losses, the tables, the bar."""
 
-import csv
 import os
-import sys
 import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
+from minc_tf import report
+from minc_tf._progress import image_bar
+from minc_tf._run_folder import read_table, write_table
 from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
@@ -43,7 +43,6 @@ class StopOnNonFinite(keras.callbacks.Callback):
         checkpoints: Checkpoints | None = None,
         step: Callable[[], int] | None = None,
     ):
-        """See the class."""
         super().__init__()
         self.checkpoints = checkpoints
         self.step = step
@@ -94,7 +93,6 @@ class Throughput(keras.callbacks.Callback):
     """
 
     def __init__(self, batch_size: int):
-        """See the class."""
         super().__init__()
         self.batch_size = batch_size
         self._warm = False
@@ -144,15 +142,14 @@ class MetricsCSV(keras.callbacks.Callback):
         first_epoch: int = 0,
         timing: str | os.PathLike | None = None,
     ):
-        """See the class."""
         super().__init__()
         self.path = os.fspath(path)
         self.timing = timing and os.fspath(timing)
         self.rows = []
-        if first_epoch and os.path.exists(self.path):
-            self.rows = _read_rows(self.path)[:first_epoch]
-        if self.timing and self.rows and os.path.exists(self.timing):
-            times = {row["epoch"]: row for row in _read_rows(self.timing)}
+        if first_epoch:
+            self.rows = read_table(self.path)[:first_epoch]
+        if self.timing and self.rows:
+            times = {row["epoch"]: row for row in read_table(self.timing)}
             self.rows = [r | times.get(r["epoch"], {}) for r in self.rows]
 
     def on_epoch_end(self, epoch, logs=None):
@@ -167,23 +164,36 @@ class MetricsCSV(keras.callbacks.Callback):
         names = list(dict.fromkeys(key for row in self.rows for key in row))
         if self.timing:
             clock = [name for name in names if name in CLOCK]
-            _write_rows(self.timing, ["epoch", *clock], self.rows)
+            write_table(self.timing, ["epoch", *clock], self.rows)
             names = [name for name in names if name not in CLOCK]
-        _write_rows(self.path, names, self.rows)
+        write_table(self.path, names, self.rows)
 
 
-def _read_rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+class Spectra(keras.callbacks.Callback):
+    """Writes the spectra that a monitor measured, a row an epoch.
 
+    A run that resumes drops the rows of epochs that it trains again.
 
-def _write_rows(path, names, rows):
-    part = f"{path}.tmp"
-    with open(part, "w", newline="") as file:
-        writer = csv.DictWriter(file, names, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
+    Args:
+        path: path of the CSV file.
+        monitor: `minc_tf.evaluation.DiagnosticsMonitor`, which stands before
+            it in the list.
+        first_epoch: int, the epoch at which this run starts.
+    """
+
+    def __init__(self, path, monitor, first_epoch: int = 0):
+        super().__init__()
+        self.path = path
+        self.monitor = monitor
+        rows = report.read_spectra(path).items() if first_epoch else ()
+        self._rows = {epoch: row for epoch, row in rows if epoch <= first_epoch}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds the row of the epoch, if it was measured."""
+        measured = self.monitor.history
+        if epoch in measured["epoch"][-1:]:
+            self._rows[epoch + 1] = measured["spectrum"][-1]
+            report.write_spectra(self.path, self._rows)
 
 
 class Progress(keras.callbacks.Callback):
@@ -196,7 +206,6 @@ class Progress(keras.callbacks.Callback):
     """
 
     def __init__(self, batch_size: int, steps: int, first_step: int = 0):
-        """See the class."""
         super().__init__()
         self.batch_size = batch_size
         self.steps = steps
@@ -206,16 +215,10 @@ class Progress(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         """Opens the bar."""
-        self._bar = tqdm(
-            total=self.steps * self.batch_size,
-            initial=self.first_step * self.batch_size,
-            desc="pretrain",
-            unit="img",
-            unit_scale=True,
-            file=sys.stdout,
-            dynamic_ncols=True,
-            # A log file gets a line now and then instead of ten a second.
-            mininterval=0.2 if sys.stdout.isatty() else 10.0,
+        self._bar = image_bar(
+            "pretrain",
+            self.steps * self.batch_size,
+            self.first_step * self.batch_size,
         )
 
     def on_train_batch_end(self, batch, logs=None):

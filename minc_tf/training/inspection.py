@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from minc_tf import data
 from minc_tf.data.checks import check_count
-from minc_tf.training import build, pictures
+from minc_tf.training import pictures, tensorflow_images
 from minc_tf.training.validation import validate
 
 
@@ -55,8 +55,8 @@ def inspect(
     validate(config)
     check_count("batches", batches)
     check_count("images", images)
-    layer = build.build_views(config)
-    source = build.build_train_source(config)
+    layer = tensorflow_images.build_views(config)
+    source = tensorflow_images.load_train_source(config)
     stream = data.view_batches(
         source, layer, config.batch_size, seed=config.seed
     )
@@ -69,14 +69,13 @@ def inspect(
     decoded = decoded.prefetch(tf.data.AUTOTUNE)
     _, decode_speed = _measure(decoded, batches * config.batch_size, 1)
 
-    folder = pathlib.Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     count = min(images, len(source))
     picture = pictures.view_pairs(
-        *pictures.draw_views(source, layer, count, config.seed, epoch=0)
+        *tensorflow_images.draw_views(
+            source, layer, count, config.seed, epoch=0
+        )
     )
-    path = folder / "views.png"
-    path.write_bytes(tf.io.encode_png(picture).numpy())
+    path = pictures.write_png(pathlib.Path(directory), "views", picture)
     names = source.class_names or ()
     known = source.labels[source.labels >= 0]
     counts = np.bincount(known, minlength=len(names))

@@ -1,54 +1,18 @@
-"""The folder of a run: what is in it, and whose it is."""
+"""The folder of a run: whose it is."""
 
 import json
 import os
-import pathlib
 import shutil
 
 from ml_collections import ConfigDict
 
+from minc_tf._run_folder import RunFolder
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings, complete
 
 
-class Workdir:
-    """Paths in a run's folder, and the rule that it holds one run.
-
-    Args:
-        path: path of the folder; created when it is claimed.
-
-    Attributes:
-        config: `config.json`, the resolved settings.
-        checkpoints: `checkpoints/`, everything needed to go on.
-        model: `model.keras`, the whole model, at the end.
-        metrics: `metrics.csv`, a row an epoch.
-        timing: `timing.csv`, the same for what the clock says.
-        spectrum: `spectrum.csv`, the spectra of the diagnostics.
-        events: `events/`, for TensorBoard.
-        pictures: `pictures/`, PNG files.
-        log: `log.txt`, a line an epoch, and warnings.
-        embedding: `embedding.npz`, what the report shows of the embeddings.
-        evaluation: `evaluation.json`, the results of `minc-evaluate`.
-        report: `report.html`, a page with all of it.
-        summary: `summary.json`, at the end.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        """See the class."""
-        self.path = pathlib.Path(path)
-        self.config = self.path / "config.json"
-        self.checkpoints = self.path / "checkpoints"
-        self.model = self.path / "model.keras"
-        self.metrics = self.path / "metrics.csv"
-        self.timing = self.path / "timing.csv"
-        self.spectrum = self.path / "spectrum.csv"
-        self.events = self.path / "events"
-        self.pictures = self.path / "pictures"
-        self.log = self.path / "log.txt"
-        self.embedding = self.path / "embedding.npz"
-        self.evaluation = self.path / "evaluation.json"
-        self.report = self.path / "report.html"
-        self.summary = self.path / "summary.json"
+class Workdir(RunFolder):
+    """The rule that a run's folder holds one run."""
 
     def check(self, config: ConfigDict, overwrite: bool = False) -> None:
         """Checks that a run with these settings may have the folder.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+from keras import ops
 
 from minc_tf.evaluation.checks import (
     check_classes,
@@ -180,11 +181,25 @@ def _search(train, count):
     It returns the cosine similarities and the rows, NumPy arrays (M, count),
     the most similar first; equal ones in the order of the rows.
     """
+    columns = ops.transpose(ops.convert_to_tensor(train))
+
+    def search(queries):
+        with _full_float32():
+            similarity = ops.matmul(ops.convert_to_tensor(queries), columns)
+        return map(ops.convert_to_numpy, ops.top_k(similarity, count))
+
+    return search
+
+
+def _full_float32():
+    """Where a GPU or TPU would multiply with fewer digits, it does not."""
     if keras.backend.backend() == "jax":
-        from minc_tf.evaluation.protocols import jax_search as search
-    else:
-        from minc_tf.evaluation.protocols import tensorflow_search as search
-    return search.nearest_rows(train, count)
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    from minc_tf.evaluation.protocols.float32 import full_float32
+
+    return full_float32()
 
 
 def _normalize(x):

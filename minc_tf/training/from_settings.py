@@ -6,14 +6,13 @@ import inspect
 import keras
 from ml_collections import ConfigDict
 
-from minc_tf import models, optimizers
+from minc_tf import augment, models, optimizers
+from minc_tf.augment import ViewConfig, presets
 from minc_tf.training import config as settings
 
 
 def _device_views(config):
     """The layer that makes the views in the train step, or None."""
-    from minc_tf import augment
-
     if config.augment.where == "input":
         return None
     configs, size = view_configs(config)
@@ -34,8 +33,6 @@ def view_configs(config: ConfigDict) -> tuple:
         ValueError: for a preset that gives something else, or an argument
             out of range.
     """
-    from minc_tf.augment import ViewConfig, presets
-
     preset = presets.PRESETS.find(config.views.preset, "config.views.preset")
     given = settings.arguments(config.views)
     crops = {k: given.pop(k) for k in settings.SMALL_CROPS if k in given}

@@ -1,71 +1,67 @@
-"""From a run's settings to its strategy, data and views, on TensorFlow.
+"""What feeds a run on TensorFlow: data pipelines, which make the views."""
 
-Model and optimizer need no TensorFlow; they are made in `parts`.
-"""
-
+import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from minc_tf import data
-from minc_tf.training.parts import (
-    build_model,
-    build_optimizer,
-    target_momentum,
-    view_configs,
-)
-from minc_tf.training.source_checks import (
-    check_batch_size,
-    check_shares,
-    check_view_size,
-)
-from minc_tf.training.strategies import make_strategy
-
-__all__ = [
-    "build_batches",
-    "build_evaluation_sources",
-    "build_model",
-    "build_optimizer",
-    "build_sources",
-    "build_strategy",
-    "build_train_source",
-    "build_views",
-    "target_momentum",
-]
+from minc_tf import augment, data
+from minc_tf.training.from_settings import view_configs
+from minc_tf.training.source_checks import check_batch_size, check_view_size
 
 
-def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
-    """The strategy of a run, for its batch.
+class PipelineImages:
+    """The images of a run, and the layer that makes their views.
 
-    Args:
-        config: the run's settings.
-
-    Returns:
-        A `tf.distribute.Strategy`.
-
-    Raises:
-        ValueError: if the batch cannot be shared by the replicas, or a
-            setting does not work on them.
-        TimeoutError: if a worker does not join.
-        ConnectionError: if there is no such TPU.
+    Attributes:
+        train: `minc_tf.data.ImageSource`, the images to train on.
+        reference: the same, or those of `data.labelled_split`, in the size of
+            the views.
+        test: those of `data.test_split`, or None.
     """
-    strategy = make_strategy(config.strategy, **config.distribute.to_dict())
-    count = strategy.num_replicas_in_sync
-    check_shares(config, count)
-    on_tpu = isinstance(strategy, tf.distribute.TPUStrategy)
-    if on_tpu and config.precision == "mixed_float16":
-        raise ValueError(
-            "config.precision='mixed_float16' does not work on a TPU; use "
-            "'mixed_bfloat16'."
+
+    def __init__(self, config: ConfigDict, devices):
+        self.config = config
+        self._strategy = devices.strategy
+        self._views = build_views(config)
+        self.train, self.reference, self.test = load_sources(config)
+
+    def check(self) -> None:
+        """Raises where a service does not answer, or cannot read the images."""
+        if self.config.data.service:
+            self.batches(0)
+
+    def batches(self, first_step: int):
+        """The endless batches of the run, shared by its replicas."""
+        return shared_batches(
+            self.config, self._strategy, self.train, self._views, first_step
         )
-    if config.jit_compile and count > 1 and not on_tpu:
-        raise ValueError(
-            f"config.jit_compile=True does not work on {count} replicas "
-            f"(config.strategy={config.strategy!r}); set it to False."
-        )
-    return strategy
+
+    def examples(self, source) -> tf.data.Dataset:
+        """All images and labels of a source, as `extract` takes them."""
+        return data.eval_batches(source, 256)
+
+    def view_pairs(self, source, batch_size: int, count: int):
+        """So many batches of views of a source, the same at each pass."""
+        seed = self.config.seed + 1
+        pairs = data.view_batches(source, self._views, batch_size, seed=seed)
+        return pairs.take(count)
+
+    def draw_views(self, count: int) -> tuple:
+        """Draws the views of the first images as in the first two epochs.
+
+        Returns:
+            (images, first, later): array (count, H, W, 3), and two lists of
+            arrays, the views of each.
+        """
+        drawn = [
+            draw_views(self.train, self._views, count, self.config.seed, epoch)
+            for epoch in (0, 1)
+        ]
+        (images, first), (_, later) = drawn
+        return images, first, later
 
 
-def build_batches(
+def shared_batches(
     config: ConfigDict, strategy: tf.distribute.Strategy, source, views, step
 ):
     """The batches of a run, shared by the replicas of a strategy.
@@ -110,7 +106,7 @@ def build_batches(
     return strategy.distribute_datasets_from_function(share)
 
 
-def build_sources(config: ConfigDict) -> tuple:
+def load_sources(config: ConfigDict) -> tuple:
     """Loads the images that a run trains on and is monitored with.
 
     Args:
@@ -127,7 +123,7 @@ def build_sources(config: ConfigDict) -> tuple:
             in size, or a batch is larger than the data set.
         FileNotFoundError: if the data do not exist.
     """
-    train = build_train_source(config)
+    train = load_train_source(config)
     check_batch_size(config, train)
     size, reference, test = config.views.size, train, None
     labelled = config.data.labelled_split
@@ -138,7 +134,7 @@ def build_sources(config: ConfigDict) -> tuple:
     return train, reference, test
 
 
-def build_train_source(config: ConfigDict) -> data.ImageSource:
+def load_train_source(config: ConfigDict) -> data.ImageSource:
     """Loads the images that a run trains on.
 
     Args:
@@ -162,7 +158,7 @@ def build_train_source(config: ConfigDict) -> data.ImageSource:
     return source
 
 
-def build_evaluation_sources(config: ConfigDict) -> tuple:
+def load_evaluation_sources(config: ConfigDict) -> tuple:
     """Loads the labelled images that an encoder is evaluated on.
 
     Args:
@@ -235,7 +231,36 @@ def build_views(config: ConfigDict):
     Returns:
         A `minc_tf.augment.MultiView`.
     """
-    from minc_tf import augment
-
     configs, size = view_configs(config)
     return augment.MultiView(configs, size=size, seed=config.seed)
+
+
+def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
+    """Draws the views of the first images, as training does in an epoch.
+
+    Args:
+        source: `minc_tf.data.ImageSource`.
+        views: `minc_tf.augment.MultiView`.
+        count: int, number of images.
+        seed: int, the run's.
+        epoch: int, from 0.
+
+    Returns:
+        (images, views): array (count, H, W, 3), the images in the size of
+        the first views, and a list of arrays, the views of each.
+    """
+    images = [source.at(index)["image"] for index in range(count)]
+    draws = epoch * len(source) + np.arange(count)
+    seeds = np.stack([np.full(count, seed), draws], axis=1)
+    if source.varies:
+        crops = [
+            views.crop(image, row)
+            for image, row in zip(images, seeds, strict=True)
+        ]
+        stacked = tuple(map(tf.stack, zip(*crops, strict=True)))
+        made = views.finish(stacked, seeds)
+    else:
+        made = views({"images": tf.stack(images), "augmentation_seed": seeds})
+    size = made[0].shape[1:3]
+    shown = [tf.image.resize(image, size, antialias=True) for image in images]
+    return np.stack(shown), [np.asarray(view) for view in made]
