@@ -18,6 +18,22 @@ from minc_tf.training.identity import changed_settings
 _NAME = re.compile(r"step-(\d+)\.npz")
 _SETTINGS, _MEANS = "settings", "means"
 
+#: Of a `TwoViewModel`, those with state.
+_PARTS = (
+    "encoder",
+    "projector",
+    "predictor",
+    "objective",
+    "target_encoder",
+    "target_projector",
+    "views",
+)
+
+#: What Keras appends to the name of a second layer of a class.
+_NUMBER, _NUMBER_INSIDE = re.compile(r"_\d+$"), re.compile(r"_\d+(?=_)")
+#: All names of checkpoints from before variables had names of their own.
+_NUMBERED = re.compile(r"(model|optimizer)/\d{4,}")
+
 
 class Checkpoints:
     """A folder of checkpoints, each everything that a run needs to go on.
@@ -53,7 +69,6 @@ class Checkpoints:
         config: ConfigDict | None = None,
         max_to_keep: int = 2,
     ):
-        """See the class."""
         if max_to_keep < 1:
             raise ValueError(
                 "Checkpoints: max_to_keep must be 1 or more; received "
@@ -153,19 +168,54 @@ def step_of(model: keras.Model) -> int:
 
 
 def _variables(model):
-    """All state by name; the same model gives the same names."""
+    """All state by name; the same model gives the same names.
+
+    A name is `part/layer/variable`, as `objective/minc/second_moment`.
+    """
     if not model.optimizer.built:  # twice would make some variables twice
         model.optimizer.build(model.trainable_variables)
-    owners = {
-        "model": model.variables,
-        "optimizer": model.optimizer.variables,
+    parts = {
+        id(variable): part
+        for part in _PARTS
+        if getattr(model, part, None) is not None
+        for variable in getattr(model, part).variables
     }
-    # Names that Keras numbers, of layers say, differ from process to process.
-    return {
-        f"{owner}/{index:04d}": variable
-        for owner, variables in owners.items()
-        for index, variable in enumerate(variables)
-    }
+    parts |= {id(v): "optimizer" for v in model.optimizer.variables}
+    found = {}
+    for variable in (*model.variables, *model.optimizer.variables):
+        part = parts.get(id(variable), "model")
+        path = _path(part, variable)
+        name, count = f"{part}/{path}", 1
+        while name in found:
+            count += 1
+            name = f"{part}/{path}:{count}"
+        found[name] = variable
+    return found
+
+
+def _path(part, variable):
+    """The end of a variable's path, the same in every process.
+
+    Keras numbers the layers of a process; those that then have one name are
+    counted in their order.
+    """
+    layer, _, name = variable.path.rpartition("/")
+    if part == "model":
+        return _NUMBER.sub("", name)
+    if part == "optimizer":  # its names have those of layers inside
+        name = _NUMBER_INSIDE.sub("", name)
+    return f"{_NUMBER.sub('', layer.rpartition('/')[2])}/{name}"
+
+
+def _renamed(state, names):
+    """The state of an old checkpoint: `model/0000`, ... in the same order."""
+    if not all(_NUMBERED.fullmatch(name) for name in state):
+        return state
+    if len(state) != len(names):
+        return state
+    return dict(
+        zip(names, (state[name] for name in sorted(state)), strict=True)
+    )
 
 
 def _read(model):
@@ -246,6 +296,7 @@ def _assign(model, state):
     if _MEANS not in state:
         raise ValueError("it lacks the running means")
     means = state.pop(_MEANS)
+    state = _renamed(state, variables)
     if variables.keys() != state.keys():
         first = sorted(variables.keys() ^ state.keys())[0]
         where = "the model has no" if first in state else "it lacks"
