@@ -16,7 +16,12 @@ import keras
 import numpy as np
 import pytest
 from gradients import BACKEND, needs_tensorflow
+from PIL import Image
 
+import minc_tf
+from minc_tf.evaluation import CollapseError
+from minc_tf.evaluation.monitors.collapse_causes import gradient_reaches_targets
+from minc_tf.report import load_snapshot, read_spectra
 from minc_tf.training import (
     PreemptedError,
     Progress,
@@ -26,6 +31,7 @@ from minc_tf.training import (
     jax_images,
     load_recipe,
     load_run,
+    monitors,
     run,
     set_widths,
 )
@@ -234,6 +240,99 @@ def test_folder_of_a_run(finished):
 
 
 @on_jax
+def test_diagnostics_of_held_out_pairs(finished, npz):
+    """The same pairs of views at each pass, of images not trained on."""
+    folder, summary = finished
+    model, config = load_run(folder)
+    source = jax_images.ArrayImages(config, None)
+    assert len(source.test) == 12
+    count = config.diagnostics.num_examples // BATCH
+    pairs = source.view_pairs(source.test, BATCH, count)
+    views = [np.concatenate(view) for view in zip(*pairs, strict=True)]
+    np.testing.assert_array_equal(views[0][:BATCH], next(iter(pairs))[0])
+    assert np.abs(views[0] - views[1]).max() > 10
+    z1, z2 = (np.asarray(model(view, training=False)) for view in views)
+    assert summary["alignment"] == pytest.approx(alignment(z1, z2), rel=1e-4)
+    both = np.concatenate([z1, z2])
+    expected = np.linalg.eigvalsh(both.T @ both / len(both))[::-1]
+    epoch, found = list(read_spectra(folder / "spectrum.csv").items())[-1]
+    assert epoch == EPOCHS
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    bounds = [
+        summary[f"chi2_information_held_out{b}"] for b in ("_low", "_high")
+    ]
+    assert bounds[0] <= summary["chi2_information_held_out"] <= bounds[1]
+
+
+def alignment(z1, z2):
+    """The mean squared distance of pairs of unit vectors."""
+    z1, z2 = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z1, z2))
+    return np.mean(np.sum((z1 - z2) ** 2, axis=1))
+
+
+@on_jax
+def test_pictures_and_report(finished):
+    folder, _ = finished
+    sizes = {}
+    for name in ("views", "neighbours"):
+        with Image.open(folder / "pictures" / f"{name}.png") as image:
+            sizes[name] = (image.height, image.width)
+            assert np.asarray(image).std() > 10
+    # Cells of 8 + 2 pixels, twice as large, and the last gap.
+    assert sizes == {"views": (64, 164), "neighbours": (164, 184)}
+    snapshot = load_snapshot(folder / "embedding.npz")
+    # In the order of the seeded draw.
+    counts = np.bincount(snapshot.labels)
+    np.testing.assert_array_equal(counts, [4, 4, 4])
+    assert snapshot.class_names == ("0", "1", "2")
+    page = (folder / "report.html").read_text()
+    assert "There is no map" not in page
+    assert page.count("<svg") > 5
+    assert "tensorflow" not in sys.modules or BACKEND == "tensorflow"
+
+
+@on_jax
+def test_the_alarm_ends_a_run(npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitors, "_ALARM_EVERY", 1)
+    config = tiny_config(npz)
+    config.objective = {"name": "negative_cosine"}
+    config.diagnostics.alarm = "raise"
+    with pytest.raises(CollapseError, match="the model has no predictor"):
+        run(config, tmp_path / "run")
+
+
+class WithoutStopGradient(minc_tf.TwoViewModel):
+    """SimSiam without what keeps it from collapsing."""
+
+    def embed_target(self, images, embeddings, training=None):
+        return embeddings
+
+
+@on_jax
+@pytest.mark.parametrize("cls", [minc_tf.TwoViewModel, WithoutStopGradient])
+def test_a_gradient_through_the_targets(cls):
+    encoder = minc_tf.models.small_resnet(
+        image_shape=(SIZE, SIZE, 3), filters=(2,)
+    )
+    model = cls(
+        encoder,
+        minc_tf.models.mlp(2, (4,)),
+        minc_tf.objectives.NegativeCosine(),
+        predictor=minc_tf.models.mlp(4, (4,)),
+    )
+    pictures = keras.ops.convert_to_tensor(images(4, 0)[0], "float32")
+    reaches = gradient_reaches_targets(model, pictures)
+    assert reaches == (cls is WithoutStopGradient)
+
+
+def test_what_is_left_out():
+    config = default_config()
+    assert jax_checks.left_out(config) == ["TensorBoard events"]
+    config.diagnostics.gradient_batches = 3
+    assert "(diagnostics.gradient_batches)" in jax_checks.left_out(config)[1]
+
+
+@on_jax
 def test_goes_on_as_if_it_had_not_stopped(finished, npz, tmp_path):
     """Told to end in one epoch, and cut off in the next."""
     folder, config = tmp_path / "run", tiny_config(npz)
@@ -252,7 +351,7 @@ def test_goes_on_as_if_it_had_not_stopped(finished, npz, tmp_path):
     whole, other = finished
     assert summary["loss"] == other["loss"]
     assert_same_checkpoint(folder, whole)
-    for one in ("metrics.csv", "config.json"):
+    for one in ("metrics.csv", "config.json", "spectrum.csv"):
         assert (folder / one).read_text() == (whole / one).read_text()
     assert run(config, folder) == summary
 
