@@ -7,6 +7,8 @@ import os
 import pathlib
 from collections.abc import Iterable, Sequence
 
+from minc_tf._files import replacing
+
 #: Columns of a table that say where in the run a row stands.
 POSITION = ("epoch", "step")
 
@@ -58,12 +60,10 @@ def write_table(
         names: the columns; what else a row has is left out.
         rows: dicts by column.
     """
-    part = f"{os.fspath(path)}.tmp"
-    with open(part, "w", newline="") as file:
+    with replacing(path) as part, open(part, "w", newline="") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(part, path)
 
 
 def read_table(path: str | os.PathLike) -> list[dict[str, float]]:

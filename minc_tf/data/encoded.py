@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.checks import check_choice, check_count
+from minc_tf._checks import check_choice, check_size
 from minc_tf.data.files import read_image_file
 from minc_tf.data.formats import (
     DECODE_ERRORS,
@@ -284,17 +284,7 @@ def parse_image_size(
     """
     if image_size is None:
         return None
-    size = image_size if np.ndim(image_size) else (image_size, image_size)
-    try:
-        height, width = size
-        check_count("image_size", height)
-        check_count("image_size", width)
-    except ValueError as error:
-        raise ValueError(
-            "image_size must be None, an int >= 1 or a pair (H, W); received "
-            f"{image_size!r}"
-        ) from error
-    return int(height), int(width)
+    return check_size("image_size", image_size, also=", or None")
 
 
 def check_images(

@@ -8,12 +8,7 @@ import re
 
 import numpy as np
 
-from minc_tf.data.checks import (
-    check_choice,
-    check_seed,
-    did_you_mean,
-    permutation,
-)
+from minc_tf._checks import check_choice, check_int, did_you_mean
 from minc_tf.data.encoded import (
     EncodedSource,
     check_images,
@@ -23,6 +18,7 @@ from minc_tf.data.files import check_text
 from minc_tf.data.label_file import LABEL_FILE, read_label_file
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.listing import Listing, count_kinds
+from minc_tf.data.subsets import permutation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -96,7 +92,7 @@ def load_folder(
     ```
     """
     size = parse_image_size(image_size)
-    check_seed("seed", seed)
+    check_int("seed", seed, 0)
     check_choice("check", check, ("auto", "all", "header"))
     check_max_pixels("max_pixels", max_pixels)
     root = pathlib.Path(path)

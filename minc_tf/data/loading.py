@@ -3,8 +3,8 @@
 import os
 from collections.abc import Sequence
 
+from minc_tf._checks import check_int, refusal
 from minc_tf.data.arrays import load_npz
-from minc_tf.data.checks import check_count, check_seed
 from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
@@ -81,12 +81,10 @@ def load(
     """
     for argument, value in (("name", name), ("split", split)):
         if not isinstance(value, str) or not value:
-            raise ValueError(
-                f"{argument} must be a non-empty str; received {value!r}"
-            )
-    check_seed("seed", seed)
+            raise refusal(argument, "a non-empty str", value)
+    check_int("seed", seed, 0)
     if num_examples is not None:
-        check_count("num_examples", num_examples)
+        check_int("num_examples", num_examples, 1)
     check_max_pixels("max_pixels", max_pixels)
     size = parse_image_size(image_size)
     cap = num_examples if classes is None else None
@@ -104,14 +102,12 @@ def _load(name, split, data_dir, size, encoded, *, seed, cap):
     options = {"num_examples": cap, "seed": seed}
     if name == "shapes":
         if data_dir is not None:
-            raise ValueError(
-                "data_dir must be None for 'shapes', which is rendered; "
-                f"received {str(data_dir)!r}"
+            raise refusal(
+                "data_dir", "None for 'shapes', which is rendered", data_dir
             )
         if size not in (None, (IMAGE_SIZE, IMAGE_SIZE)):
-            raise ValueError(
-                f"image_size must be None or {IMAGE_SIZE} for 'shapes'; "
-                f"received {size!r}"
+            raise refusal(
+                "image_size", f"None or {IMAGE_SIZE} for 'shapes'", size
             )
         return load_shapes(split, **options)
     kinds = {
@@ -120,9 +116,8 @@ def _load(name, split, data_dir, size, encoded, *, seed, cap):
         **dict.fromkeys(READERS, "record files"),
     }
     if name in kinds and data_dir is None:
-        raise ValueError(
-            f"data_dir must be the path of the {kinds[name]} for "
-            f"name={name!r}; received None"
+        raise refusal(
+            "data_dir", f"the path of the {kinds[name]} for {name=}", data_dir
         )
     if name == "npz":
         return load_npz(data_dir, split, image_size=size, **options)

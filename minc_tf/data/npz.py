@@ -7,9 +7,10 @@ import zipfile
 
 import numpy as np
 
-from minc_tf.data.checks import check_count, did_you_mean, permutation
+from minc_tf._checks import did_you_mean, refusal
 from minc_tf.data.files import check_regular
 from minc_tf.data.labels import as_labels, like_labels
+from minc_tf.data.subsets import rows_of_subset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,13 +58,7 @@ class Arrays:
         Raises:
             ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
         """
-        check_count("n", n)
-        if n > len(self):
-            raise ValueError(
-                f"n must be at most the {len(self)} examples of "
-                f"{self.name}/{self.split}; received n={n}"
-            )
-        rows = permutation(len(self), seed)[:n]
+        rows = rows_of_subset(self, n, seed)
         labels = None if self.labels is None else self.labels[rows]
         return dataclasses.replace(
             self, images=self.images[rows], labels=labels
@@ -216,9 +211,11 @@ def _check_size(found, image_size, path):
     wanted = (image_size, image_size)
     wanted = tuple(image_size) if np.ndim(image_size) else wanted
     if wanted != found:
-        raise ValueError(
-            f"image_size must be None or {found}, the size of the images in "
-            f"{str(path)!r}: arrays are not resized; received {image_size!r}"
+        raise refusal(
+            "image_size",
+            f"None or {found}, the size of the images in {str(path)!r} (arrays "
+            "are not resized)",
+            image_size,
         )
 
 

@@ -9,18 +9,14 @@ import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 
-from minc_tf.data.checks import (
-    check_choice,
-    check_seed,
-    did_you_mean,
-    permutation,
-)
+from minc_tf._checks import check_choice, check_int, did_you_mean
 from minc_tf.data.encoded import EncodedSource, parse_image_size
 from minc_tf.data.files import check_regular
 from minc_tf.data.labels import like_labels
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.readers import READERS, Shard
 from minc_tf.data.records import make_source
+from minc_tf.data.subsets import permutation
 
 _IMAGE_KEYS = ("image", "image/encoded")
 _LABEL_KEYS = ("label", "image/class/label")
@@ -87,7 +83,7 @@ def load_records(
     """
     check_choice("file_format", file_format, READERS)
     size = parse_image_size(image_size)
-    check_seed("seed", seed)
+    check_int("seed", seed, 0)
     check_max_pixels("max_pixels", max_pixels)
     files = _split_files(file_format, str(path), split)
     reader = READERS[file_format]([Shard(file) for file in files])

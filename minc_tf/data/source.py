@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.checks import check_count, permutation
+from minc_tf._checks import check_int
 from minc_tf.data.labels import as_labels
+from minc_tf.data.subsets import rows_of_subset
 
 # Of images in memory, to a service. 1 GiB takes it half a minute and five
 # times the memory; from 2 GiB on TensorFlow ends the process.
@@ -180,7 +181,7 @@ class ImageSource:
             ValueError: If `batch_size` is not a positive int, or the images
                 differ in size.
         """
-        check_count("batch_size", batch_size)
+        check_int("batch_size", batch_size, 1)
         indices = tf.data.Dataset.range(self.num_examples)
         dataset = self.batches(indices, batch_size, drop_remainder=False)
         return dataset.prefetch(tf.data.AUTOTUNE)
@@ -200,13 +201,7 @@ class ImageSource:
         Raises:
             ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
         """
-        check_count("n", n)
-        if n > self.num_examples:
-            raise ValueError(
-                f"n must be at most the {self.num_examples} examples of "
-                f"{self.name}/{self.split}; received n={n}"
-            )
-        return self._replace_rows(permutation(self.num_examples, seed)[:n])
+        return self._replace_rows(rows_of_subset(self, n, seed))
 
     def portable(self) -> "ImageSource":
         """Return the same images for pipelines that other machines run.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -125,7 +125,7 @@ def raw_pixels(
 
 
 def check_finite(batches: "tf.data.Dataset | list") -> int:
-    """The number of batches, negative where unknown; one without end raises."""
+    """Return the number of batches, negative where unknown; refuse no end."""
     if not hasattr(batches, "cardinality"):
         return len(batches)
     count = int(batches.cardinality())
@@ -145,18 +145,19 @@ def _image_shape(model):
 
 
 def _encode(model, output):
-    if isinstance(model, (str, os.PathLike)):
+    live = isinstance(model, keras.Model)
+    if isinstance(model, (str, os.PathLike)) or (
+        not live and hasattr(model, "signature")
+    ):
         from minc_tf.export import load_savedmodel
 
-        model = load_savedmodel(model)
-    if not isinstance(model, keras.Model) and hasattr(model, "signature"):
-        return model.signature(output)  # a SavedEncoder
+        return load_savedmodel(model).signature(output)
     if output != "features":
         raise ValueError(
             "output must be 'features' for a live encoder, received "
             f"{output!r}; other outputs need an exported SavedModel"
         )
-    if isinstance(model, keras.Model):
+    if live:
         return encoder_function(model)
     if callable(model):
         return model

@@ -199,17 +199,7 @@ class _Network(keras.Model):
 
 @contextlib.contextmanager
 def in_float32(layers: list[keras.Layer]) -> Iterator[None]:
-    """Let layers of mixed precision compute in float32, for a while.
-
-    Args:
-        layers: list of built Keras layers and models; afterwards as before.
-
-    Example:
-    ```python
-    with in_float32([encoder]):
-        features = encoder(images, training=False)
-    ```
-    """
+    """Let layers of mixed precision compute in float32, for a while."""
     found = itertools.chain(*(each._flatten_layers() for each in layers))
     changes = [change for layer in found for change in _to_float32(layer)]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]

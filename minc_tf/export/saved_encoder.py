@@ -270,12 +270,12 @@ class _InRange:
         return self._module(images, training=training)
 
 
-def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
+def load_savedmodel(path: str | os.PathLike | SavedEncoder) -> SavedEncoder:
     """Load an exported encoder.
 
     Args:
         path: a version folder, or the folder of versions, of which the latest
-            is taken.
+            is taken; or a `SavedEncoder`, which is returned as it is.
 
     Returns:
         A `SavedEncoder`.
@@ -290,6 +290,8 @@ def load_savedmodel(path: str | os.PathLike) -> SavedEncoder:
     encoder.signatures  # ['embedding', 'features', 'serve_bytes', ...]
     ```
     """
+    if isinstance(path, SavedEncoder):
+        return path
     return SavedEncoder(find_version(path))
 
 
@@ -303,20 +305,7 @@ def not_trainable(path: str) -> ValueError:
 
 
 def check_image_shape(received, expected) -> None:
-    """Refuse images of another size than a model's.
-
-    Args:
-        received: shape (H, W, C) of images.
-        expected: shape that the model takes; None where any will do.
-
-    Raises:
-        ValueError: the shapes do not fit.
-
-    Example:
-    ```python
-    check_image_shape((32, 32, 3), (None, None, 3))
-    ```
-    """
+    """Refuse images (H, W, C) of another shape than a model takes."""
     if not tf.TensorShape(received).is_compatible_with(expected):
         raise ValueError(
             f"images must have shape {tuple(expected)}, which the model was "

@@ -120,7 +120,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.objective = objective
         self.predictor = predictor
         self.target_momentum = target_momentum
-        self.micro_batches = micro_batches
+        self.micro_batches = int(micro_batches)
         self.views = views
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:

@@ -12,6 +12,7 @@ _LAZY = {
     "finish_run": "finish",
     "load_snapshot": "embedding",
     "make_snapshot": "embedding",
+    "plot_dims": "dims",
     "read_spectra": "runs",
     "save_snapshot": "embedding",
     "write_projector": "projector",

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from minc_tf import diagnostics, report
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report.embedding import make_snapshot, save_snapshot
 from minc_tf.report.page import write_report
 
@@ -29,7 +29,7 @@ def finish_run(
     seed: int = 0,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the pictures of a run that has ended, and its page.
+    """Write the pictures of a run that has ended, and its page.
 
     The folder gets `embedding.npz`, `report.html`, and in `events/embedding`
     the projector's files and the picture of the spectrum (not on JAX). What
@@ -79,7 +79,7 @@ def finish_run(
 
 @contextlib.contextmanager
 def _warned(path):
-    """Makes a warning of what keeps a file from being written."""
+    """Log as a warning why a file cannot be written."""
     errors = [ImportError, OSError, ValueError]
     if keras.backend.backend() == "tensorflow":
         from tensorflow.errors import OpError

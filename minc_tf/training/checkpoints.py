@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
+from minc_tf._files import replacing
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings
 
@@ -259,21 +260,8 @@ def _write(path, state):
     # In memory first: plain writes report a full disk, libraries crash on it.
     buffer = io.BytesIO()
     np.savez(buffer, **state)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(path) as part, open(part, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def _load(path):

@@ -10,6 +10,7 @@ from importlib import metadata
 import keras
 import numpy as np
 
+from minc_tf._files import replacing
 from minc_tf.commit import library_commit
 
 
@@ -24,9 +25,8 @@ def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
         images: int, number of images trained on.
         skipped: paths of images that could not be read.
     """
-    part = folder.model.with_suffix(".tmp.keras")
-    model.save(part)
-    os.replace(part, folder.model)
+    with replacing(folder.model) as part:
+        model.save(part)
     summary = {
         **_numbers(rows),
         "encoder_parameters": model.encoder.count_params(),
@@ -36,9 +36,8 @@ def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
         **_circumstances(),
         "collapse": collapse,
     }
-    part = folder.summary.with_suffix(".tmp")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, folder.summary)
+    with replacing(folder.summary) as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _numbers(rows):

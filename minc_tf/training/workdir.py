@@ -6,6 +6,7 @@ import shutil
 
 from ml_collections import ConfigDict
 
+from minc_tf._files import replacing
 from minc_tf._run_folder import RunFolder
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings, complete
@@ -68,9 +69,8 @@ class Workdir(RunFolder):
         if overwrite:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        part = self.config.with_suffix(".tmp")
-        part.write_text(to_json(config))
-        os.replace(part, self.config)
+        with replacing(self.config) as part:
+            part.write_text(to_json(config))
 
     def read_config(self) -> ConfigDict:
         """The settings of the run in this folder.

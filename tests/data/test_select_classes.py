@@ -67,7 +67,7 @@ def test_load_caps_what_is_left():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (["dgo"], r"4 of arrays/train \('ant', .*'dgo' \(did you mean 'dog'"),
+        (["dgo"], r"4 of arrays/train \('ant', .*'dgo'; did you mean 'dog'"),
         ([4], r"by name or number; received 4"),
         ([-1], r"received -1"),
         ([1.0], r"received 1.0"),

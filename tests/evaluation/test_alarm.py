@@ -101,7 +101,7 @@ def test_which_objectives_repel(name):
         expected = name not in ("byol", "linear_byol", "simsiam")
         assert causes.repels(objective, dim) == expected
         minds = name in ("minc", "minc_target", "spectral") or "vicreg" in name
-        assert causes.minds_scale(objective, dim) == minds
+        assert causes.depends_on_scale(objective, dim) == minds
 
 
 def test_whether_an_objective_repels_depends_on_its_settings():

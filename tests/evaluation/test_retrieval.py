@@ -67,6 +67,13 @@ def test_among_themselves(monkeypatch, caplog, chunk):
     assert "1 of 60 queries" in caplog.text
 
 
+@pytest.mark.parametrize("scale", [2.0**80, 2.0**-80])
+def test_features_whose_squares_leave_float32(scale):
+    x, y = samples(60)
+    with np.errstate(over="raise"):
+        assert retrieval_metrics(x * scale, y) == retrieval_metrics(x, y)
+
+
 def test_ties_do_not_depend_on_the_order():
     x = np.ones((6, 3))
     y = np.array([0, 0, 0, 1, 1, 1])

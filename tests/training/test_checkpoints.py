@@ -265,7 +265,7 @@ def test_full_disk(saved, model):
     """The kernel says that the disk is full; the last checkpoint stays."""
     before = saved.latest.read_bytes()
     model.steps.assign(9)
-    part = saved.folder / ".step-00000009.npz.part"
+    part = saved.folder / ".step-00000009.part.npz"
     part.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
         saved.save(model)

@@ -105,9 +105,7 @@ def embed_images(
     out = check_out(out, overwrite)
     check_count("batch_size", batch_size)
     named = named_images(images, max_pixels)
-    encoder = savedmodel
-    if not isinstance(encoder, SavedEncoder):
-        encoder = load_savedmodel(savedmodel)
+    encoder = load_savedmodel(savedmodel)
     encode = encoder.encoder_function(output, as_served=True)
     size = _image_size(encoder, output)
     dim = int(encode(np.zeros((1, *size, 3), np.uint8)).shape[-1])
@@ -147,7 +145,7 @@ def _image_size(encoder, output):
 
 
 def _metadata(encoder, output, dim, named):
-    """What a table tells of its vectors: dict of str."""
+    """The metadata of a table: dict of str."""
     path = pathlib.Path(encoder.path)
     found = {
         "savedmodel": str(path),

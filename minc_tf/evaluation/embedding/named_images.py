@@ -31,22 +31,10 @@ _DAMAGED = "damaged"
 
 
 class FileImages:
-    """Image files, read and decoded when their turn comes.
+    """Image files `names` below the folder `where`, read one by one.
 
-    Args:
-        paths: sequence of str.
-        names: sequence of str, one for each path.
-        where: str, the folder that the names are relative to.
-        labels: int array (N,), or `None` for unlabelled images.
-        class_names: sequence of str, or `None`.
-        bad: sequence of (name, reason), files that are bad beforehand.
-        max_pixels: int, the most pixels of an image.
-
-    Attributes:
-        names: list of str.
-        where: str, as above.
-        class_names: sequence of str, or `None` for unlabelled images.
-        bad: list of (name, reason).
+    `bad` is a list of (name, reason), files known to be bad;
+    `class_names` is `None` for unlabelled images.
     """
 
     def __init__(
@@ -69,14 +57,9 @@ class FileImages:
         self._labels = to_host(labels)
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
-        """Return one image; TensorFlow code of a graph, which bad files end.
+        """Return `image`, uint8 (H, W, 3), and `label`, int64, by index.
 
-        Args:
-            index: scalar int64 tensor.
-            size: tuple `(H, W)`.
-
-        Returns:
-            Dict of `image`, uint8 (H, W, 3), and `label`, int64 scalar.
+        TensorFlow code of a graph, which a bad image ends.
         """
         contents = tf.io.read_file(tf.gather(self._paths, index))
         image = graph_decode_image(
@@ -88,18 +71,10 @@ class FileImages:
         return {"image": image, "label": tf.gather(self._labels, index)}
 
     def again(self, index: int, size: tuple[int, int]) -> tuple:
-        """Return an image that `at` could not, outside a graph.
+        """Return the image and the label that `at` could not, outside a graph.
 
-        Args:
-            index: int.
-            size: tuple `(H, W)`.
-
-        Returns:
-            Tuple of the image, uint8 (H, W, 3), and its label, int64.
-
-        Raises:
-            BadImageError: If something is wrong with the file.
-            MemoryError: If there is not enough memory.
+        What is wrong with the file is a BadImageError; a lack of memory is a
+        MemoryError.
         """
         image = decode_image(
             read_image_file(self._paths[index].numpy()),
@@ -124,17 +99,10 @@ class FileImages:
 
 
 class SourceImages:
-    """The images of a source that has no files, named by their numbers.
+    """Images of a source without files, named as `"cifar10/test/000123"`.
 
-    Args:
-        source: `minc_tf.data.ImageSource`. Images that it left out when it was
-            loaded are bad, and keep their numbers.
-
-    Attributes:
-        names: list of str, such as `"cifar10/test/000123"`.
-        where: str, such as `"cifar10/test"`.
-        class_names: sequence of str, or `None` for unlabelled images.
-        bad: list of (name, reason).
+    The attributes are those of `FileImages`. Images that the source left out
+    when it was loaded are bad, and keep their numbers.
     """
 
     def __init__(self, source: ImageSource):
@@ -149,21 +117,20 @@ class SourceImages:
         self._source = source
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
-        """Return one image; TensorFlow code of a graph, which bad ones end.
+        """Return `image`, uint8 (H, W, 3), and `label`, int64, by index.
 
-        Args:
-            index: scalar int64 tensor.
-            size: tuple `(H, W)`.
-
-        Returns:
-            Dict of `image`, uint8 (H, W, 3), and `label`, int64 scalar.
+        TensorFlow code of a graph, which a bad image ends.
         """
         example = self._source.at(index)
         image = resize_and_crop(example["image"], size)
         return {"image": image, "label": example["label"]}
 
     def again(self, index: int, size: tuple[int, int]) -> tuple:
-        """Return an image that `at` could not; see `FileImages`."""
+        """Return the image and the label that `at` could not, outside a graph.
+
+        What is wrong with the file is a BadImageError; a lack of memory is a
+        MemoryError.
+        """
         example = self._source.at(index)
         image = resize_and_crop(example["image"], size)
         return image.numpy(), example["label"].numpy()
@@ -184,29 +151,11 @@ class SourceImages:
 def named_images(
     images: str | os.PathLike | ImageSource, max_pixels: int = MAX_PIXELS
 ) -> FileImages | SourceImages:
-    """Give names to the images of a folder or a source.
+    """Give names to the images of a folder, or of a source.
 
-    Args:
-        images: path of a folder, searched to any depth for the images that
-            `minc_tf.data.load_folder` reads (links to folders are not
-            followed; names that begin with a dot are left out), or a
-            `minc_tf.data.ImageSource`. The names of files are relative to the
-            folder; those of a source's files to the folder that holds them
-            all. Files of images that are not read are bad ones.
-        max_pixels: int, the most pixels of an image of a folder.
-
-    Returns:
-        `FileImages`, or `SourceImages` for a source without files.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        TypeError: `images` is neither a path nor a source.
-        ValueError: there are no images, or a name is not UTF-8.
-
-    Example:
-    ```python
-    named_images("photos").names  # ['2023/a.jpg', '2023/b.png', 'c.JPEG']
-    ```
+    A folder is searched to any depth, without links to folders and names that
+    begin with a dot; names are relative to it, or to the folder that holds all
+    of a source's files. Files of images that are not read are bad ones.
     """
     check_max_pixels("max_pixels", max_pixels)
     if isinstance(images, ImageSource):
@@ -227,22 +176,7 @@ def named_images(
 
 
 def fault_of_file(path: str, max_pixels: int = MAX_PIXELS) -> str:
-    """Tell why an image file cannot be used.
-
-    Args:
-        path: str, of a file that cannot be decoded.
-        max_pixels: int, the most pixels that it may have.
-
-    Returns:
-        str, such as `"unreadable"`, `"empty"`, `"no image of a kind that is
-        read"`, `"too large: ..."` or, where its header is as it should be,
-        `"damaged"`.
-
-    Example:
-    ```python
-    fault_of_file("notes.jpg")  # 'no image of a kind that is read'
-    ```
-    """
+    """Tell in a few words why an image file cannot be used."""
     try:
         check_contents(read_image_file(path), max_pixels)
     except BadImageError as error:

@@ -21,24 +21,7 @@ _FORMAT = {"use_dictionary": False}
 
 
 def check_out(out: str | os.PathLike, overwrite: bool = False) -> pathlib.Path:
-    """Refuse a file that cannot be written, or that is there already.
-
-    Args:
-        out: path of the table to write.
-        overwrite: bool, whether it may exist.
-
-    Returns:
-        The path.
-
-    Raises:
-        ValueError: it does not end in `.parquet`, exists, or lies where
-            nothing can be written.
-
-    Example:
-    ```python
-    check_out("embeddings.parquet")
-    ```
-    """
+    """Return the path of a table to write; refuse one that cannot be."""
     out = pathlib.Path(out)
     if out.suffix != ".parquet":
         raise ValueError(f"out must end in .parquet, received {str(out)!r}")
@@ -61,33 +44,12 @@ def check_out(out: str | os.PathLike, overwrite: bool = False) -> pathlib.Path:
 
 
 def bad_file(out: str | os.PathLike) -> pathlib.Path:
-    """Return where the bad files of a table are listed.
-
-    Example:
-    ```python
-    bad_file("photos.parquet")  # photos.bad.csv
-    ```
-    """
+    """Return where the bad files of a table are listed: `<out>.bad.csv`."""
     return pathlib.Path(out).with_suffix(".bad.csv")
 
 
 def table_schema(dim: int, labelled: bool, metadata: dict) -> pa.Schema:
-    """Describe a table of vectors.
-
-    Args:
-        dim: int, D.
-        labelled: bool, whether there is a column of labels.
-        metadata: dict of str.
-
-    Returns:
-        Schema of `path`, string; `label`, int64, if labelled; `vector`, D
-        float32 of fixed size.
-
-    Example:
-    ```python
-    table_schema(128, False, {"output": "features"})
-    ```
-    """
+    """Describe a table of `path`, `label` if labelled, and `vector` (D,)."""
     label = [("label", pa.int64())] if labelled else []
     columns = [
         ("path", pa.string()),
@@ -98,34 +60,20 @@ def table_schema(dim: int, labelled: bool, metadata: dict) -> pa.Schema:
 
 
 class PartialTable:
-    """A table in the making: its finished parts, in a folder beside it.
+    """An unfinished table: its finished parts, in a folder beside it.
 
     The folder, `<out>.partial`, holds `job.json`, which tells what is made,
-    and `part-00000.parquet` and so on, each complete from the moment that it
-    has this name. A part also tells which images are behind it, and which of
-    them were bad.
-
-    Args:
-        out: path of the table to be.
-        schema: of `table_schema`.
-        job: dict of str, what the vectors depend on.
-        overwrite: bool, whether the parts of another job may be removed.
+    and `part-00000.parquet` and so on, each complete as soon as it has this
+    name. A part also tells which images it is of, and which were bad.
 
     Attributes:
-        stop: int, how many images are behind the finished parts.
-        rows: int, how many vectors these hold.
+        stop: int, how many images come before the next part.
+        rows: int, how many vectors the finished parts hold.
         bad: list of (name, reason), the bad images among them.
 
     Raises:
         ValueError: the folder holds parts of another job.
         OSError: the folder cannot be written.
-
-    Example:
-    ```python
-    parts = PartialTable(out, schema, {"output": "features"})
-    parts.add(["a.jpg"], None, vectors, [("b.jpg", "empty")])
-    parts.finish()
-    ```
     """
 
     def __init__(
@@ -150,16 +98,9 @@ class PartialTable:
         vectors: np.ndarray,
         bad: Sequence[tuple[str, str]],
     ) -> None:
-        """Write the next part.
+        """Write the next part: n names, labels (n,) or `None`, vectors (n, D).
 
-        Args:
-            names: sequence of n str.
-            labels: int array (n,), or `None` where the schema has none.
-            vectors: float32 array (n, D).
-            bad: sequence of (name, reason), the images left out.
-
-        Raises:
-            OSError: it cannot be written.
+        `bad` holds (name, reason) of the images that were left out.
         """
         flat = pa.array(np.ravel(vectors), pa.float32())
         dim = self._schema.field("vector").type.list_size
@@ -183,11 +124,7 @@ class PartialTable:
     def finish(self, bad: Sequence[tuple[str, str]] = ()) -> None:
         """Make one table of the parts, and a list of the bad images.
 
-        Args:
-            bad: sequence of (name, reason), those that no part tells of.
-
-        Raises:
-            OSError: it cannot be written.
+        `bad` holds those that no part lists.
         """
         self.bad += bad
         path = bad_file(self._out)

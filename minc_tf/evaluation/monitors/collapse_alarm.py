@@ -12,7 +12,7 @@ from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
     DesignWatch,
     Movement,
-    minds_scale,
+    depends_on_scale,
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
 from minc_tf.models import TwoViewModel
@@ -52,7 +52,7 @@ class CollapseError(RuntimeError):
 
 
 class CollapseAlarm(keras.callbacks.Callback):
-    """Warns, in the middle of an epoch, that a model collapses, and why.
+    """Warn, in the middle of an epoch, that a model collapses, and why.
 
     It looks at a few images and at the weights every so many steps, and
     reports one cause, once. Of a `minc_tf.TwoViewModel` whose objective does
@@ -71,13 +71,14 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     - *the embeddings of all images point the same way*, or *lie on a line*
       (the bounds of `CollapseMonitor`);
-    - *the embeddings shrink to zero*, where the objective minds their scale;
+    - *the embeddings shrink to zero*, where the objective depends on their
+      scale;
     - with *the learning rate is too large* before it where the norm of the
       weights has grown five times, or *the weight decay is too large* where
       it has shrunk to a fifth.
 
     *The embeddings are not finite* is reported at once. A target network that
-    never moves is no collapse; a line is logged beside.
+    never moves is no collapse; it is only logged.
 
     Args:
         images: float or uint8 array or tensor (N, H, W, C), 0 to 255, 16 or
@@ -196,7 +197,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         for name, value in measured.items():
             self.history.setdefault(name, []).append(value)
         reason, margin = spread.reason, spread.margin
-        if not reason and self._minds_scale and norm < _SMALLEST_NORM:
+        if not reason and self._depends_on_scale and norm < _SMALLEST_NORM:
             reason = f"{SHRUNK} (norm {norm:.2g})"
             margin = norm / _SMALLEST_NORM
         cause = self._design.look(change) if self._design else ""
@@ -210,13 +211,13 @@ class CollapseAlarm(keras.callbacks.Callback):
             self._tell_of_target()
 
     def _start(self, model, dim):
-        """Begins to follow the weights, once there are weights."""
+        """Begin to follow the weights, once there are weights."""
         parts = [model]
         self._symptoms = _Symptoms(self.patience)
-        self._minds_scale = False
+        self._depends_on_scale = False
         if isinstance(model, TwoViewModel):
             self._design = DesignWatch(model, self.images[:_TRIED])
-            self._minds_scale = minds_scale(model.objective, dim)
+            self._depends_on_scale = depends_on_scale(model.objective, dim)
             parts = [model.encoder, model.projector]
         self._weights = Movement(
             v for part in parts for v in part.trainable_variables
@@ -259,7 +260,7 @@ class _Symptoms:
         self._margins = collections.deque(maxlen=patience)
 
     def look(self, margin, moved):
-        """Returns whether every look for so long was a collapse.
+        """Return whether every look for so long was a collapse.
 
         Args:
             margin: float, below one for a collapse.
@@ -275,7 +276,7 @@ class _Symptoms:
 
 
 def _explain(reason, growth):
-    """What is wrong, behind what its likely cause is, if one is seen."""
+    """What is wrong, after its likely cause where there is one."""
     if growth > _GREW:
         return (
             f"{LARGE_STEPS}: the weights grew {growth:.2g} times, and {reason}"

@@ -41,23 +41,10 @@ REMEDIES = {
 
 
 def repels(objective: Objective, dim: int) -> bool:
-    """Whether an objective keeps embeddings of different images apart.
+    """Whether an objective keeps embeddings (B, dim) of different images apart.
 
     It does where views that agree, spread over several directions, cost less
-    than embeddings that are all the same, at whatever scale is best for each.
-
-    Args:
-        objective: `minc_tf.objectives.Objective`. It is not changed.
-        dim: int, dimension of the embeddings.
-
-    Returns:
-        bool.
-
-    Example:
-    ```python
-    repels(minc_tf.objectives.MINC(8), 8)  # True
-    repels(minc_tf.objectives.NegativeCosine(), 8)  # False
-    ```
+    than embeddings that are all the same, each at its best scale.
     """
     if dim < 2:
         return True  # two directions at most: nothing to tell
@@ -69,22 +56,8 @@ def repels(objective: Objective, dim: int) -> bool:
     return apart < together - 1e-4 * (1.0 + abs(together))
 
 
-def minds_scale(objective: Objective, dim: int) -> bool:
-    """Whether an objective changes with the scale of the embeddings.
-
-    Args:
-        objective: `minc_tf.objectives.Objective`. It is not changed.
-        dim: int, dimension of the embeddings.
-
-    Returns:
-        bool.
-
-    Example:
-    ```python
-    minds_scale(minc_tf.objectives.MINC(8), 8)  # True
-    minds_scale(minc_tf.objectives.NTXent(), 8)  # False
-    ```
-    """
+def depends_on_scale(objective: Objective, dim: int) -> bool:
+    """Whether an objective changes with the scale of embeddings (B, dim)."""
     spread = _spread(dim)
     one, other = _losses(objective, [spread, 0.3 * spread])
     return abs(one - other) > 1e-4 * (1.0 + abs(one))
@@ -119,18 +92,7 @@ def _fresh(objective):
 def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
     """Whether the loss has a gradient through the targets of a model.
 
-    Args:
-        model: a built `TwoViewModel` that compares predictions with targets.
-            It is not changed.
-        images: float tensor (b, H, W, C), a few images.
-
-    Returns:
-        bool.
-
-    Example:
-    ```python
-    gradient_reaches_targets(simsiam, images)  # False: it stops there
-    ```
+    The model is built and not changed; `images` are a few, float (b, H, W, C).
     """
     # The same images as both views.
     images = ops.concatenate([images, images])
@@ -170,20 +132,9 @@ def _reaches_on_jax(loss, embeddings, variables):
 
 
 def design_cause(model: TwoViewModel, images) -> str:
-    """What lets all embeddings of a model become the same, by its design.
+    """What lets all embeddings become the same, by a model's design, or "".
 
-    Args:
-        model: a built `TwoViewModel` whose objective does not keep them
-            apart (`repels`). It is not changed.
-        images: float tensor (b, H, W, C), a few images.
-
-    Returns:
-        string, one of the causes of this module; empty for none.
-
-    Example:
-    ```python
-    design_cause(minc_tf.build("byol", encoder), images)  # ""
-    ```
+    The objective does not keep them apart; `images` are a few, (b, H, W, C).
     """
     if model.predictor is None:
         return NO_PREDICTOR
@@ -195,13 +146,9 @@ def design_cause(model: TwoViewModel, images) -> str:
 class Movement:
     """By how much variables change from look to look.
 
-    Args:
-        variables: Keras variables; of each, up to 4,096 entries are compared.
-        but_for_scale: bool, whether the change of a variable along itself is
-            left out: weight decay alone is no learning.
-
-    Attributes:
-        growth: float, their norm at the last look over that at the first.
+    `but_for_scale` leaves out the change of a variable along itself: weight
+    decay alone is no learning. `growth` is their norm over that at the first
+    look.
     """
 
     def __init__(self, variables, but_for_scale: bool = False):
@@ -212,7 +159,7 @@ class Movement:
         self._first_norm = max(_norm(self._before), 1e-30)
 
     def look(self) -> float:
-        """Returns the change since the last look, over the norm of before."""
+        """Return the change since the last look, over the norm then."""
         now, before = self._read(), self._before
         self._before = now
         self.growth = _norm(now) / self._first_norm
@@ -238,12 +185,7 @@ def _norm(parts) -> float:
 
 
 class DesignWatch:
-    """Looks for causes in a model's design while its weights move.
-
-    Args:
-        model: a built `TwoViewModel`.
-        images: float tensor (b, H, W, C), a few images.
-    """
+    """Look for causes in a model's design while its weights move."""
 
     def __init__(self, model: TwoViewModel, images):
         self._cause, self._predictor, self._target = "", None, None
@@ -259,7 +201,7 @@ class DesignWatch:
         self._target_moved = False
 
     def look(self, moved: float) -> str:
-        """Returns a cause that two looks have confirmed, or nothing.
+        """Return a cause that two looks have confirmed, or nothing.
 
         Args:
             moved: float, by how much encoder and projector have moved since

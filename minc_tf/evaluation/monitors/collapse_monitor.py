@@ -19,7 +19,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class CollapseMonitor(keras.callbacks.Callback):
-    """Measures and reports the collapse of embeddings at the end of epochs.
+    """Measure and report the collapse of embeddings at the end of epochs.
 
     Puts `embedding_std` and `embedding_rank` into the logs of the epoch
     (`minc_tf.diagnostics.embedding_std`, `effective_rank`, of the projector's

@@ -1,4 +1,4 @@
-"""What the embeddings of a model are like while it trains."""
+"""Measurements of the embeddings of a model while it trains."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from minc_tf import diagnostics
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
 from minc_tf.models.view_pairs import mean_objective, pair_views
@@ -20,7 +20,7 @@ _FEWEST = 3
 
 
 class DiagnosticsMonitor(keras.callbacks.Callback):
-    """Logs what the embeddings of held-out views are like, at ends of epochs.
+    """Log measurements of the embeddings of held-out views after epochs.
 
     Puts these into the logs of the epoch, after the first and the last epoch
     of a run and after every `every`-th. Of the embeddings of both views, at

@@ -21,7 +21,7 @@ class KNNMonitor(keras.callbacks.Callback):
     """Log the kNN accuracy of the live encoder at the end of epochs.
 
     Puts `knn_accuracy` into the logs of the epoch, so that the progress bar,
-    the history, and TensorBoard and CSV loggers that stand *behind* it in the
+    the history, and TensorBoard and CSV loggers that come *after* it in the
     list of callbacks show it. Measured after the first and the last epoch of
     a run and after every `every`-th. The labels serve this number only.
 

@@ -24,7 +24,7 @@ class Spread:
 
     @property
     def margin(self) -> float:
-        """What is left over what is the least; below one is a collapse."""
+        """The spread over the smallest healthy one; below one: a collapse."""
         least = self.std / _SMALLEST_STD
         if least < 1.0:
             return least
@@ -46,28 +46,12 @@ class Spread:
         )
 
     def logs(self) -> dict[str, float]:
-        """Returns both numbers under the names that they have in logs."""
+        """Return both numbers under the names that they have in logs."""
         return {"embedding_std": self.std, "embedding_rank": self.rank}
 
 
 def measure_spread(embeddings) -> Spread:
-    """Measures the spread of embeddings.
-
-    Args:
-        embeddings: float array (N, d).
-
-    Returns:
-        A `Spread`.
-
-    Raises:
-        ValueError: if the shape is not (N, d).
-
-    Example:
-    ```python
-    spread = measure_spread(np.ones((8, 4)))
-    print(spread.reason)  # the embeddings of all images point the same way ...
-    ```
-    """
+    """Measure the spread of embeddings, a float array (N, d)."""
     return Spread(
         float(diagnostics.embedding_std(embeddings)),
         float(diagnostics.effective_rank(embeddings)),

@@ -13,9 +13,7 @@ from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.protocols.heads import START
 from minc_tf.evaluation.protocols.labelled_images import (
     check_splits,
-    hold_out_of_classes,
     labelled_batches,
-    labelled_fraction,
 )
 from minc_tf.evaluation.protocols.learning_rates import (
     check_learning_rates,
@@ -24,12 +22,16 @@ from minc_tf.evaluation.protocols.learning_rates import (
     progress_bar,
     scheduled,
 )
-from minc_tf.export import load_savedmodel
+from minc_tf.evaluation.protocols.subsets import (
+    hold_out_of_classes,
+    labelled_fraction,
+)
+from minc_tf.export import SavedEncoder, load_savedmodel
 from minc_tf.export.saved_encoder import not_trainable
 
 
 def finetune(
-    path: str | os.PathLike,
+    path: str | os.PathLike | SavedEncoder,
     train: ImageSource,
     test: ImageSource,
     *,
@@ -53,11 +55,12 @@ def finetune(
 
     Each learning rate is tried from the exported weights. The one with the
     highest accuracy on a held-out part of the labelled images is trained again
-    on all of them; of `test` images are read once, at the end. The files of the
-    SavedModel stay as they are.
+    on all of them; of `test` images are read once, at the end. The SavedModel,
+    its files and the loaded one, is afterwards as it was.
 
     Args:
-        path: a version folder, or the folder of versions (the latest).
+        path: a version folder, or the folder of versions (the latest), or a
+            `SavedEncoder`.
         train: `ImageSource` of the training split, labelled, of images of the
             encoder's size.
         test: `ImageSource` of the test split. A class that `train` lacks
@@ -145,17 +148,20 @@ def finetune(
         return tuner.accuracy(source, measured, labels, batch_size)
 
     found = {"learning_rate": rates[0]}
-    if len(rates) > 1:
-        kept, held = rows[kept], rows[held]
-        accuracies = [
-            tuned_accuracy(rate, kept, train, held, train_y[held])
-            for rate in rates
-        ]
-        rate, best = choose_rate(rates, accuracies)
-        found = {"learning_rate": rate, "held_out_accuracy": best}
-    final = found["learning_rate"]
-    every = np.arange(len(test))
-    accuracy = tuned_accuracy(final, rows, test, every, test_y)
+    try:
+        if len(rates) > 1:
+            kept, held = rows[kept], rows[held]
+            accuracies = [
+                tuned_accuracy(rate, kept, train, held, train_y[held])
+                for rate in rates
+            ]
+            rate, best = choose_rate(rates, accuracies)
+            found = {"learning_rate": rate, "held_out_accuracy": best}
+        final = found["learning_rate"]
+        every = np.arange(len(test))
+        accuracy = tuned_accuracy(final, rows, test, every, test_y)
+    finally:
+        tuner.restart()  # the loaded encoder may be used for more
     _, accuracy = choose_rate([final], [accuracy])
     return {"accuracy": accuracy, **found, "images": float(len(rows))}
 
@@ -165,19 +171,6 @@ def check_even(name: str, value: int) -> None:
 
     Those of narrow convolutions write past their memory, which ends the
     process.
-
-    Args:
-        name: str, what the caller calls the argument.
-        value: int.
-
-    Raises:
-        TypeError: it is not an int.
-        ValueError: it is not positive, or odd.
-
-    Example:
-    ```python
-    check_even("batch_size", 256)
-    ```
     """
     check_count(name, value)
     if value % 2:
@@ -188,20 +181,7 @@ def check_even(name: str, value: int) -> None:
 
 
 def fitting_batch(batch_size: int, images: int) -> int:
-    """Return the size of the batches to train on.
-
-    Args:
-        batch_size: int >= 2, even, what is asked for.
-        images: int >= 2, how many there are.
-
-    Returns:
-        `batch_size`, or the largest multiple of 8, else of 2, that there is.
-
-    Example:
-    ```python
-    fitting_batch(256, 87)  # 80
-    ```
-    """
+    """Return the batch size, or the largest multiple of 8, else 2, there is."""
     if images >= batch_size:
         return batch_size
     # Never odd, see `check_even`; remainders come in the next epoch's order.
@@ -276,9 +256,7 @@ class _Tuner:
         for variable, momentum, gradient in zip(
             self._trained, self._momenta, gradients, strict=True
         ):
-            moved, step = momentum_step(gradient, momentum, rate, nesterov=True)
-            momentum.assign(moved)
-            variable.assign_sub(step)
+            momentum_step(variable, momentum, gradient, rate, nesterov=True)
         return loss
 
     def _predicted(self, images):

@@ -17,12 +17,6 @@ def full_float32():
 
     TF32 keeps ten bits: too few for a line search, and enough to change
     neighbours between devices.
-
-    Example:
-    ```python
-    with full_float32():
-        similarity = tf.matmul(queries, train, transpose_b=True)
-    ```
     """
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -33,39 +27,16 @@ def full_float32():
 
 
 def matmul(a, b, *, transpose_a: bool = False) -> np.ndarray:
-    """Multiply two matrices.
-
-    Args:
-        a: float array or tensor (N, K), or (K, N) if transposed.
-        b: float array or tensor (K, M), of the same dtype.
-        transpose_a: bool.
-
-    Returns:
-        NumPy array (N, M).
-
-    Example:
-    ```python
-    covariance = matmul(x, x, transpose_a=True) / len(x)
-    ```
-    """
+    """Multiply two matrices of one dtype; return a NumPy array."""
     with full_float32():
         return tf.matmul(a, b, transpose_a=transpose_a).numpy()
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose a covariance matrix, in double precision.
+    """Decompose a covariance matrix (D, D), in double precision.
 
-    Args:
-        matrix: float array (D, D), symmetric, positive semidefinite.
-
-    Returns:
-        Tuple of the eigenvalues (D,), ascending, none below 0, and the
-        eigenvectors as columns (D, D), in the dtype of `matrix`.
-
-    Example:
-    ```python
-    spectrum, axes = eigh(covariance)
-    ```
+    Returns the eigenvalues (D,), ascending, none below 0, and the eigenvectors
+    as columns, in the dtype of `matrix`.
     """
     spectrum, axes = tf.linalg.eigh(matrix.astype("float64"))
     spectrum = np.maximum(spectrum.numpy(), 0)

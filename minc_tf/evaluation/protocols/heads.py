@@ -17,27 +17,11 @@ _TRUST_COEFFICIENT = 0.001
 class LinearHeads:
     """Softmax classifiers on the same features, each with its own rate.
 
-    They start from the same weights and never meet: each is what it would be
-    if it were trained alone.
-
-    Args:
-        rates: sequence of L positive floats.
-        features: int F.
-        classes: int C.
-        optimizer: `"sgd"`, Nesterov's momentum, or `"lars"`, the formulas of
-            `minc_tf.optimizers.LARS` without weight decay.
-        seed: int >= 0, of the first weights.
-
-    Attributes:
-        weights: float32 variable (L, F, C).
-        bias: float32 variable (L, 1, C).
-
-    Example:
-    ```python
-    heads = LinearHeads((0.1, 1.0), features=512, classes=10)
-    heads.train(x, y, factor=1.0)
-    heads.accuracies(test_x, test_y)  # two floats
-    ```
+    They start from the same weights and never meet: each is what it would be if
+    it were trained alone. `weights` is a float32 variable (L, F, C), `bias` (L,
+    1, C). `"sgd"` has Nesterov's momentum; `"lars"` is as
+    `minc_tf.optimizers.LARS` without weight decay, but with a ratio for each
+    classifier.
     """
 
     def __init__(
@@ -62,13 +46,7 @@ class LinearHeads:
         self._lars = optimizer == "lars"
 
     def train(self, x, y, factor: float) -> None:
-        """Take one step with all heads.
-
-        Args:
-            x: float32 array or tensor (B, F).
-            y: int64 array or tensor (B,), class indices below C.
-            factor: float, of the learning rates.
-        """
+        """Take one step with all heads on float32 (B, F) and int64 (B,)."""
         with full_float32():
             self._train(x, y, tf.constant(factor, tf.float32))
 
@@ -89,25 +67,16 @@ class LinearHeads:
         for variable, momentum, gradient in zip(
             variables, self._momenta, (slopes, offsets), strict=True
         ):
-            moved, step = momentum_step(
-                gradient,
+            momentum_step(
+                variable,
                 momentum,
-                factor * self._rates,
+                self._rates * gradient,
+                factor,
                 nesterov=not self._lars,
             )
-            momentum.assign(moved)
-            variable.assign_sub(step)
 
     def accuracies(self, x: np.ndarray, y: np.ndarray) -> list[float | None]:
-        """Return the accuracy of each head.
-
-        Args:
-            x: float32 array (M, F).
-            y: int64 array (M,).
-
-        Returns:
-            List of L floats in [0, 1]; `None` for a head that diverged.
-        """
+        """Return the accuracy of each head; `None` for one that diverged."""
         found = []
         for w, b in zip(self.weights.numpy(), self.bias.numpy(), strict=True):
             if np.isfinite(w).all() and np.isfinite(b).all():
@@ -119,23 +88,9 @@ class LinearHeads:
 
 
 def trust_ratio(weights: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Return LARS's factor of the gradient of each head.
+    """Return LARS's factor of the gradients of heads (L, F, C), (L, 1, 1).
 
-    `0.001 ||w|| / ||g||`, and 1 where a norm is zero.
-
-    Args:
-        weights: float tensor (L, F, C).
-        gradient: float tensor (L, F, C).
-
-    Returns:
-        float tensor (L, 1, 1).
-
-    Example:
-    ```python
-    trust_ratio(tf.ones((2, 3, 4)), tf.ones((2, 3, 4)))  # twice 0.001
-    ```
-
-    Source: You et al., arXiv 1708.03888, eq. 4.
+    `0.001 ||w|| / ||g||`, and 1 where a norm is zero (arXiv 1708.03888, eq. 4).
     """
     weight_norm, gradient_norm = (
         tf.norm(t, axis=(1, 2), keepdims=True) for t in (weights, gradient)

@@ -6,11 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from minc_tf.evaluation.checks import (
-    check_classes,
-    check_features,
-    check_labels,
-)
+from minc_tf.diagnostics.vectors import check_features, unit_rows
+from minc_tf.evaluation.checks import check_classes, check_labels
 
 # Similarities held at once: 128 MiB of float32.
 _CHUNK_ELEMENTS = 2**25
@@ -75,10 +72,11 @@ def knn_predict(
         )
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    nearest = _search(_normalize(train), max(ks))
+    columns = ops.transpose(ops.convert_to_tensor(unit_rows(train)))
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        values, found = nearest(_normalize(test[start : start + rows]))
+        queries = unit_rows(test[start : start + rows])
+        values, found = nearest_rows(queries, columns, max(ks))
         # Relative to the nearest one, which changes no vote's rank: exp(1 /
         # temperature) overflows float32 below a temperature of 0.012.
         weights = np.exp((values - values[:, :1]) / temperature)
@@ -141,24 +139,7 @@ def knn_accuracy(
 
 
 def check_k(k: int | Sequence[int], samples: int) -> list[int]:
-    """Return the values of k as a list, or raise a clear error.
-
-    Args:
-        k: positive int or a sequence of them.
-        samples: int, the number of training samples, which bounds k.
-
-    Returns:
-        List of int, not empty.
-
-    Raises:
-        TypeError: a value is not an int.
-        ValueError: no value, or one below 1 or above `samples`.
-
-    Example:
-    ```python
-    check_k((20, 200), 50_000)  # [20, 200]
-    ```
-    """
+    """Return one or several k, each from 1 to `samples`, as a list of int."""
     ks = [k] if np.ndim(k) == 0 else list(k)
     if not ks:
         raise ValueError(f"k must hold at least one value, received {k!r}")
@@ -175,24 +156,20 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
     return [int(n) for n in ks]
 
 
-def _search(train, count):
-    """A function from queries (M, D) to the nearest vectors of `train`.
+def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest of N vectors: products and rows, both (M, count).
 
-    It returns the cosine similarities and the rows, NumPy arrays (M, count),
-    the most similar first; equal ones in the order of the rows.
+    `queries` are float32 (M, D), `train` (D, N), vectors as columns. The
+    nearest comes first; of equals, the first row.
     """
-    columns = ops.transpose(ops.convert_to_tensor(train))
-
-    def search(queries):
-        with _full_float32():
-            similarity = ops.matmul(ops.convert_to_tensor(queries), columns)
-        return map(ops.convert_to_numpy, ops.top_k(similarity, count))
-
-    return search
+    with _full_float32():
+        products = ops.matmul(queries, train)
+    values, rows = ops.top_k(products, count)
+    return ops.convert_to_numpy(values), ops.convert_to_numpy(rows)
 
 
 def _full_float32():
-    """Where a GPU or TPU would multiply with fewer digits, it does not."""
+    """The context in which the backend multiplies in float32."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -200,15 +177,6 @@ def _full_float32():
     from minc_tf.evaluation.protocols.float32 import full_float32
 
     return full_float32()
-
-
-def _normalize(x):
-    # Of large or tiny numbers the squares would leave the range of float32.
-    largest = np.abs(x).max(axis=1, keepdims=True)
-    x = x / np.where(largest > 0, largest, 1)
-    # A zero vector stays zero: it is equally far from everything.
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norm > 0, norm, 1)
 
 
 def _count(voted, weights, classes):

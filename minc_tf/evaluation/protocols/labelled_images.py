@@ -1,88 +1,11 @@
-"""Labelled images to train on: few of them, some held out, in batches."""
+"""Labelled images to train on, in batches, cropped and flipped."""
 
 import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
-from minc_tf.data.checks import check_seed
 from minc_tf.data.source import to_host
 from minc_tf.evaluation.checks import check_classes, check_labels
-
-
-def labelled_fraction(
-    labels: np.ndarray, fraction: float, seed: int = 0
-) -> np.ndarray:
-    """Choose a part of the labelled images, the same part of every class.
-
-    Of a class of n images `round(fraction * n)` are drawn, at least one. With
-    one seed, what a smaller fraction chooses a larger one chooses, too.
-
-    Args:
-        labels: integer array (N,), class indices from 0.
-        fraction: float in (0, 1], such as 0.01 or 0.1.
-        seed: int >= 0.
-
-    Returns:
-        Sorted int64 array of indices below N.
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: `fraction` or `seed` is out of range, or labels are missing.
-
-    Example:
-    ```python
-    labels = minc_tf.data.load("shapes", num_examples=1000).labels
-    len(minc_tf.evaluation.labelled_fraction(labels, 0.05))  # 50, 5 a class
-    ```
-
-    Source: the semi-supervised protocol of SimCLR, arXiv 2002.05709,
-    section 6.
-    """
-    labels = check_labels("labels", labels, len(labels))
-    check_seed("seed", seed)
-    if not 0 < fraction <= 1:
-        raise ValueError(
-            f"fraction must be above 0 and at most 1, received {fraction!r}"
-        )
-    return np.sort(
-        np.concatenate(
-            [
-                rows[: max(1, round(fraction * len(rows)))]
-                for rows in _shuffled_classes(labels, seed)
-            ]
-        )
-    )
-
-
-def hold_out_of_classes(
-    labels: np.ndarray, part: float, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split labelled samples in two, the same way in every class.
-
-    Where a class has two samples or more, both sides get one; a single sample
-    is kept.
-
-    Args:
-        labels: int array (N,), class indices from 0.
-        part: float in (0, 1), the part of each class to hold out.
-        seed: int >= 0.
-
-    Returns:
-        Tuple `(kept, held)` of sorted int64 arrays of indices below N; `held`
-        is empty where no class has two samples.
-
-    Example:
-    ```python
-    kept, held = hold_out_of_classes(np.array([0, 0, 0, 1, 1, 2]), 0.1, 0)
-    len(kept), len(held)  # (4, 2)
-    ```
-    """
-    kept, held = [], []
-    for rows in _shuffled_classes(labels, seed):
-        count = min(max(1, round(part * len(rows))), len(rows) - 1)
-        held.append(rows[:count])
-        kept.append(rows[count:])
-    return np.sort(np.concatenate(kept)), np.sort(np.concatenate(held))
 
 
 def check_splits(
@@ -90,24 +13,8 @@ def check_splits(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Check that two splits can train and test a classifier on an encoder.
 
-    Args:
-        train: `ImageSource`, the training split.
-        test: `ImageSource`, the test split, of which no image is read.
-        image_shape: shape (H, W, 3) of the encoder's images, in pixels.
-
-    Returns:
-        Tuple `(train_y, test_y, classes)`: int64 (N,), int64 (M,) and the
-        number of classes, an int.
-
-    Raises:
-        TypeError: a split is no `ImageSource`.
-        ValueError: labels are missing or of one class only, or images of
-            another size.
-
-    Example:
-    ```python
-    train_y, test_y, classes = check_splits(train, test, (32, 32, 3))
-    ```
+    Returns the labels, int64 (N,) and (M,), and the number of classes; no image
+    is read.
     """
     for name, source in (("train", train), ("test", test)):
         if not isinstance(source, ImageSource):
@@ -130,35 +37,19 @@ def check_splits(
 def row_batches(
     rows: np.ndarray, batch_size: int, *, epochs: int, seed: int
 ) -> tf.data.Dataset:
-    """Return the rows of a data set in random order, in batches.
+    """Return the rows (n,) in random order, in int64 batches (batch_size,).
 
     Every epoch takes each row once, in an order of its own. Batches run across
-    the border of two epochs; what is left of the last one makes none.
-
-    Args:
-        rows: int64 array (n,).
-        batch_size: int in `[1, n]`.
-        epochs: int >= 1.
-        seed: int >= 0, of the orders.
-
-    Returns:
-        A `tf.data.Dataset` of `epochs * n // batch_size` int64 tensors
-        (batch_size,).
-
-    Example:
-    ```python
-    for rows in row_batches(np.arange(1000), 100, epochs=2, seed=0):
-        print(features[rows].shape)
-    ```
+    the border of two epochs; a remainder at the end is dropped.
     """
     rows = to_host(np.asarray(rows, np.int64))
 
-    def order(epoch):
+    def shuffled_rows(epoch):
         key = tf.stack([tf.constant(seed, tf.int64), epoch])
         shuffled = tf.random.experimental.stateless_shuffle(rows, key)
         return tf.data.Dataset.from_tensor_slices(shuffled)
 
-    stream = tf.data.Dataset.range(epochs).flat_map(order)
+    stream = tf.data.Dataset.range(epochs).flat_map(shuffled_rows)
     return stream.batch(batch_size, drop_remainder=True)
 
 
@@ -171,29 +62,10 @@ def labelled_batches(
     seed: int,
     augment: bool,
 ) -> tf.data.Dataset:
-    """Return batches of labelled images to train on.
+    """Return `(images, labels)` to train on, in the order of `row_batches`.
 
-    The order is that of `row_batches`. The crop and flip of an image are a
-    function of the seed, the epoch and its index.
-
-    Args:
-        source: `ImageSource` of images of one size.
-        rows: int64 array (n,), the examples to use.
-        batch_size: int in `[1, n]`.
-        epochs: int >= 1.
-        seed: int >= 0.
-        augment: bool, whether to crop and flip; see `crop_and_flip`.
-
-    Returns:
-        A `tf.data.Dataset` of tuples `(images, labels)`: float32
-        (batch_size, H, W, 3), 0..255, and int64 (batch_size,).
-
-    Example:
-    ```python
-    source = minc_tf.data.load("shapes", num_examples=500)
-    rows = minc_tf.evaluation.labelled_fraction(source.labels, 0.5)
-    batches = labelled_batches(source, rows, 50, epochs=2, seed=0, augment=True)
-    ```
+    float32 (batch_size, H, W, 3), 0..255, and int64 (batch_size,). The crop and
+    flip of an image are a function of the seed, the epoch and its index.
     """
     views = crop_and_flip(source.image_shape) if augment else None
 
@@ -221,22 +93,9 @@ def labelled_batches(
 def crop_and_flip(image_shape: tuple[int, int, int]):
     """Build the augmentation that linear evaluation and fine-tuning use.
 
-    A random crop, resized back, and a flip with probability 0.5; no colours.
-    A crop keeps 0.08 to 1 of the area, of images below 64 pixels 0.2 to 1.
-
-    Args:
-        image_shape: (H, W, 3), in pixels.
-
-    Returns:
-        A `minc_tf.augment.MultiView` of one view.
-
-    Example:
-    ```python
-    (views,) = crop_and_flip((32, 32, 3))(images)
-    ```
-
-    Source: Chen et al., arXiv 2002.05709, appendix B.5; for small images the
-    crops of HaoChen et al., arXiv 2106.04156, on CIFAR-10.
+    A random crop, resized back, and a flip with probability 0.5; no colours. A
+    crop keeps 0.08 to 1 of the area (arXiv 2002.05709, appendix B.5), of images
+    below 64 pixels 0.2 to 1 (arXiv 2106.04156, on CIFAR-10).
     """
     # Here, because it imports keras-cv.
     from minc_tf.augment import MultiView, ViewConfig
@@ -245,10 +104,3 @@ def crop_and_flip(image_shape: tuple[int, int, int]):
     area = (0.08 if min(size) >= 64 else 0.2, 1.0)
     config = ViewConfig(area=area, jitter_p=0.0, grey_p=0.0, blur_p=0.0)
     return MultiView([config], size)
-
-
-def _shuffled_classes(labels, seed):
-    """Yield the rows of each class, in random order."""
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        yield np.random.default_rng([seed, label]).permutation(rows)

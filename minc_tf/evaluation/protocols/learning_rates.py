@@ -13,22 +13,7 @@ _MOMENTUM = 0.9
 
 
 def check_learning_rates(rates: float | Sequence[float]) -> list[float]:
-    """Check the learning rates to choose from.
-
-    Args:
-        rates: positive float, or a sequence of them.
-
-    Returns:
-        List of floats, the smallest first.
-
-    Raises:
-        ValueError: none, one that is not positive, or the same twice.
-
-    Example:
-    ```python
-    check_learning_rates((0.3, 0.1))  # [0.1, 0.3]
-    ```
-    """
+    """Return learning rates to choose from, ascending, all different."""
     found = [rates] if np.ndim(rates) == 0 else list(rates)
     if not found or not all(0 < r < float("inf") for r in found):
         raise ValueError(
@@ -43,26 +28,11 @@ def check_learning_rates(rates: float | Sequence[float]) -> list[float]:
 def choose_rate(
     rates: Sequence[float], accuracies: Sequence[float | None]
 ) -> tuple[float, float]:
-    """Choose the learning rate with the highest accuracy.
+    """Return the learning rate with the highest accuracy, and that accuracy.
 
-    Of equals the middle one is taken. Where it is the smallest or the largest
-    rate of all, a warning is logged: a better one may lie outside.
-
-    Args:
-        rates: sequence of floats, ascending.
-        accuracies: for each rate a float on held-out samples; `None` where the
-            training diverged.
-
-    Returns:
-        Tuple of the rate and its accuracy.
-
-    Raises:
-        FloatingPointError: every one diverged.
-
-    Example:
-    ```python
-    choose_rate([0.1, 0.3, 1.0], [0.7, 0.8, None])  # (0.3, 0.8)
-    ```
+    Of equals the middle one is taken; `None` stands for a training that
+    diverged. Where the smallest or largest of all is chosen, a warning is
+    logged.
     """
     finite = [a for a in accuracies if a is not None]
     if not finite:
@@ -87,79 +57,30 @@ def choose_rate(
 def scheduled(batch_size: int, step: int, steps: int) -> float:
     """Return the factor of a learning rate: batch size and cosine decay.
 
-    `batch_size / 256 * (1 + cos(pi step / steps)) / 2`.
-
-    Args:
-        batch_size: int.
-        step: int, from 0.
-        steps: int, the length of the training.
-
-    Returns:
-        A float.
-
-    Example:
-    ```python
-    scheduled(512, 0, 100)  # 2.0
-    ```
-
-    Source: Goyal et al., arXiv 1706.02677, section 2.1 (batch size), and
-    Loshchilov & Hutter, arXiv 1608.03983, eq. 5 (decay).
+    `batch_size / 256` (arXiv 1706.02677, section 2.1) times `(1 + cos(pi step /
+    steps)) / 2` (arXiv 1608.03983, eq. 5).
     """
     return batch_size / 256 * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def momentum_step(
-    gradient: tf.Tensor,
-    momentum: tf.Tensor,
-    rate: tf.Tensor,
-    *,
-    nesterov: bool,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """Return the next momentum, and the step to subtract, both with the rate.
+def momentum_step(variable, momentum, gradient, rate, *, nesterov: bool):
+    """Update a variable and its momentum, 0.9, as Keras's SGD does.
 
-    `m <- 0.9 m + rate g`; the step is `m`, by Nesterov `0.9 m + rate g`.
-
-    Args:
-        gradient: float tensor g.
-        momentum: float tensor m, of the same shape.
-        rate: float tensor that broadcasts to it.
-        nesterov: bool.
-
-    Returns:
-        Tuple of two tensors.
-
-    Example:
-    ```python
-    momentum, step = momentum_step(gradient, momentum, 0.1, nesterov=True)
-    weights = weights - step
-    ```
-
-    Source: Sutskever et al., "On the importance of initialization and momentum
-    in deep learning", 2013, in the form that optimizers of Keras have.
+    `m <- 0.9 m - rate g`; the step is `m`, by Nesterov `0.9 m - rate g`.
     """
-    scaled = rate * gradient
-    momentum = _MOMENTUM * momentum + scaled
-    step = _MOMENTUM * momentum + scaled if nesterov else momentum
-    return momentum, step
+    # SGD itself takes no TensorFlow variables where Keras's backend is JAX.
+    tf.raw_ops.ResourceApplyKerasMomentum(
+        var=variable.handle,
+        accum=momentum.handle,
+        lr=rate,
+        grad=gradient,
+        momentum=_MOMENTUM,
+        use_nesterov=nesterov,
+    )
 
 
 def progress_bar(steps: int, verbose: int) -> Callable[..., None]:
-    """Show how far a training is, with its rate and the time left.
-
-    Args:
-        steps: int, the length of the training.
-        verbose: int; with 0 nothing is shown.
-
-    Returns:
-        Function to call after each step, with the step, from 0, and further
-        values to show, named.
-
-    Example:
-    ```python
-    show = progress_bar(100, verbose=1)
-    show(0, loss=2.3)
-    ```
-    """
+    """Return a function to call after each step, from 0, which shows a bar."""
     if not verbose:
         return lambda step, **values: None
     bar = keras.utils.Progbar(steps, unit_name="step")

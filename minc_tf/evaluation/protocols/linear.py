@@ -7,15 +7,18 @@ import numpy as np
 import tensorflow as tf
 from scipy import optimize
 
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import (
-    check_features,
     check_held_out,
     check_l2,
     check_test,
     check_training,
 )
 from minc_tf.evaluation.protocols.float32 import eigh, full_float32, matmul
-from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 _L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
@@ -27,28 +30,11 @@ def softmax_regression_loss(
     y: np.ndarray,
     l2: float,
 ) -> tuple[float, np.ndarray, np.ndarray]:
-    """Regularised cross-entropy of multinomial logistic regression.
+    """Return the loss of logistic regression and its two gradients.
 
-    `mean_n(-log softmax(x_n W + b)[y_n]) + l2 / 2 ||W||^2`, in the precision
-    of `x`. scikit-learn's `C` is `1 / (l2 N)`.
-
-    Args:
-        weights: float array W (D, C).
-        bias: float array b (C,), not regularised.
-        x: float array or tensor (N, D).
-        y: integer array or tensor (N,), class indices below C.
-        l2: non-negative float.
-
-    Returns:
-        Tuple `(loss, d loss / d weights, d loss / d bias)` of a float and two
-        arrays.
-
-    Example:
-    ```python
-    loss, dw, db = softmax_regression_loss(w, b, x, y, l2=1e-3)
-    ```
-
-    Source: Bishop, Pattern Recognition and Machine Learning, eq. 4.108-4.109.
+    `mean_n(-log softmax(x_n W + b)[y_n]) + l2 / 2 ||W||^2`, W (D, C), b (C,),
+    in the precision of x (N, D); scikit-learn's `C` is `1 / (l2 N)`. Source:
+    Bishop, Pattern Recognition and Machine Learning, eq. 4.108-4.109.
     """
     log_p = tf.nn.log_softmax(tf.matmul(x, weights) + bias)
     # Single precision sums N terms to a few digits only.

@@ -54,7 +54,7 @@ def evaluate_features(
     minc_tf.evaluation.evaluate_features(train, test, protocols=["knn"])
     ```
     """
-    check_protocols(protocols, CACHED)
+    check_protocols(protocols, ON_FEATURES)
     settings = {
         "k": k,
         "temperature": temperature,
@@ -63,25 +63,12 @@ def evaluate_features(
     }
     results = {}
     for name in protocols:
-        results.update(CACHED[name](train, test, settings))
+        results.update(ON_FEATURES[name](train, test, settings))
     return results
 
 
 def check_protocols(protocols: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse protocols that do not exist.
-
-    Args:
-        protocols: sequence of str.
-        known: names that there are.
-
-    Raises:
-        ValueError: none, or an unknown one.
-
-    Example:
-    ```python
-    check_protocols(["knn"], ["knn", "linear"])
-    ```
-    """
+    """Refuse protocols that are not among those known, or none."""
     if (
         isinstance(protocols, str)
         or not len(protocols)
@@ -94,24 +81,7 @@ def check_protocols(protocols: Sequence[str], known: Sequence[str]) -> None:
 
 
 def seed_range(seed: int, seeds: int) -> range:
-    """Return the seeds to repeat a protocol with.
-
-    Args:
-        seed: int >= 0, the first.
-        seeds: int >= 1, how many.
-
-    Returns:
-        The `range` of them.
-
-    Raises:
-        TypeError: a value is not an int.
-        ValueError: a value is too small.
-
-    Example:
-    ```python
-    list(seed_range(3, 2))  # [3, 4]
-    ```
-    """
+    """Return the seeds to repeat a protocol with, from `seed` on."""
     for name, value, least in (("seed", seed, 0), ("seeds", seeds, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise TypeError(f"{name} must be an int, received {value!r}")
@@ -168,7 +138,7 @@ def _retrieval(train, test, settings):
 
 
 #: From the name of a protocol to the function of (train, test, settings).
-CACHED = {
+ON_FEATURES = {
     "knn": _knn,
     "linear": _linear,
     "ridge": _ridge,

@@ -3,12 +3,11 @@
 import logging
 from collections.abc import Iterator, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.diagnostics.vectors import check_features, unit_rows
 from minc_tf.evaluation.checks import (
-    check_features,
     check_labels,
     check_ranks,
     check_several,
@@ -106,22 +105,11 @@ def retrieval_metrics(
 def rank_scores(
     similarity: np.ndarray, relevant: np.ndarray
 ) -> tuple[int, float]:
-    """Score the ranking of one query.
+    """Score the ranking of one query, by its similarity to N items.
 
-    Args:
-        similarity: float array (N,), to each item; -inf for one that is not
-            searched.
-        relevant: bool array (N,), at least one true of the searched items.
-
-    Returns:
-        Tuple of an int, the irrelevant items that are at least as similar as
-        the first relevant one, and a float, the average precision.
-
-    Example:
-    ```python
-    rank_scores(np.array([0.9, 0.8, 0.7]), np.array([False, True, True]))
-    # (1, 0.583...)
-    ```
+    Returns how many irrelevant items are at least as similar as the first
+    relevant one, and the average precision. -inf is an item that is not
+    searched.
     """
     found = np.sort(similarity[relevant & np.isfinite(similarity)])
     ranked = np.sort(similarity)
@@ -153,13 +141,13 @@ def _with_relevant(labels, item_labels, alone) -> np.ndarray:
 
 def _similarities(x, items, queries, alone) -> Iterator[tuple]:
     """Chunks of query rows, with their similarities to all items."""
-    items = tf.constant(keras.utils.normalize(items))
+    items = tf.constant(unit_rows(items))
     size = max(1, _CHUNK_ELEMENTS // len(items))
     for start in range(0, len(queries), size):
         rows = queries[start : start + size]
         with full_float32():
             similarity = tf.matmul(
-                keras.utils.normalize(x[rows]), items, transpose_b=True
+                unit_rows(x[rows]), items, transpose_b=True
             ).numpy()
         if alone:
             similarity[np.arange(len(rows)), rows] = -np.inf

@@ -11,7 +11,10 @@ from minc_tf.evaluation.checks import (
     check_training,
 )
 from minc_tf.evaluation.protocols.float32 import eigh, matmul
-from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 _L2_GRID = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 
@@ -76,25 +79,14 @@ def ridge_accuracy(
     return {"accuracy": float(np.mean(prediction == test_y)), **found}
 
 
+# scikit-learn's RidgeClassifierCV decomposes once for each fit and fold; here
+# one decomposition serves all strengths, on the GPU where there is one.
 def ridge_weights(
     x: np.ndarray, y: np.ndarray, classes: int, l2: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Ridge solutions for several strengths, from one decomposition.
+    """Return `(W, b)`, (D, C) and (C,), for each strength of the penalty.
 
-    Args:
-        x: float array (N, D) whose columns have mean 0.
-        y: int array (N,), class indices below `classes`.
-        classes: int C.
-        l2: sequence of positive floats.
-
-    Returns:
-        For each strength a tuple `(W, b)` of arrays (D, C) and (C,).
-
-    Example:
-    ```python
-    ((w, b),) = ridge_weights(x - x.mean(0), y, 10, [1e-2])
-    ```
-
+    The columns of x (N, D) have mean 0. One decomposition serves all strengths.
     Source: Bishop, Pattern Recognition and Machine Learning, eq. 3.28.
     """
     targets = np.eye(classes, dtype=x.dtype)[y]

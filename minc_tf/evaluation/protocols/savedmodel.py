@@ -18,7 +18,7 @@ from minc_tf.evaluation.protocols.finetuning import check_even, finetune
 from minc_tf.evaluation.protocols.knn import check_k
 from minc_tf.evaluation.protocols.labelled_images import check_splits
 from minc_tf.evaluation.protocols.on_features import (
-    CACHED,
+    ON_FEATURES,
     check_protocols,
     evaluate_features,
     seed_range,
@@ -33,7 +33,7 @@ from minc_tf.evaluation.protocols.truncation import (
 from minc_tf.export import SavedEncoder, load_savedmodel
 
 #: Every protocol of `evaluate_savedmodel`.
-PROTOCOLS = (*CACHED, "semi", "finetune", "transfer")
+PROTOCOLS = (*ON_FEATURES, "semi", "finetune", "transfer")
 
 #: How the linear probe can be fitted.
 SOLVERS = ("lbfgs", "sgd", "lars")
@@ -151,23 +151,22 @@ def evaluate_savedmodel(
         )
     used_seeds = seed_range(seed, seeds)
     cached = [name for name in protocols if is_cached(name, solver)]
-    encoder = path
-    if not isinstance(path, SavedEncoder):
-        encoder = load_savedmodel(path)
+    encoder = load_savedmodel(path)
     encode = encoder.encoder_function(output)
     if dims is not None:
         check_dims(dims, encoder.encoder_dim(output))
         order = resolve_order(order, output, encoder.manifest)
         _check_truncation(cached, order, pairs)
 
-    runs = _training_runs(protocols, solver, output, fractions)
+    runs = _training_runs(protocols, solver, fractions)
     _check_fitting(fitting or {}, runs)
+    probes = "linear" in protocols and "linear" not in cached
     if {"semi", "finetune"} & set(protocols):
         encoder.trainable()
         check_even("batch_size", (fitting or {}).get("batch_size", 256))
     if runs:
         check_splits(train, test, encoder.image_shape(output))
-    if cached:
+    if cached or probes:
         batches = _labelled_batches(train, test, k if "knn" in cached else 1)
         if "retrieval" in cached and isinstance(train, ImageSource):
             check_ranks("recall_at", recall_at, len(train), "training images")
@@ -176,8 +175,9 @@ def evaluate_savedmodel(
 
     neighbours = {"k": k, "temperature": temperature}
     results = {}
-    if cached:
+    if cached or probes:  # once, for all protocols and seeds
         splits = [extract(encode, b, verbose=verbose) for b in batches]
+    if cached:
         settings = {
             **neighbours,
             "protocols": cached,
@@ -192,33 +192,24 @@ def evaluate_savedmodel(
             )
         results |= evaluate_features(*splits, **settings)
     if "transfer" in protocols:
-        splits = [extract(encode, b, verbose=verbose) for b in others]
-        found = transfer_accuracy(*splits, seeds=used_seeds, **neighbours)
+        pair = [extract(encode, b, verbose=verbose) for b in others]
+        found = transfer_accuracy(*pair, seeds=used_seeds, **neighbours)
         results |= {f"transfer_{key}": value for key, value in found.items()}
+    shared = {"verbose": verbose, **(fitting or {})}
     for name, run in runs.items():
-        run = functools.partial(
-            run, encoder.path, train, test, verbose=verbose, **(fitting or {})
-        )
+        if run is linear_sgd:
+            features = tuple(x for x, _ in splits)
+            run = functools.partial(
+                run, output=output, optimizer=solver, features=features
+            )
+        run = functools.partial(run, encoder, train, test, **shared)
         results |= over_seeds(name, run, used_seeds)
     return results
 
 
 def is_cached(protocol: str, solver: str = "lbfgs") -> bool:
-    """Whether a protocol uses features that are computed once.
-
-    Args:
-        protocol: str, one of `PROTOCOLS`.
-        solver: str, one of `SOLVERS`, of the linear probe.
-
-    Returns:
-        bool.
-
-    Example:
-    ```python
-    is_cached("linear", "sgd")  # False
-    ```
-    """
-    return protocol in CACHED and (protocol, solver) not in (
+    """Whether a protocol uses features that are computed once."""
+    return protocol in ON_FEATURES and (protocol, solver) not in (
         ("linear", "sgd"),
         ("linear", "lars"),
     )
@@ -228,7 +219,7 @@ def _check_truncation(cached, order, pairs):
     if not cached:
         raise ValueError(
             "dims must come with a protocol on cached features: "
-            f"{', '.join(CACHED)} (with solver='lbfgs'), received none"
+            f"{', '.join(ON_FEATURES)} (with solver='lbfgs'), received none"
         )
     if order == "pairs" and pairs is None:
         raise ValueError(
@@ -267,14 +258,12 @@ def _labelled_batches(train, test, k, prefix="") -> list[tf.data.Dataset]:
     return batches
 
 
-def _training_runs(protocols, solver, output, fractions) -> dict:
+def _training_runs(protocols, solver, fractions) -> dict:
     """What trains on images: from the name in the results to the function."""
     runs = {}
     for name in protocols:
         if name == "linear" and not is_cached(name, solver):
-            runs[f"linear_{solver}"] = functools.partial(
-                linear_sgd, output=output, optimizer=solver
-            )
+            runs[f"linear_{solver}"] = linear_sgd
         elif name == "finetune":
             runs[name] = finetune
         elif name == "semi":

@@ -48,26 +48,10 @@ def over_seeds(
 ) -> dict:
     """Run a protocol once a seed, and summarise what it measures.
 
-    Args:
-        name: str, put before the keys.
-        run: function of `seed` that returns a dict of floats: `accuracy` (and
-            `class_accuracy`) are measured, the rest are choices.
-        seeds: sequence of int.
-
-    Returns:
-        Dict: for a measured value `<name>_<key>`, the mean, and from two seeds
-        on `<name>_<key>_ci95`, the half-width of its interval; for a choice
-        `<name>_<key>`, a float, and from two seeds on the list of those of
-        each seed.
-
-    Raises:
-        ValueError: no seeds.
-
-    Example:
-    ```python
-    over_seeds("linear", lambda seed: {"accuracy": 0.6, "l2": 0.1}, [0])
-    # {'linear_accuracy': 0.6, 'linear_l2': 0.1}
-    ```
+    `run(seed=...)` returns a dict of floats. What it measured becomes
+    `<name>_<key>`, the mean, and from two seeds on `<name>_<key>_ci95`, the
+    half-width of its interval; what it chose becomes a float, from two seeds on
+    a list.
     """
     if not len(seeds):
         raise ValueError(f"seeds must be one or more, received {seeds}")

@@ -8,6 +8,7 @@ import numpy as np
 
 from minc_tf.data import ImageSource, eval_batches
 from minc_tf.data.checks import check_choice, check_count, check_seed
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
     extract,
@@ -24,8 +25,11 @@ from minc_tf.evaluation.protocols.learning_rates import (
     progress_bar,
     scheduled,
 )
-from minc_tf.evaluation.protocols.standardize import Standardizer, hold_out
-from minc_tf.export import load_savedmodel
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
+from minc_tf.export import SavedEncoder, load_savedmodel
 
 _RATES = {
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0),
@@ -35,7 +39,7 @@ _RATES = {
 
 
 def linear_sgd(
-    path: str | os.PathLike,
+    path: str | os.PathLike | SavedEncoder,
     train: ImageSource,
     test: ImageSource,
     *,
@@ -47,6 +51,7 @@ def linear_sgd(
     held_out: float = 0.1,
     seed: int = 0,
     augment: bool = True,
+    features: tuple[np.ndarray, np.ndarray] | None = None,
     verbose: int = 0,
 ) -> dict[str, float]:
     """Test accuracy of a linear classifier on a frozen encoder, by SGD.
@@ -68,7 +73,8 @@ def linear_sgd(
     batch normalisation without scale and shift, but with fixed statistics.
 
     Args:
-        path: a version folder, or the folder of versions (the latest).
+        path: a version folder, or the folder of versions (the latest), or a
+            `SavedEncoder`.
         train: `ImageSource` of the training split, labelled, of images of the
             encoder's size.
         test: `ImageSource` of the test split. A class that `train` lacks
@@ -86,6 +92,9 @@ def linear_sgd(
         seed: int >= 0, of the held-out part, the start, the order and the
             crops.
         augment: bool; with `False` images pass the encoder once in all.
+        features: what `extract` returns of all images of `train` and of
+            `test`, float32 (N, D) and (M, D), where it is known, as of an
+            earlier seed; `None` extracts it.
         verbose: int, 1 shows progress bars.
 
     Returns:
@@ -125,15 +134,24 @@ def linear_sgd(
     if len(rates) > 1:
         kept, held = hold_out(len(train), held_out, seed)
 
-    def features(source):
+    encode = encoder.encoder_function(output)
+
+    train_x, test_x = features or (None, None)
+    if features is not None:
+        dim = encoder.encoder_dim(output)
+        train_x = check_features("features[0]", train_x, dim, len(train))
+        test_x = check_features("features[1]", test_x, dim, len(test))
+
+    def features_of(source, known):
+        if known is not None:
+            return known
         batches = eval_batches(source, batch_size)
         return extract(encode, batches, verbose=verbose)[0]
 
-    encode = encoder.encoder_function(output)
     probe = _Probe(
         encode=encode,
         source=train,
-        x=features(train),
+        x=features_of(train, train_x),
         y=train_y,
         classes=classes,
         optimizer=optimizer,
@@ -150,7 +168,7 @@ def linear_sgd(
         found = {"learning_rate": rate, "held_out_accuracy": accuracy}
     final = [found["learning_rate"]]
     measure = probe.fit(np.arange(len(train)), final)
-    _, accuracy = choose_rate(final, measure(features(test), test_y))
+    _, accuracy = choose_rate(final, measure(features_of(test, test_x), test_y))
     return {"accuracy": accuracy, **found}
 
 
@@ -189,12 +207,12 @@ class _Probe:
         return lambda x, y: heads.accuracies(scaler(x), y)
 
     def _batches(self, rows, size):
-        order = {"epochs": self.epochs, "seed": self.seed}
+        drawn = {"epochs": self.epochs, "seed": self.seed}
         if self.augment:
             for images, labels in labelled_batches(
-                self.source, rows, size, augment=True, **order
+                self.source, rows, size, augment=True, **drawn
             ):
                 yield self.encode(images), labels
         else:
-            for batch in row_batches(rows, size, **order).as_numpy_iterator():
+            for batch in row_batches(rows, size, **drawn).as_numpy_iterator():
                 yield self.x[batch], self.y[batch]

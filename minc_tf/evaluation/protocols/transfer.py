@@ -43,8 +43,9 @@ def transfer_accuracy(
 
     Example:
     ```python
-    train = extract(path, minc_tf.data.load("cifar10").examples(256))
-    test = extract(path, minc_tf.data.load("cifar10", "test").examples(256))
+    encoder = load_savedmodel("savedmodels/shapes")
+    train = extract(encoder, minc_tf.data.load("cifar10").examples(256))
+    test = extract(encoder, minc_tf.data.load("cifar10", "test").examples(256))
     transfer_accuracy(train, test)["linear_class_accuracy"]
     ```
 
@@ -75,20 +76,7 @@ def transfer_accuracy(
 def class_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
     """Mean over the classes of the accuracy within each.
 
-    Args:
-        labels: int array (N,), class indices from 0; a class without samples
-            does not count.
-        predicted: int array (N,).
-
-    Returns:
-        Float in [0, 1].
-
-    Example:
-    ```python
-    class_accuracy(np.array([0, 0, 0, 1]), np.array([0, 0, 0, 0]))  # 0.5
-    ```
-
-    Source: arXiv 1805.08974, section 3.
+    A class without samples does not count. Source: arXiv 1805.08974, section 3.
     """
     counts = np.bincount(labels)
     right = np.bincount(labels[labels == predicted], minlength=len(counts))
