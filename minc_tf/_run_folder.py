@@ -53,13 +53,7 @@ class RunFolder:
 def write_table(
     path: str | os.PathLike, names: Sequence, rows: Iterable[dict]
 ) -> None:
-    """Writes rows as a CSV file, which is replaced at once.
-
-    Args:
-        path: path of the file.
-        names: the columns; what else a row has is left out.
-        rows: dicts by column.
-    """
+    """Write rows, dicts by column, as a CSV file of the columns `names`."""
     with replacing(path) as part, open(part, "w", newline="") as file:
         writer = csv.DictWriter(file, names, extrasaction="ignore")
         writer.writeheader()
@@ -67,16 +61,10 @@ def write_table(
 
 
 def read_table(path: str | os.PathLike) -> list[dict[str, float]]:
-    """Reads what `write_table` wrote, without the empty cells.
+    """Read what `write_table` wrote: dicts of floats, without empty cells.
 
-    Args:
-        path: path of the file; one that does not exist holds no rows.
-
-    Returns:
-        list of dicts of floats by column; the positions are ints.
-
-    Raises:
-        ValueError: for a file that is no such table.
+    Epochs and steps are ints. A file that does not exist holds no rows; one
+    that is no such table is a ValueError.
     """
     path = pathlib.Path(path)
     if not path.exists():

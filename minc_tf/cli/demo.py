@@ -24,7 +24,7 @@ _ROWS = {
 
 
 def main(_) -> None:
-    """Pretrains, evaluates before and after, exports, says where it all is."""
+    """Pretrain, evaluate before and after, export, say where it all is."""
     from minc_tf import data, evaluation, export, report, training
     from minc_tf.evaluation import records
     from minc_tf.training import from_settings, tensorflow_images

@@ -6,7 +6,7 @@ import numpy as np
 
 
 def to_devices(batch: np.ndarray) -> jax.Array:
-    """Starts to send a batch (B, ...) to the devices that share it."""
+    """Start to send a batch (B, ...) to the devices that share it."""
     distribution = keras.distribution.distribution()
     if distribution is None:
         return jax.device_put(batch)

@@ -20,7 +20,7 @@ CLOCK = ("seconds", "images_per_second")
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops training at the first step whose loss or metrics are not finite.
+    """Stop training at the first step whose loss or metrics are not finite.
 
     Args:
         checkpoints: optional `Checkpoints`, for the last good one in the
@@ -48,13 +48,13 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the running means: a value that is not finite stays there."""
+        """Check the running means: a value that is not finite stays there."""
         for name, value in (logs or {}).items():
             if not np.all(np.isfinite(np.asarray(value))):
                 self._stop(f"{name} is {float(np.asarray(value))}")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Checks the weights, which are newer than the last loss."""
+        """Check the weights, which are newer than the last loss."""
         for variable in self.model.weights:
             value = keras.ops.convert_to_numpy(variable).astype("float64")
             if not np.all(np.isfinite(value)):
@@ -82,7 +82,7 @@ def learning_rate_of(model: keras.Model) -> float:
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the time of an epoch and its rate to the logs.
+    """Add the time of an epoch and its rate to the logs.
 
     `seconds`, wall-clock time of the epoch's steps, and `images_per_second`,
     without the first step of the run, which compiles (unless it is the only
@@ -98,12 +98,12 @@ class Throughput(keras.callbacks.Callback):
         self._warm = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clocks."""
+        """Start the clocks."""
         self._start = self._counted_from = time.perf_counter()
         self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts; the run's first step only starts the clock of the rate."""
+        """Count; the run's first step only starts the clock of the rate."""
         if self._warm:
             self._steps += 1
         else:
@@ -111,7 +111,7 @@ class Throughput(keras.callbacks.Callback):
             self._counted_from = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes both into the logs."""
+        """Write both into the logs."""
         now = time.perf_counter()
         logs["seconds"] = now - self._start
         elapsed = now - self._counted_from
@@ -121,7 +121,7 @@ class Throughput(keras.callbacks.Callback):
 
 
 class MetricsCSV(keras.callbacks.Callback):
-    """Writes a row an epoch: step, learning rate and every log.
+    """Write a row an epoch: step, learning rate and every log.
 
     A run that resumes drops the rows of epochs that it trains again.
 
@@ -153,7 +153,7 @@ class MetricsCSV(keras.callbacks.Callback):
             self.rows = [r | times.get(r["epoch"], {}) for r in self.rows]
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds a row and writes the table."""
+        """Add a row, and write the table."""
         row = {
             "epoch": epoch + 1,
             "step": step_of(self.model),
@@ -170,15 +170,10 @@ class MetricsCSV(keras.callbacks.Callback):
 
 
 class Spectra(keras.callbacks.Callback):
-    """Writes the spectra that a monitor measured, a row an epoch.
+    """Write the spectra that a `DiagnosticsMonitor` measured, a row an epoch.
 
-    A run that resumes drops the rows of epochs that it trains again.
-
-    Args:
-        path: path of the CSV file.
-        monitor: `minc_tf.evaluation.DiagnosticsMonitor`, which stands before
-            it in the list.
-        first_epoch: int, the epoch at which this run starts.
+    The monitor stands before it in the list. A run that resumes drops the rows
+    of the epochs that it trains again.
     """
 
     def __init__(self, path, monitor, first_epoch: int = 0):
@@ -189,7 +184,7 @@ class Spectra(keras.callbacks.Callback):
         self._rows = {epoch: row for epoch, row in rows if epoch <= first_epoch}
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds the row of the epoch, if it was measured."""
+        """Add the row of the epoch, if it was measured."""
         measured = self.monitor.history
         if epoch in measured["epoch"][-1:]:
             self._rows[epoch + 1] = measured["spectrum"][-1]
@@ -214,7 +209,7 @@ class Progress(keras.callbacks.Callback):
         self._beside = {}
 
     def on_train_begin(self, logs=None):
-        """Opens the bar."""
+        """Open the bar."""
         self._bar = image_bar(
             "pretrain",
             self.steps * self.batch_size,
@@ -222,20 +217,20 @@ class Progress(keras.callbacks.Callback):
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        """Moves the bar."""
+        """Move the bar."""
         self._show(logs)
         self._bar.update(self.batch_size)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Shows the kNN accuracy."""
+        """Show the kNN accuracy."""
         self._show(logs)
 
     def on_train_end(self, logs=None):
-        """Closes the bar."""
+        """Close the bar."""
         self.close()
 
     def close(self):
-        """Closes the bar, also where `fit` ended in an error."""
+        """Close the bar, also where `fit` ended in an error."""
         if self._bar is not None:
             self._bar.close()
 

@@ -91,7 +91,7 @@ class Checkpoints:
         return self.paths[-1] if self.paths else None
 
     def save(self, model: keras.Model, write: bool = True) -> None:
-        """Writes a checkpoint and removes those that are too old.
+        """Write a checkpoint and remove those that are too old.
 
         Args:
             model: a built and compiled `TwoViewModel`.
@@ -128,7 +128,7 @@ class Checkpoints:
             ) from error
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the newest checkpoint, if there is one.
+        """Load the newest checkpoint, if there is one.
 
         Args:
             model: a built and compiled model of the same settings.
@@ -169,10 +169,7 @@ def step_of(model: keras.Model) -> int:
 
 
 def _variables(model):
-    """All state by name; the same model gives the same names.
-
-    A name is `part/layer/variable`, as `objective/minc/second_moment`.
-    """
+    """All state by name, `part/layer/variable`, the same for the same model."""
     if not model.optimizer.built:  # twice would make some variables twice
         model.optimizer.build(model.trainable_variables)
     parts = {
@@ -256,7 +253,7 @@ def _assign_means(model, values):
 
 
 def _write(path, state):
-    """Writes arrays in one atomic step."""
+    """Write arrays in one atomic step."""
     # In memory first: plain writes report a full disk, libraries crash on it.
     buffer = io.BytesIO()
     np.savez(buffer, **state)

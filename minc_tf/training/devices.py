@@ -38,24 +38,24 @@ class Devices:
         return contextlib.nullcontext()
 
     def steps(self, model: keras.Model, batches) -> Iterator[dict]:
-        """Trains on the batches; each `next` gives the devices one step.
+        """Train on the batches; each `next` gives the devices one step.
 
         Yields its logs, which need not be computed yet.
         """
         raise NotImplementedError
 
     def settle(self, model: keras.Model) -> None:
-        """Gives the model's variables their values after the last step."""
+        """Give the model's variables their values after the last step."""
 
     def any(self, flag: bool) -> bool:
         """Whether the flag of any process is true."""
         return bool(flag)
 
     def wait(self) -> None:
-        """Waits until every process is here."""
+        """Wait until every process is here."""
 
     def check_same_step(self, step: int) -> None:
-        """Raises ValueError where processes go on from different steps."""
+        """Raise ValueError where processes go on from different steps."""
 
     def left_out(self, config: ConfigDict) -> list[str]:
         """What is not made here though the settings ask for it, in words."""

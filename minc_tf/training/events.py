@@ -15,7 +15,7 @@ def writes_events() -> bool:
 
 
 def write_picture(events: pathlib.Path, name: str, picture: np.ndarray) -> None:
-    """Shows a picture, uint8 (height, width, 3), under its name."""
+    """Show a picture, uint8 (height, width, 3), under its name."""
     if not writes_events():
         return
     import tensorflow as tf
@@ -27,14 +27,10 @@ def write_picture(events: pathlib.Path, name: str, picture: np.ndarray) -> None:
 
 
 class Curves(keras.callbacks.Callback):
-    """Writes the rows of a table to TensorBoard, by step.
+    """Write the rows of a table to TensorBoard, by step.
 
-    The events of a run that resumes are written anew from the table, so no
-    step is shown twice.
-
-    Args:
-        folder: path of the events of the curves, emptied at the start.
-        table: `MetricsCSV`, which stands before it in the list.
+    The `MetricsCSV` stands before it in the list. The events of a run that
+    resumes are written anew from the table, so no step is shown twice.
     """
 
     def __init__(self, folder: pathlib.Path, table: MetricsCSV):
@@ -44,7 +40,7 @@ class Curves(keras.callbacks.Callback):
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        """Writes the rows of the epochs before."""
+        """Write the rows of the epochs before."""
         import tensorflow as tf
 
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -53,11 +49,11 @@ class Curves(keras.callbacks.Callback):
             self._write(row)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the row of the epoch."""
+        """Write the row of the epoch."""
         self._write(self.table.rows[-1])
 
     def on_train_end(self, logs=None):
-        """Closes the file."""
+        """Close the file."""
         self._writer.close()
 
     def _write(self, row):

@@ -21,7 +21,7 @@ def inspect(
     batches: int = 20,
     images: int = 8,
 ) -> dict:
-    """Looks at the images and views of a recipe, without training.
+    """Look at the images and views of a recipe, without training.
 
     Args:
         config: the settings.

@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 
 def check_settings(config: ConfigDict) -> None:
-    """Refuses with a ValueError what only a run on TensorFlow can do."""
+    """Refuse with a ValueError what only a run on TensorFlow can do."""
     data = config.data
     if data.name != "npz":
         raise ValueError(

@@ -16,9 +16,8 @@ from minc_tf.training.source_checks import check_shares
 class SharedDevices(Devices):
     """The devices of this process that share each batch.
 
-    Args:
-        distribution: `keras.distribution.DataParallel`, or None for what is
-            set already: one device, if nothing is.
+    `distribution` is a `keras.distribution.DataParallel`, or None for what is
+    set already: one device, if nothing is.
     """
 
     # The next batch is made and sent while the devices work on the last one.
@@ -30,16 +29,11 @@ class SharedDevices(Devices):
 
     @classmethod
     def of(cls, config: ConfigDict) -> "SharedDevices":
-        """Those that a run's settings ask for.
+        """Those that a run's settings ask for; ValueError if there are none.
 
         `config.strategy` "mirrored" takes all devices of this process, or the
         first `config.distribute.devices`; "auto" the same where there are
         several.
-
-        Raises:
-            ValueError: for settings that JAX cannot have, if there are not so
-                many devices, they cannot share a batch, or other processes
-                train in step with this one.
         """
         check_settings(config)
         if jax.process_count() > 1:
@@ -81,7 +75,7 @@ class SharedDevices(Devices):
             yield logs
 
     def settle(self, model):
-        """Gives the variables their values."""
+        """Give the variables their values."""
         model.jax_state_sync()
 
     def left_out(self, config):

@@ -15,12 +15,10 @@ from minc_tf.training.source_checks import check_batch_size, check_view_size
 
 
 class ArrayImages:
-    """The images of a run in memory, in an order of their own.
+    """The images of a run in memory (`minc_tf.data.npz.Arrays`).
 
-    Attributes:
-        train: `minc_tf.data.npz.Arrays`, the images to train on.
-        reference: the same, or those of `data.labelled_split`.
-        test: those of `data.test_split`, or None.
+    `train` is what it trains on, `reference` the same or `data.labelled_split`,
+    `test` None where `data.test_split` is.
     """
 
     def __init__(self, config: ConfigDict, devices):
@@ -49,12 +47,7 @@ class ArrayImages:
         return _ViewPairs(self.config, source.images, batch_size, count)
 
     def draw_views(self, count: int) -> tuple:
-        """Draws the views of the first images, and draws them again.
-
-        Returns:
-            (images, first, later): array (count, H, W, 3), and two tuples of
-            arrays, the views of each.
-        """
+        """Draw the views of the first images twice: (images, first, later)."""
         images = self.train.images[:count]
         draw, states = _view_maker(self.config, self.config.seed)
         first, states = draw(states, images)
@@ -91,12 +84,7 @@ def _view_maker(config, seed):
 
 
 def load_splits(config: ConfigDict) -> tuple:
-    """Loads (train, reference, test) of a run, whose data is an `.npz` file.
-
-    Raises:
-        ValueError: if they do not fit the settings.
-        FileNotFoundError: if there is no such file.
-    """
+    """Load (train, reference, test) of a run, whose data is an `.npz` file."""
     section = config.data
     train = reference = _load(config, section.split)
     check_batch_size(config, train)

@@ -14,17 +14,10 @@ from minc_tf.training.termination import PreemptedError, Termination
 
 
 class Loop:
-    """Trains a compiled model from any step to the end of its last epoch.
+    """Train a compiled model from any step to the end of its last epoch.
 
-    Args:
-        devices: `Devices`, where it trains.
-        steps_per_epoch: int.
-        epochs: int, of the whole run.
-        first_step: int, the number of steps taken before.
-
-    Attributes:
-        watched: int, the number of the step whose logs the callbacks see; the
-            model is `devices.ahead` steps further while an epoch lasts.
+    While an epoch lasts, the model is `devices.ahead` steps further than
+    `watched`, the number of the step whose logs the callbacks see.
     """
 
     def __init__(self, devices, steps_per_epoch, epochs, first_step=0):
@@ -35,14 +28,11 @@ class Loop:
         self.watched = first_step
 
     def run(self, model, batches, callbacks, saver) -> None:
-        """Trains.
+        """Train on endless batches, from `first_step` on.
 
-        Args:
-            model: a built and compiled `TwoViewModel`; where it begins in the
-                middle of an epoch, with the running means of that epoch.
-            batches: endless, from `first_step` on, as the devices take them.
-            callbacks: list of Keras callbacks, which see the logs of steps.
-            saver: `SaveCheckpoints`, which sees each step at once.
+        Where that is in the middle of an epoch, the model has its running
+        means. Callbacks see the logs of steps; the saver sees each step at
+        once.
         """
         # It comes last, once what the others write is there.
         watchers = keras.callbacks.CallbackList(
@@ -86,7 +76,7 @@ class Loop:
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves at the end of epochs, every so many steps, and when told to end.
+    """Save at the end of epochs, every so many steps, and when told to end.
 
     It stands last in the list of callbacks, so that what the others write
     is there before the checkpoint that follows it.
@@ -126,20 +116,13 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self.termination = termination
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves in the middle of an epoch."""
+        """Save in the middle of an epoch."""
         if batch + 1 == (self.params or {}).get("steps"):
             return  # the end of the epoch saves, with its row in the table
         self.after_step(step_of(self.model))
 
     def after_step(self, step: int) -> None:
-        """Saves in the middle of an epoch, where that is due.
-
-        Args:
-            step: int, the number of steps taken.
-
-        Raises:
-            PreemptedError: see the class.
-        """
+        """Save in the middle of an epoch, where the step is due."""
         told = self._told_to_end()
         if told or (self.every_steps and step % self.every_steps == 0):
             self.save()
@@ -147,14 +130,14 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._end(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves at the end of an epoch."""
+        """Save at the end of an epoch."""
         self.save()
         more = epoch + 1 < (self.params or {}).get("epochs", 0)
         if self._told_to_end() and more:
             self._end(step_of(self.model))
 
     def save(self) -> None:
-        """Writes a checkpoint; of several processes, one does."""
+        """Write a checkpoint; of several processes, one does."""
         self.checkpoints.save(self.model, write=self.devices.chief)
         self.devices.wait()
 

@@ -20,15 +20,7 @@ _ALARM_EVERY = 20
 
 @dataclasses.dataclass(frozen=True)
 class Monitors:
-    """What measures a run; None where it is off or there are too few images.
-
-    Attributes:
-        collapse: `minc_tf.evaluation.CollapseMonitor`, which `summary.json`
-            quotes.
-        alarm: `minc_tf.evaluation.CollapseAlarm`, or None.
-        diagnostics: `minc_tf.evaluation.DiagnosticsMonitor`, or None.
-        knn: `minc_tf.evaluation.KNNMonitor`, or None.
-    """
+    """What measures a run; None where it is off or there are too few images."""
 
     collapse: keras.callbacks.Callback
     alarm: keras.callbacks.Callback | None
@@ -37,16 +29,7 @@ class Monitors:
 
     @classmethod
     def of(cls, config, images) -> "Monitors":
-        """Those of a run.
-
-        Args:
-            config: the run's settings.
-            images: what feeds it.
-
-        Raises:
-            ValueError: if there are too few images for what is asked for, or
-                labels do not fit.
-        """
+        """Those of a run; a ValueError where images or labels do not fit."""
         return cls(
             _collapse_monitor(config, images),
             _collapse_alarm(config, images),

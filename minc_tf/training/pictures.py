@@ -9,15 +9,9 @@ from minc_tf.report.images import encode_png
 
 
 def grid(rows: np.ndarray, scale: int = 2, gap: int = 2) -> np.ndarray:
-    """Lays images out in a grid on white.
+    """Lay R rows of C images, (R, C, H, W, 3), out in a grid on white.
 
-    Args:
-        rows: array (R, C, H, W, 3) of pixels 0 to 255: R rows of C images.
-        scale: int, magnification (whole pixels are repeated).
-        gap: int, pixels between images, before magnification.
-
-    Returns:
-        uint8 array (height, width, 3).
+    Whole pixels are repeated `scale` times; `gap` counts pixels before that.
     """
     rows = np.clip(np.rint(rows), 0, 255).astype(np.uint8)
     padding = ((0, 0), (0, 0), (gap, 0), (gap, 0), (0, 0))
@@ -31,15 +25,7 @@ def grid(rows: np.ndarray, scale: int = 2, gap: int = 2) -> np.ndarray:
 
 
 def view_pairs(images: np.ndarray, views) -> np.ndarray:
-    """A grid with an image a column: itself above its views.
-
-    Args:
-        images: array (C, H, W, 3), the images.
-        views: sequence of arrays (C, h, w, 3), the views of each.
-
-    Returns:
-        uint8 array (height, width, 3).
-    """
+    """A grid with an image a column: itself above its views."""
     size = views[0].shape[1:3]
     resized = [_resize(rows, size) for rows in (images, *views)]
     return grid(np.stack(resized))
@@ -53,17 +39,9 @@ def nearest_neighbours(
     *,
     k: int = 8,
 ) -> np.ndarray:
-    """A grid with a query a row, followed by its nearest neighbours.
+    """A grid with a query a row, followed by its k nearest neighbours.
 
-    Args:
-        train_features: array (N, F).
-        train_images: array (N, H, W, 3).
-        query_features: array (Q, F).
-        query_images: array (Q, H, W, 3).
-        k: int, neighbours by cosine similarity.
-
-    Returns:
-        uint8 array (height, width, 3).
+    Features are (N, F) and images (N, H, W, 3); nearest by cosine similarity.
     """
 
     def unit(x):
@@ -77,7 +55,7 @@ def nearest_neighbours(
 
 
 def write_png(folder: pathlib.Path, name: str, picture: np.ndarray):
-    """Writes a uint8 picture as `folder/name.png`; returns the path."""
+    """Write a uint8 picture as `folder/name.png`; return the path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.png"
     path.write_bytes(encode_png(picture))

@@ -15,15 +15,10 @@ from minc_tf.commit import library_commit
 
 
 def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
-    """Writes the model, then the summary, which says that the run ended.
+    """Write the model, then the summary, which says that the run ended.
 
-    Args:
-        folder: `Workdir`.
-        model: the trained `TwoViewModel`.
-        rows: list of dicts, the rows of `MetricsCSV`.
-        collapse: str, what is wrong with the embeddings, or empty.
-        images: int, number of images trained on.
-        skipped: paths of images that could not be read.
+    `rows` are those of `MetricsCSV`; `collapse` is what is wrong with the
+    embeddings, or empty; `images` counts those that were trained on.
     """
     with replacing(folder.model) as part:
         model.save(part)

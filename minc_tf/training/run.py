@@ -36,7 +36,7 @@ def run(
     overwrite: bool = False,
     verbose: int = 1,
 ) -> dict:
-    """Pretrains an encoder as a recipe says.
+    """Pretrain an encoder as a recipe says.
 
     The folder gets the resolved settings, a checkpoint at the end of each
     epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
@@ -89,14 +89,12 @@ def run(
     if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    # SIGTERM also ends a run that still waits for others.
-    with Termination() as termination:
-        _Run(config, folder, termination).run(overwrite, verbose)
+    _train(config, folder, overwrite, verbose)
     return json.loads(folder.summary.read_text())
 
 
 def load_run(workdir: str | os.PathLike) -> tuple:
-    """Loads the model of a run, also of one that has not ended.
+    """Load the model of a run, also of one that has not ended.
 
     Args:
         workdir: path of the run's folder.
@@ -132,7 +130,7 @@ def load_run(workdir: str | os.PathLike) -> tuple:
 
 
 def read_config(workdir: str | os.PathLike) -> ConfigDict:
-    """Reads the settings of a run.
+    """Read the settings of a run.
 
     Args:
         workdir: path of the run's folder.
@@ -146,51 +144,44 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
     return Workdir(workdir).read_config()
 
 
-class _Run:
-    """A run: where it trains, what feeds it, its model, and what watches it."""
+def _train(config, folder, overwrite, verbose):
+    """From the settings to the results, on the backend that Keras uses."""
+    find_devices, find_images = _on_backend()
+    with Termination() as termination, contextlib.ExitStack() as stack:
+        # First of all: it decides which devices TensorFlow sees.
+        devices = find_devices(config)
+        # The services of a cluster take SIGTERM over.
+        termination.watch()
+        saved = Checkpoints(folder.checkpoints)
+        with devices.in_use(lambda: saved.latest):
+            run = _Run(config, folder, devices, find_images(config, devices))
+            # Only now, so that settings that do not work leave no run behind.
+            devices.wait()
+            if devices.chief:
+                folder.claim(config, overwrite)
+                stack.enter_context(log_file(folder.log))
+            devices.wait()
+            run.train(termination, verbose)
+            run.finish()
 
-    def __init__(self, config, folder, termination):
+
+class _Run:
+    """A run that is given where it trains, and what feeds it.
+
+    All that can fail is made here; the folder is only written to later.
+    """
+
+    def __init__(self, config, folder, devices, images):
         self.config = config
         self.folder = folder
-        self.termination = termination
-
-    def run(self, overwrite, verbose):
-        """From the settings to the results."""
-        find_devices, find_images = _on_backend()
-        with contextlib.ExitStack() as stack:
-            # First of all: it decides which devices TensorFlow sees.
-            self.devices = find_devices(self.config)
-            # The services of a cluster take SIGTERM over.
-            self.termination.watch()
-            saved = Checkpoints(self.folder.checkpoints)
-            stack.enter_context(self.devices.in_use(lambda: saved.latest))
-            self.images = find_images(self.config, self.devices)
-            self._prepare()
-            self.devices.wait()
-            if self.devices.chief:
-                self.folder.claim(self.config, overwrite)
-                stack.enter_context(log_file(self.folder.log))
-            self.devices.wait()
-            self._train(verbose)
-            self._finish()
-
-    def _prepare(self):
-        """Makes all that can fail, so that no folder is left behind then."""
-        config, images = self.config, self.images
+        self.devices = devices
+        self.images = images
         self.skipped = _count_skipped(images.train)
         self.steps = len(images.train) // config.batch_size
-        with self.devices.scope():
-            self.model = from_settings.build_model(config)
-            self.model.target_momentum = from_settings.target_momentum(
-                config, self.steps
+        with devices.scope():
+            self.model = from_settings.build_compiled_model(
+                config, self.steps, devices.compiles
             )
-            self.model.compile(
-                optimizer=from_settings.build_optimizer(
-                    config, self.steps, self.model
-                ),
-                jit_compile=self.devices.compiles,
-            )
-            self.model.optimizer.build(self.model.trainable_variables)
         self.monitors = Monitors.of(config, images)
         drawn, first, later = images.draw_views(min(8, len(images.train)))
         check_views_vary(first, later)
@@ -199,8 +190,8 @@ class _Run:
         self.finish_report = config.report.num_examples and report.finish_run
         images.check()
 
-    def _train(self, verbose):
-        """Trains from the last checkpoint to the end of the last epoch."""
+    def train(self, termination, verbose):
+        """Train from the last checkpoint to the end of the last epoch."""
         config, folder, devices = self.config, self.folder, self.devices
         checkpoints = Checkpoints(
             folder.checkpoints, config, config.checkpoint.max_to_keep
@@ -232,7 +223,7 @@ class _Run:
             checkpoints,
             config.checkpoint.every_steps,
             devices,
-            self.termination,
+            termination,
         )
         with contextlib.closing(progress):
             loop.run(self.model, self.images.batches(done), watchers, saver)
@@ -248,8 +239,8 @@ class _Run:
             found.append(callbacks.Spectra(path, monitor, first_epoch))
         return found
 
-    def _finish(self):
-        """Writes the results, also where only these were left to write."""
+    def finish(self):
+        """Write the results, also where only these were left to write."""
         images, model, folder = self.images, self.model, self.folder
         collapse = self.monitors.collapse
         collapse.set_model(model)

@@ -22,7 +22,7 @@ def make_strategy(
     port: int = 8888,
     join_timeout: float = 300,
 ) -> tf.distribute.Strategy:
-    """Makes the strategy under whose scope a model is built and trained.
+    """Make the strategy under whose scope a model is built and trained.
 
     Call it before anything else uses TensorFlow: the devices, and the workers
     of a cluster, are fixed by then. Called again with the same arguments it
@@ -107,7 +107,7 @@ def workers_of(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def read_cluster(port: int = 8888) -> tuple[tuple[str, ...], int]:
-    """Reads who the workers are, and which of them this process is.
+    """Read who the workers are, and which of them this process is.
 
     Args:
         port: int, the first port of each machine under Slurm.

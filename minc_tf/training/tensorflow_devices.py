@@ -16,13 +16,10 @@ from minc_tf.training.termination import WorkerLostError
 
 
 def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
-    """The strategy of a run, which must fit its batch and settings.
+    """The strategy of a run.
 
-    Raises:
-        ValueError: if the batch cannot be shared by the replicas, or a
-            setting does not work on them.
-        TimeoutError: if a worker does not join.
-        ConnectionError: if there is no such TPU.
+    Raises ValueError where its replicas cannot share the batch, or a setting
+    does not work on them, and what `make_strategy` raises.
     """
     strategy = make_strategy(config.strategy, **config.distribute.to_dict())
     count = strategy.num_replicas_in_sync
@@ -44,9 +41,7 @@ def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
 class Replicas(Devices):
     """The replicas of a strategy, and its workers.
 
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        compiles: bool, `jit_compile` of a model on one replica.
+    `compiles` is the `jit_compile` of a model on one replica.
     """
 
     def __init__(self, strategy: tf.distribute.Strategy, compiles=False):
@@ -68,7 +63,7 @@ class Replicas(Devices):
 
     @contextlib.contextmanager
     def in_use(self, last_checkpoint):
-        """Says plainly that another worker was lost, where one is."""
+        """Say plainly that another worker was lost, where one is."""
         try:
             yield
         except tf.errors.OpError as error:
@@ -97,11 +92,11 @@ class Replicas(Devices):
         return float(self._total(tf.constant(float(flag)))) > 0.0
 
     def wait(self):
-        """Waits until every worker is here."""
+        """Wait until every worker is here."""
         self.any(False)
 
     def check_same_step(self, step):
-        """Raises ValueError where workers read different checkpoints."""
+        """Raise ValueError where workers read different checkpoints."""
         if not self.several:
             return
         count = self.strategy.num_replicas_in_sync

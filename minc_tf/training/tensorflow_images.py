@@ -10,13 +10,10 @@ from minc_tf.training.source_checks import check_batch_size, check_view_size
 
 
 class PipelineImages:
-    """The images of a run, and the layer that makes their views.
+    """The images of a run (`minc_tf.data.ImageSource`), and how views are made.
 
-    Attributes:
-        train: `minc_tf.data.ImageSource`, the images to train on.
-        reference: the same, or those of `data.labelled_split`, in the size of
-            the views.
-        test: those of `data.test_split`, or None.
+    `train` is what it trains on, `reference` the same or `data.labelled_split`,
+    in the size of the views, `test` None where `data.test_split` is.
     """
 
     def __init__(self, config: ConfigDict, devices):
@@ -26,7 +23,7 @@ class PipelineImages:
         self.train, self.reference, self.test = load_sources(config)
 
     def check(self) -> None:
-        """Raises where a service does not answer, or cannot read the images."""
+        """Raise where a service does not answer, or cannot read the images."""
         if self.config.data.service:
             self.batches(0)
 
@@ -47,12 +44,7 @@ class PipelineImages:
         return pairs.take(count)
 
     def draw_views(self, count: int) -> tuple:
-        """Draws the views of the first images as in the first two epochs.
-
-        Returns:
-            (images, first, later): array (count, H, W, 3), and two lists of
-            arrays, the views of each.
-        """
+        """Draw the views of images in two epochs: (images, first, later)."""
         drawn = [
             draw_views(self.train, self._views, count, self.config.seed, epoch)
             for epoch in (0, 1)
@@ -64,19 +56,11 @@ class PipelineImages:
 def shared_batches(
     config: ConfigDict, strategy: tf.distribute.Strategy, source, views, step
 ):
-    """The batches of a run, shared by the replicas of a strategy.
+    """The batches of a run from a step on, shared by its replicas.
 
-    Args:
-        config: the run's settings.
-        strategy: `tf.distribute.Strategy`.
-        source: `minc_tf.data.ImageSource`.
-        views: `minc_tf.augment.MultiView`, not used where the model makes the
-            views.
-        step: int, the first step.
-
-    Returns:
-        An endless data set; on several replicas a distributed one, in which
-        the parts of a step, one after another, are the batch of one device.
+    On several replicas a distributed data set, in which the parts of a step,
+    one after another, are the batch of one device. `views` is a `MultiView`,
+    not used where the model makes the views.
     """
 
     def batches(num_shards=1, shard=0):
@@ -107,21 +91,10 @@ def shared_batches(
 
 
 def load_sources(config: ConfigDict) -> tuple:
-    """Loads the images that a run trains on and is monitored with.
+    """Load (train, reference, test) of a run, as `PipelineImages` has them.
 
-    Args:
-        config: the run's settings.
-
-    Returns:
-        (train, reference, test): three `minc_tf.data.ImageSource`: training
-        images in the size of `data.image_size`, the same (or those of
-        `data.labelled_split`) and test images in the size of the views.
-        `test` is None where `data.test_split` is.
-
-    Raises:
-        ValueError: if the images that are not cropped differ from the views
-            in size, or a batch is larger than the data set.
-        FileNotFoundError: if the data do not exist.
+    Raises ValueError if the images that are not cropped differ from the views
+    in size, or a batch is larger than the data set.
     """
     train = load_train_source(config)
     check_batch_size(config, train)
@@ -135,18 +108,9 @@ def load_sources(config: ConfigDict) -> tuple:
 
 
 def load_train_source(config: ConfigDict) -> data.ImageSource:
-    """Loads the images that a run trains on.
+    """Load the images that a run trains on.
 
-    Args:
-        config: the run's settings.
-
-    Returns:
-        A `minc_tf.data.ImageSource`; its images differ in size where the
-        data do and `data.image_size` is None.
-
-    Raises:
-        ValueError: if the data do not fit the settings.
-        FileNotFoundError: if the data do not exist.
+    They differ in size where the data do and `data.image_size` is None.
     """
     source = _load(config, config.data.split, config.data.image_size)
     if source.varies and config.augment.where == "device":
@@ -159,18 +123,9 @@ def load_train_source(config: ConfigDict) -> data.ImageSource:
 
 
 def load_evaluation_sources(config: ConfigDict) -> tuple:
-    """Loads the labelled images that an encoder is evaluated on.
+    """Load (train, test), labelled images in the size of the views.
 
-    Args:
-        config: the run's settings.
-
-    Returns:
-        (train, test): two `minc_tf.data.ImageSource` of images in the size
-        of the views.
-
-    Raises:
-        ValueError: if the images cannot have that size, or have no labels.
-        FileNotFoundError: if the data do not exist.
+    Raises ValueError if they cannot have that size, or have no labels.
     """
     if not config.data.test_split:
         raise ValueError(
@@ -221,33 +176,19 @@ def _load_uncropped(config, split):
 
 
 def build_views(config: ConfigDict):
-    """The layer that makes the views of a run in the input pipeline.
+    """The `MultiView` that makes the views of a run in the input pipeline.
 
     Where training makes its views on the device it shows what they are like.
-
-    Args:
-        config: the run's settings.
-
-    Returns:
-        A `minc_tf.augment.MultiView`.
     """
     configs, size = view_configs(config)
     return augment.MultiView(configs, size=size, seed=config.seed)
 
 
 def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
-    """Draws the views of the first images, as training does in an epoch.
+    """Draw the views of the first images, as training does in an epoch.
 
-    Args:
-        source: `minc_tf.data.ImageSource`.
-        views: `minc_tf.augment.MultiView`.
-        count: int, number of images.
-        seed: int, the run's.
-        epoch: int, from 0.
-
-    Returns:
-        (images, views): array (count, H, W, 3), the images in the size of
-        the first views, and a list of arrays, the views of each.
+    Returns the images in the size of the first views, (count, H, W, 3), and a
+    list of arrays, the views of each.
     """
     images = [source.at(index)["image"] for index in range(count)]
     draws = epoch * len(source) + np.arange(count)

@@ -27,7 +27,7 @@ _FILLED_IN = ("image_shape",)
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks a run's settings before any work starts.
+    """Check a run's settings before any work starts.
 
     Args:
         config: `ml_collections.ConfigDict`, the settings.

@@ -16,16 +16,11 @@ class Workdir(RunFolder):
     """The rule that a run's folder holds one run."""
 
     def check(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Checks that a run with these settings may have the folder.
+        """Check that a run with these settings may have the folder.
 
-        Args:
-            config: the run's settings.
-            overwrite: bool, whether another run may be in it.
-
-        Raises:
-            PermissionError: if the folder cannot be written to.
-            ValueError: if the folder holds files that are no run's, or a run
-                of other settings and `overwrite` is false.
+        A folder that cannot be written to is a PermissionError; one with files
+        that are no run's, or of other settings without `overwrite`, a
+        ValueError.
         """
         places = (self.path, *self.path.absolute().parents)
         place = next(path for path in places if path.exists())
@@ -55,15 +50,10 @@ class Workdir(RunFolder):
                 )
 
     def claim(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Makes the folder that of a run with these settings.
+        """Make the folder that of a run with these settings, after `check`.
 
-        Args:
-            config: the run's settings.
-            overwrite: bool, remove another run's files first (files that no
-                run writes are left alone).
-
-        Raises:
-            ValueError: as `check`.
+        With `overwrite` another run's files are removed first; others are left
+        alone.
         """
         self.check(config, overwrite)
         if overwrite:
@@ -73,12 +63,7 @@ class Workdir(RunFolder):
             part.write_text(to_json(config))
 
     def read_config(self) -> ConfigDict:
-        """The settings of the run in this folder.
-
-        Raises:
-            FileNotFoundError: if there is no run.
-            ValueError: if the settings cannot be read.
-        """
+        """Return the settings of the run in this folder."""
         if not self.config.exists():
             raise FileNotFoundError(
                 f"workdir {str(self.path)!r} holds no run: there is no "
