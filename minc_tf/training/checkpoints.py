@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
+from minc_tf._checks import check_int
 from minc_tf._files import replacing
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings
@@ -70,11 +71,7 @@ class Checkpoints:
         config: ConfigDict | None = None,
         max_to_keep: int = 2,
     ):
-        if max_to_keep < 1:
-            raise ValueError(
-                "Checkpoints: max_to_keep must be 1 or more; received "
-                f"{max_to_keep}."
-            )
+        check_int("Checkpoints: max_to_keep", max_to_keep, 1)
         self.folder = pathlib.Path(folder)
         self.config = config
         self.max_to_keep = max_to_keep

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from minc_tf._checks import check_choice
 from minc_tf.training.config import STRATEGIES
 from minc_tf.training.rendezvous import wait_for_workers
 
@@ -68,11 +69,7 @@ def make_strategy(
     print(strategy.num_replicas_in_sync)
     ```
     """
-    if name not in STRATEGIES:
-        raise ValueError(
-            f"make_strategy: name must be one of {', '.join(STRATEGIES)}; "
-            f"received {name!r}."
-        )
+    check_choice("make_strategy: name", name, STRATEGIES)
     if name == "auto":
         name = _find(devices, tpu)
     if name == "default":

@@ -203,7 +203,7 @@ def test_only_the_newest_are_kept(model, tmp_path, keep):
 
 
 def test_at_least_one_is_kept(tmp_path):
-    with pytest.raises(ValueError, match="max_to_keep must be 1 or more"):
+    with pytest.raises(ValueError, match="max_to_keep must be an int >= 1"):
         Checkpoints(tmp_path, max_to_keep=0)
 
 

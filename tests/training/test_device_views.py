@@ -71,7 +71,7 @@ def test_images_of_different_sizes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment": {"where": "gpu"}}, "augment.where must be one of input"),
+        ({"augment": {"where": "gpu"}}, "augment.where must be one of 'input'"),
         ({"data": {"service": "grpc://a:1"}}, "data.service='grpc://a:1'"),
     ],
 )

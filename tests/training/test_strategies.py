@@ -145,7 +145,10 @@ def test_mirrored_devices_of_this_machine():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "horovod"}, "must be one of default, mirrored.*'horovod'"),
+        (
+            {"name": "horovod"},
+            "must be one of 'default', 'mirrored'.*'horovod'",
+        ),
         ({"name": "default", "devices": 2}, "devices=2 need .* 'mirrored'"),
         ({"devices": "GPU:7"}, "no device 'GPU:7'; there are CPU:0"),
         ({"devices": 0}, "positive int, or names as .*; received 0"),
