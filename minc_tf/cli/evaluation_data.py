@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from minc_tf import data, training
 from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.evaluation import SavedEncoder
-from minc_tf.training import build
+from minc_tf.training import tensorflow_images
 from minc_tf.training.identity import complete
 
 _BATCH = 256
@@ -32,7 +32,7 @@ def recipe_splits(config: ConfigDict | None, encoder: SavedEncoder) -> tuple:
             "--config=RECIPE or --workdir=RUN must say which data to evaluate "
             f"on: the manifest of {encoder.path!r} holds no recipe."
         )
-    return build.build_evaluation_sources(config)
+    return tensorflow_images.load_evaluation_sources(config)
 
 
 def other_splits(
@@ -67,10 +67,13 @@ def view_pairs(config: ConfigDict, count: int) -> tf.data.Dataset:
 
     They are others than were trained on: `count`, rounded up to whole batches.
     """
-    source = build.build_train_source(config)
+    source = tensorflow_images.load_train_source(config)
     size = min(_BATCH, len(source))
     batches = data.view_batches(
-        source, build.build_views(config), size, seed=config.seed + 1
+        source,
+        tensorflow_images.build_views(config),
+        size,
+        seed=config.seed + 1,
     )
     # Of many crops the first two are those of full size.
     return batches.take(-(-count // size)).map(

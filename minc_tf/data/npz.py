@@ -30,8 +30,18 @@ class Arrays:
     name: str
     split: str
 
+    #: Files that could not be read, which an array has none of.
+    skipped = ()
+
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The classes by their number; `None` for unlabelled images."""
+        if self.labels is None:
+            return None
+        return tuple(map(str, range(int(self.labels.max(initial=-1)) + 1)))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

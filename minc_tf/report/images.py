@@ -1,13 +1,13 @@
 """Images of a report: thumbnails, sprites, and what goes into the page."""
 
 import base64
+import io
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
+from PIL import Image
 
-from minc_tf.data.files import BadImageError
-from minc_tf.data.formats import decode_image
-from minc_tf.data.limits import MAX_PIXELS
+from minc_tf.data.limits import MAX_PIXELS, too_large
 
 _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
@@ -80,7 +80,7 @@ def mosaic(
 
 def encode_png(picture: np.ndarray) -> bytes:
     """The PNG file of a picture, uint8 (H, W, 3)."""
-    return tf.io.encode_png(picture).numpy()
+    return _encoded(picture, "PNG")
 
 
 def encode_jpeg(picture: np.ndarray, limit: int) -> bytes:
@@ -89,7 +89,7 @@ def encode_jpeg(picture: np.ndarray, limit: int) -> bytes:
     At a quality of 40 it is taken as it is.
     """
     for quality in (90, 75, 60, 40):
-        found = tf.io.encode_jpeg(picture, quality=quality).numpy()
+        found = _encoded(picture, "JPEG", quality=quality)
         if len(found) <= limit:
             break
     return found
@@ -99,14 +99,11 @@ def shrink(picture: bytes, limit: int = 350_000, side: int = 1400) -> bytes:
     """Return a picture's file, or that of a JPEG small enough for a page."""
     if data_type(picture) and len(picture) <= limit:
         return picture
-    try:
-        pixels = decode_image(picture, MAX_PIXELS)
-    except BadImageError as error:
-        raise ValueError(f"not a PNG or JPEG picture ({error})") from None
+    pixels = _decoded(picture)
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     shape = [max(1, round(length * scale)) for length in (height, width)]
-    return encode_jpeg(_resized(pixels.numpy()[None], shape)[0], limit)
+    return encode_jpeg(_resized(pixels[None], shape)[0], limit)
 
 
 def data_type(picture: bytes) -> str | None:
@@ -121,6 +118,31 @@ def data_uri(picture: bytes) -> str:
     return f"data:{data_type(picture)};base64,{encoded}"
 
 
+def _encoded(picture, kind, **options):
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(picture)).save(file, kind, **options)
+    return file.getvalue()
+
+
+def _decoded(picture):
+    """The pixels of a PNG or JPEG file, uint8 (H, W, 3)."""
+    try:
+        with Image.open(io.BytesIO(picture), formats=("PNG", "JPEG")) as image:
+            fault = too_large(image.height, image.width, MAX_PIXELS)
+            if fault is None:
+                return np.asarray(image.convert("RGB"))
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as error:
+        fault = str(error)
+    raise ValueError(f"not a PNG or JPEG picture ({fault})")
+
+
 def _resized(images, shape):
-    found = tf.image.resize(images, shape, antialias=True)
+    images = ops.convert_to_tensor(images, dtype="float32")
+    found = ops.image.resize(images, shape, antialias=True)
+    found = ops.convert_to_numpy(found)
     return np.clip(np.rint(found), 0, 255).astype(np.uint8)

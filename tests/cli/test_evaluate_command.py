@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from minc_tf import data, evaluation
 from minc_tf.export import export_savedmodel
-from minc_tf.training import build, default_config
+from minc_tf.training import default_config, tensorflow_images
 from minc_tf.training.config import to_json
 
 from .test_errors import assert_refused
@@ -120,7 +120,7 @@ def test_results_of_a_run(command, savedmodel, workdir, config, tmp_path):
     assert result.code == 0, result.err
     expected = evaluation.evaluate_savedmodel(
         savedmodel,
-        *build.build_evaluation_sources(config),
+        *tensorflow_images.load_evaluation_sources(config),
         protocols=["knn", "ridge", "retrieval"],
         k=(5, 7),
         recall_at=2,

@@ -5,14 +5,13 @@ import json
 import logging
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
+from minc_tf._progress import image_bar
 from minc_tf.data import ImageSource
 from minc_tf.data.checks import check_count
 from minc_tf.data.files import BadImageError
@@ -188,7 +187,7 @@ def _fill(parts, named, encode, size, batch_size, verbose) -> float:
     if start:
         _LOGGER.info("going on after %d images", start)
     begin = time.perf_counter()
-    with _progress(total, start, verbose) as bar:
+    with image_bar("embed", total, start, verbose) as bar:
         batches = _batches(named, size, start, batch_size)
         encoded = _encoded(encode, named, batches)
         for rows, labels, vectors in _joined(encoded, batch_size, bar):
@@ -202,21 +201,6 @@ def _fill(parts, named, encode, size, batch_size, verbose) -> float:
     rate = (total - start) / (time.perf_counter() - begin)
     parts.finish([*_faults(named, range(parts.stop, total)), *named.bad])
     return rate
-
-
-def _progress(total, done, verbose):
-    return tqdm(
-        total=total,
-        initial=done,
-        desc="embed",
-        unit="img",
-        unit_scale=True,
-        file=sys.stdout,
-        dynamic_ncols=True,
-        # A log file gets a line now and then instead of ten a second.
-        mininterval=0.2 if sys.stdout.isatty() else 10.0,
-        disable=not verbose,
-    )
 
 
 def _batches(

@@ -5,7 +5,7 @@ import logging
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from minc_tf.evaluation.features import encoder_function
 from minc_tf.evaluation.monitors.collapse_causes import (
@@ -48,9 +48,6 @@ class CollapseError(RuntimeError):
         exit_code: int, of a console command that it ends.
     """
 
-    exit_code = 1
-
-    #: What a console command then exits with.
     exit_code = 1
 
 
@@ -144,7 +141,8 @@ class CollapseAlarm(keras.callbacks.Callback):
                 f"images must have shape (N, H, W, C), N of {_FEWEST} or more, "
                 f"received {tuple(images.shape)}"
             )
-        self.images = tf.cast(images[:_IMAGES], tf.float32)
+        images = ops.convert_to_tensor(images[:_IMAGES])
+        self.images = ops.cast(images, "float32")
         self.every = every
         self.patience = patience
         self.action = action
@@ -163,6 +161,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         self._steps = 0
         self._weights = self._design = self._symptoms = None
         self._told = False
+        self._steps_a_call = getattr(self.model, "steps_per_execution", 1) or 1
         if self.model.built:
             self._look()
 
@@ -170,14 +169,16 @@ class CollapseAlarm(keras.callbacks.Callback):
         """Look, every so many steps, until something was reported."""
         # Counted here: to read the model's own count waits for the device.
         before = self._steps // self.every
-        self._steps += getattr(self.model, "steps_per_execution", None) or 1
+        self._steps += self._steps_a_call
         if not self.cause and self._steps // self.every > before:
             self._look()
 
     def _look(self):
+        # On JAX its variables get their values as it is asked for.
+        model = self.model
         embeddings = np.asarray(self._embed(self.images), "float64")
         if self._weights is None:
-            self._start(embeddings.shape[1])
+            self._start(model, embeddings.shape[1])
         change, growth = self._weights.look(), self._weights.growth
         if not np.all(np.isfinite(embeddings)):
             # Nor are the weights, as a rule: what they did before tells more.
@@ -209,9 +210,9 @@ class CollapseAlarm(keras.callbacks.Callback):
         elif self._design:
             self._tell_of_target()
 
-    def _start(self, dim):
+    def _start(self, model, dim):
         """Begin to follow the weights, once there are weights."""
-        model, parts = self.model, [self.model]
+        parts = [model]
         self._symptoms = _Symptoms(self.patience)
         self._depends_on_scale = False
         if isinstance(model, TwoViewModel):

@@ -1,7 +1,7 @@
 """What makes a model collapse, found on the model itself."""
 
+import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
 from minc_tf.models import TwoViewModel
@@ -97,13 +97,38 @@ def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
     # The same images as both views.
     images = ops.concatenate([images, images])
     outputs, embeddings = model.embed_online(images, training=False)
+
+    def loss(embeddings):
+        targets = model.embed_target(images, embeddings, training=False)
+        return model.pair_loss(outputs, targets, training=False)
+
+    if keras.backend.backend() == "jax":
+        return _reaches_on_jax(loss, embeddings, model.trainable_variables)
+    return _reaches_on_tensorflow(loss, embeddings)
+
+
+def _reaches_on_tensorflow(loss, embeddings):
+    import tensorflow as tf
+
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
-        targets = model.embed_target(images, embeddings, training=False)
-        loss = model.pair_loss(outputs, targets, training=False)
+        value = loss(embeddings)
     # Variables count only where they were read on the way to the targets.
     sources = [embeddings, *tape.watched_variables()]
-    return any(part is not None for part in tape.gradient(loss, sources))
+    return any(part is not None for part in tape.gradient(value, sources))
+
+
+def _reaches_on_jax(loss, embeddings, variables):
+    import jax
+
+    def with_values(embeddings, values):
+        mapping = list(zip(variables, values, strict=True))
+        with keras.StatelessScope(state_mapping=mapping):
+            return loss(embeddings)
+
+    values = [variable.value for variable in variables]
+    gradients = jax.grad(with_values, argnums=(0, 1))(embeddings, values)
+    return any(np.any(part) for part in jax.tree.leaves(gradients))
 
 
 def design_cause(model: TwoViewModel, images) -> str:

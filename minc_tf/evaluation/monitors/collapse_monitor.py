@@ -1,9 +1,9 @@
 """Whether the embeddings collapse while a model trains."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import keras
-import tensorflow as tf
 
 from minc_tf.evaluation.features import (
     check_finite,
@@ -11,6 +11,9 @@ from minc_tf.evaluation.features import (
     extract,
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -26,9 +29,9 @@ class CollapseMonitor(keras.callbacks.Callback):
     there has collapsed.
 
     Args:
-        batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3), pixel
-            values 0..255, and `label` (unused). A few hundred different
-            images are enough.
+        batches: finite `tf.data.Dataset`, or list, of dicts `image`: (b, H, W,
+            3), pixel values 0..255, and `label` (unused). A few hundred
+            different images are enough.
 
     Attributes:
         reason: string, what was wrong at the last epoch; empty if nothing was.
@@ -42,7 +45,7 @@ class CollapseMonitor(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, batches: tf.data.Dataset):
+    def __init__(self, batches: "tf.data.Dataset | list"):
         super().__init__()
         self.batches = batches
         self.reason = ""

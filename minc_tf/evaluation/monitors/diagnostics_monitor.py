@@ -1,8 +1,10 @@
 """Measurements of the embeddings of a model while it trains."""
 
+from collections.abc import Iterable
+
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from minc_tf import diagnostics
 from minc_tf.diagnostics.vectors import check_features
@@ -52,8 +54,9 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
       gradient its own estimates.
 
     Args:
-        pairs: finite `tf.data.Dataset` of `(view1, view2)`, batches of images
-            (B, H, W, C), 0 to 255; further views are left out. A few hundred
+        pairs: finite `tf.data.Dataset` of `(view1, view2)`, or a sequence of
+            them: batches of images (B, H, W, C), 0 to 255; further views are
+            left out. A few hundred
             to two thousand pairs of images that are not trained on; `cache()`
             spares drawing them again.
         every: positive int, in epochs.
@@ -89,7 +92,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        pairs: tf.data.Dataset,
+        pairs: Iterable,
         *,
         every: int = 1,
         gradient_batches: int = 0,
@@ -207,7 +210,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
 def _largest_curvature(model, views, iterations):
     """The Hessian's eigenvalue of largest magnitude, of one batch's loss."""
     view1, view2, *_ = views
-    images = tf.concat([view1, view2], axis=0)
+    images = ops.concatenate([view1, view2])
     objective = model.objective
     variables = [
         variable

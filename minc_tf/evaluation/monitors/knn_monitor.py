@@ -1,7 +1,9 @@
 """Accuracy of the encoder while it trains."""
 
+import itertools
+from typing import TYPE_CHECKING
+
 import keras
-import tensorflow as tf
 
 from minc_tf.evaluation.checks import check_labels
 from minc_tf.evaluation.features import (
@@ -10,6 +12,9 @@ from minc_tf.evaluation.features import (
     extract,
 )
 from minc_tf.evaluation.protocols.knn import check_k, knn_accuracy
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class KNNMonitor(keras.callbacks.Callback):
@@ -21,9 +26,9 @@ class KNNMonitor(keras.callbacks.Callback):
     a run and after every `every`-th. The labels serve this number only.
 
     Args:
-        train_batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3),
-            pixel values 0..255, and `label`: int64 (b,): the neighbours. A few
-            thousand images are enough to follow a run.
+        train_batches: finite `tf.data.Dataset`, or list, of dicts `image`: (b,
+            H, W, 3), pixel values 0..255, and `label`: int64 (b,): the
+            neighbours. A few thousand images are enough to follow a run.
         test_batches: the same for the images to classify. For choices use
             held-out training images, not the test split.
         every: positive int, in epochs.
@@ -55,8 +60,8 @@ class KNNMonitor(keras.callbacks.Callback):
 
     def __init__(
         self,
-        train_batches: tf.data.Dataset,
-        test_batches: tf.data.Dataset,
+        train_batches: "tf.data.Dataset | list",
+        test_batches: "tf.data.Dataset | list",
         *,
         every: int = 1,
         k: int = 200,
@@ -89,7 +94,9 @@ class KNNMonitor(keras.callbacks.Callback):
         for name in ("test_batches", "train_batches"):
             batches = getattr(self, name)
             count = check_finite(batches)
-            _, labels = extract(self._encode, batches.take(1))
+            _, labels = extract(
+                self._encode, list(itertools.islice(batches, 1))
+            )
             check_labels(name, labels, len(labels))
         if count > 0:
             check_k(self.k, count * len(labels))

@@ -4,14 +4,7 @@ from ml_collections import ConfigDict
 
 
 def check_settings(config: ConfigDict) -> None:
-    """Refuses what only a run on TensorFlow can do, before any work starts.
-
-    Args:
-        config: the run's settings, valid.
-
-    Raises:
-        ValueError: with what the settings may be on JAX.
-    """
+    """Refuse with a ValueError what only a run on TensorFlow can do."""
     data = config.data
     if data.name != "npz":
         raise ValueError(
@@ -41,28 +34,11 @@ def check_settings(config: ConfigDict) -> None:
             "JAX it is 'default' (one device), 'mirrored' or 'auto' (all of "
             "this process, TPU cores too)."
         )
-    if config.diagnostics.alarm in ("stop", "raise"):
-        raise ValueError(
-            f"config.diagnostics.alarm={config.diagnostics.alarm!r} needs "
-            "Keras's TensorFlow backend; on JAX it is 'warn' or 'off', and "
-            "the embeddings are measured at the end of each epoch."
-        )
 
 
-def not_made(config: ConfigDict) -> list[str]:
-    """What a run on JAX leaves out though the settings ask for it.
-
-    Args:
-        config: the run's settings.
-
-    Returns:
-        list of str, in words; the settings that ask for each in brackets.
-    """
-    left_out = ["pictures and TensorBoard events"]
-    if config.diagnostics.every:
-        left_out.append("diagnostics of held-out pairs (diagnostics.every)")
-    if config.diagnostics.alarm != "off":
-        left_out.append("the alarm within an epoch (diagnostics.alarm)")
-    if config.report.num_examples:
-        left_out.append("report.html (report.num_examples)")
-    return left_out
+def left_out(config: ConfigDict) -> list[str]:
+    """What a run on JAX does not make though the settings ask for it."""
+    found = ["TensorBoard events"]
+    if config.diagnostics.every and config.diagnostics.gradient_batches:
+        found.append("the gradient's variance (diagnostics.gradient_batches)")
+    return found

@@ -16,16 +16,22 @@ import keras
 import numpy as np
 import pytest
 from gradients import BACKEND, needs_tensorflow
+from PIL import Image
 
+import minc_tf
+from minc_tf.evaluation import CollapseError
+from minc_tf.evaluation.monitors.collapse_causes import gradient_reaches_targets
+from minc_tf.report import load_snapshot, read_spectra
 from minc_tf.training import (
     PreemptedError,
     Progress,
-    array_checks,
-    array_data,
     default_config,
+    from_settings,
+    jax_checks,
+    jax_images,
     load_recipe,
     load_run,
-    parts,
+    monitors,
     run,
     set_widths,
 )
@@ -129,7 +135,7 @@ def test_batches_are_a_function_of_seed_and_step():
     epochs = [
         np.concatenate(
             [
-                next(array_data.stream(pictures, 3, seed=5, first_step=step))
+                next(jax_images.stream(pictures, 3, seed=5, first_step=step))
                 for step in range(3 * epoch, 3 * epoch + 3)
             ]
         ).ravel()
@@ -138,10 +144,10 @@ def test_batches_are_a_function_of_seed_and_step():
     for epoch in epochs:
         assert len(set(epoch)) == 9  # each at most once, one left out
     assert list(epochs[0]) != list(epochs[1])
-    whole = array_data.stream(pictures, 3, seed=5)
+    whole = jax_images.stream(pictures, 3, seed=5)
     found = np.concatenate([next(whole) for _ in range(6)]).ravel()
     np.testing.assert_array_equal(found, np.concatenate(epochs))
-    other = next(array_data.stream(pictures, 3, seed=6)).ravel()
+    other = next(jax_images.stream(pictures, 3, seed=6)).ravel()
     assert list(other) != list(found[:3])
 
 
@@ -152,7 +158,6 @@ def test_batches_are_a_function_of_seed_and_step():
         ("data", "data_dir", None, "must be the path of the .npz file"),
         ("data", "classes", ("cat",), "write an .npz of these classes"),
         ("augment", "where", "input", "on JAX the views are made on the dev"),
-        ("diagnostics", "alarm", "stop", "on JAX it is 'warn' or 'off'"),
         (None, "strategy", "tpu", "it is 'default' .one device., 'mirrored'"),
         (None, "strategy", "multiworker", "received|is one of TensorFlow's"),
     ],
@@ -162,7 +167,7 @@ def test_settings_that_need_tensorflow(section, key, value, message):
     part = config if section is None else config[section]
     part[key] = value
     with pytest.raises(ValueError, match=message) as caught:
-        array_checks.check_settings(config)
+        jax_checks.check_settings(config)
     name = key if section is None else f"{section}.{key}"
     assert str(caught.value).startswith(f"config.{name}")
     assert "\n" not in str(caught.value)
@@ -207,9 +212,13 @@ def test_folder_of_a_run(finished):
     assert files == {
         "checkpoints",
         "config.json",
+        "embedding.npz",
         "log.txt",
         "metrics.csv",
         "model.keras",
+        "pictures",
+        "report.html",
+        "spectrum.csv",
         "summary.json",
         "timing.csv",
     }
@@ -223,12 +232,104 @@ def test_folder_of_a_run(finished):
     for name in ("loss", "embedding_std", "embedding_rank", "knn_accuracy"):
         assert summary[name] == float(rows[-1][name])
     log = (folder / "log.txt").read_text()
-    assert log.count("not made on JAX") == 1
-    assert "report.html (report.num_examples)" in log
+    assert log.count("not made on JAX: TensorBoard events\n") == 1
     model = keras.models.load_model(folder / "model.keras")
     for name, value in features(model).items():
         with np.load(folder.parent / "features.npz") as saved:
             np.testing.assert_array_equal(value, saved[name])
+
+
+@on_jax
+def test_diagnostics_of_held_out_pairs(finished, npz):
+    """The same pairs of views at each pass, of images not trained on."""
+    folder, summary = finished
+    model, config = load_run(folder)
+    source = jax_images.ArrayImages(config, None)
+    assert len(source.test) == 12
+    count = config.diagnostics.num_examples // BATCH
+    pairs = source.view_pairs(source.test, BATCH, count)
+    views = [np.concatenate(view) for view in zip(*pairs, strict=True)]
+    np.testing.assert_array_equal(views[0][:BATCH], next(iter(pairs))[0])
+    assert np.abs(views[0] - views[1]).max() > 10
+    z1, z2 = (np.asarray(model(view, training=False)) for view in views)
+    assert summary["alignment"] == pytest.approx(alignment(z1, z2), rel=1e-4)
+    both = np.concatenate([z1, z2])
+    expected = np.linalg.eigvalsh(both.T @ both / len(both))[::-1]
+    epoch, found = list(read_spectra(folder / "spectrum.csv").items())[-1]
+    assert epoch == EPOCHS
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    bounds = [
+        summary[f"chi2_information_held_out{b}"] for b in ("_low", "_high")
+    ]
+    assert bounds[0] <= summary["chi2_information_held_out"] <= bounds[1]
+
+
+def alignment(z1, z2):
+    """The mean squared distance of pairs of unit vectors."""
+    z1, z2 = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (z1, z2))
+    return np.mean(np.sum((z1 - z2) ** 2, axis=1))
+
+
+@on_jax
+def test_pictures_and_report(finished):
+    folder, _ = finished
+    sizes = {}
+    for name in ("views", "neighbours"):
+        with Image.open(folder / "pictures" / f"{name}.png") as image:
+            sizes[name] = (image.height, image.width)
+            assert np.asarray(image).std() > 10
+    # Cells of 8 + 2 pixels, twice as large, and the last gap.
+    assert sizes == {"views": (64, 164), "neighbours": (164, 184)}
+    snapshot = load_snapshot(folder / "embedding.npz")
+    # In the order of the seeded draw.
+    counts = np.bincount(snapshot.labels)
+    np.testing.assert_array_equal(counts, [4, 4, 4])
+    assert snapshot.class_names == ("0", "1", "2")
+    page = (folder / "report.html").read_text()
+    assert "There is no map" not in page
+    assert page.count("<svg") > 5
+    assert "tensorflow" not in sys.modules or BACKEND == "tensorflow"
+
+
+@on_jax
+def test_the_alarm_ends_a_run(npz, tmp_path, monkeypatch):
+    monkeypatch.setattr(monitors, "_ALARM_EVERY", 1)
+    config = tiny_config(npz)
+    config.objective = {"name": "negative_cosine"}
+    config.diagnostics.alarm = "raise"
+    with pytest.raises(CollapseError, match="the model has no predictor"):
+        run(config, tmp_path / "run")
+
+
+class WithoutStopGradient(minc_tf.TwoViewModel):
+    """SimSiam without what keeps it from collapsing."""
+
+    def embed_target(self, images, embeddings, training=None):
+        return embeddings
+
+
+@on_jax
+@pytest.mark.parametrize("cls", [minc_tf.TwoViewModel, WithoutStopGradient])
+def test_a_gradient_through_the_targets(cls):
+    encoder = minc_tf.models.small_resnet(
+        image_shape=(SIZE, SIZE, 3), filters=(2,)
+    )
+    model = cls(
+        encoder,
+        minc_tf.models.mlp(2, (4,)),
+        minc_tf.objectives.NegativeCosine(),
+        predictor=minc_tf.models.mlp(4, (4,)),
+    )
+    pictures = keras.ops.convert_to_tensor(images(4, 0)[0], "float32")
+    reaches = gradient_reaches_targets(model, pictures)
+    assert reaches == (cls is WithoutStopGradient)
+
+
+def test_what_is_left_out():
+    config = default_config()
+    assert jax_checks.left_out(config) == ["TensorBoard events"]
+    config.diagnostics.gradient_batches = 3
+    assert "(diagnostics.gradient_batches)" in jax_checks.left_out(config)[1]
 
 
 @on_jax
@@ -250,7 +351,7 @@ def test_goes_on_as_if_it_had_not_stopped(finished, npz, tmp_path):
     whole, other = finished
     assert summary["loss"] == other["loss"]
     assert_same_checkpoint(folder, whole)
-    for one in ("metrics.csv", "config.json"):
+    for one in ("metrics.csv", "config.json", "spectrum.csv"):
         assert (folder / one).read_text() == (whole / one).read_text()
     assert run(config, folder) == summary
 
@@ -259,7 +360,7 @@ def test_goes_on_as_if_it_had_not_stopped(finished, npz, tmp_path):
 def test_nan_stops_the_run_at_its_step(npz, tmp_path, monkeypatch):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay
     monkeypatch.setattr(
-        parts.optimizers,
+        from_settings.optimizers,
         "warmup_cosine",
         lambda *args, **kwargs: schedule([STEPS], [1e-3, float("inf")]),
     )

@@ -6,14 +6,13 @@ import inspect
 import keras
 from ml_collections import ConfigDict
 
-from minc_tf import models, optimizers
+from minc_tf import augment, models, optimizers
+from minc_tf.augment import ViewConfig, presets
 from minc_tf.training import config as settings
 
 
 def _device_views(config):
     """The layer that makes the views in the train step, or None."""
-    from minc_tf import augment
-
     if config.augment.where == "input":
         return None
     configs, size = view_configs(config)
@@ -21,21 +20,11 @@ def _device_views(config):
 
 
 def view_configs(config: ConfigDict) -> tuple:
-    """The distributions of a run's views.
+    """The distributions of a run's views, and their size (or a list of sizes).
 
-    Args:
-        config: the run's settings.
-
-    Returns:
-        (configs, size): list of `ViewConfig`, one a view, and their size, or
-        a list of sizes where they differ.
-
-    Raises:
-        ValueError: for a preset that gives something else, or an argument
-            out of range.
+    Raises ValueError for a preset that gives something else, or an argument out
+    of range.
     """
-    from minc_tf.augment import ViewConfig, presets
-
     preset = presets.PRESETS.find(config.views.preset, "config.views.preset")
     given = settings.arguments(config.views)
     crops = {k: given.pop(k) for k in settings.SMALL_CROPS if k in given}
@@ -61,21 +50,11 @@ def view_configs(config: ConfigDict) -> tuple:
 
 
 def build_model(config: ConfigDict) -> models.TwoViewModel:
-    """The model of a run, built, with weights drawn from its seed.
+    """The `TwoViewModel` of a run, not compiled, with weights from its seed.
 
-    On replicas it is called in the scope of their strategy.
-
-    A target network follows with constant momentum until
-    `target_momentum` has told how many steps there will be.
-
-    Args:
-        config: the run's settings.
-
-    Returns:
-        A `TwoViewModel`, not compiled.
-
-    Raises:
-        ValueError: for arguments that the parts do not take.
+    On replicas it is called in the scope of their strategy. A target network
+    follows with constant momentum until it is told how many steps there will
+    be. Raises ValueError for arguments that the parts do not take.
     """
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(config.seed)
@@ -84,6 +63,20 @@ def build_model(config: ConfigDict) -> models.TwoViewModel:
         return _assemble(config)
     finally:
         keras.config.set_dtype_policy(policy)
+
+
+def build_compiled_model(
+    config: ConfigDict, steps_per_epoch: int, jit_compile: bool
+) -> models.TwoViewModel:
+    """The same, ready to be trained for so many steps an epoch."""
+    model = build_model(config)
+    model.target_momentum = target_momentum(config, steps_per_epoch)
+    model.compile(
+        optimizer=build_optimizer(config, steps_per_epoch, model),
+        jit_compile=jit_compile,
+    )
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def _assemble(config):
@@ -107,15 +100,7 @@ def _assemble(config):
 
 
 def target_momentum(config: ConfigDict, steps_per_epoch: int):
-    """The momentum of a run's target network, for `TwoViewModel`.
-
-    Args:
-        config: the run's settings.
-        steps_per_epoch: int.
-
-    Returns:
-        A schedule, a float, or None for no target network.
-    """
+    """The momentum of a run's target network: a schedule, a float or None."""
     momentum = config.target.momentum
     if momentum is None or config.target.schedule == "constant":
         return momentum
@@ -127,16 +112,8 @@ def build_optimizer(
 ) -> keras.Optimizer:
     """The optimizer of a run, with warm-up and cosine decay.
 
-    Warm-up takes at most half of the run.
-
-    Args:
-        config: the run's settings.
-        steps_per_epoch: int.
-        model: the built model; variables of rank one or less are excluded
-            from weight decay.
-
-    Returns:
-        A Keras optimizer.
+    Warm-up takes at most half of the run. Variables of the built model of rank
+    one or less are excluded from weight decay.
     """
     section = config.optimizer
     scale = config.batch_size / 256 if section.scale_with_batch else 1.0
