@@ -140,8 +140,7 @@ class SourceImages:
     def __init__(self, source: ImageSource):
         self.where = f"{source.name}/{source.split}"
         self.class_names = source.class_names
-        # They end in their numbers, as in "test#123".
-        skipped = [int(name.rpartition("#")[2]) for name in source.skipped]
+        skipped = source.left_out
         everything = np.arange(len(source) + len(skipped))
         left = np.setdiff1d(everything, skipped)[: len(source)]
         self.names = [self._name(number) for number in left]
@@ -210,9 +209,10 @@ def named_images(
     """
     check_max_pixels("max_pixels", max_pixels)
     if isinstance(images, ImageSource):
-        if getattr(images, "files", False):
-            return _files_of_source(images)
-        return SourceImages(images)
+        paths = getattr(images, "paths", None)
+        if paths is None:
+            return SourceImages(images)
+        return _files_of_source(images, paths)
     if not isinstance(images, (str, os.PathLike)):
         raise TypeError(
             "images must be the path of a folder or an ImageSource, received "
@@ -294,8 +294,7 @@ def _image_files(folder):
     return sorted(found), sorted(bad)
 
 
-def _files_of_source(source):
-    paths = [os.fsdecode(path) for path in source._items.numpy()]
+def _files_of_source(source, paths):
     everything = [*paths, *source.skipped]
     root = os.path.commonpath([os.path.dirname(path) for path in everything])
     names = [os.path.relpath(path, root or ".") for path in everything]

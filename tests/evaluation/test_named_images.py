@@ -100,5 +100,5 @@ def test_a_folder_that_goes_away(photos, tmp_path):
 def test_names_that_are_no_text(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     (tmp_path / name).write_bytes(encoded("JPEG"))
-    with pytest.raises(ValueError, match=r"UTF-8, received b'caf\\xe9.jpg'"):
+    with pytest.raises(ValueError, match=r"UTF-8; received b'caf\\xe9.jpg'"):
         named_images(tmp_path)
