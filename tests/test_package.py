@@ -1,8 +1,11 @@
 """What `import minc_tf` does, and what it does not."""
 
+import ast
+import graphlib
 import importlib.util
 import json
 import os
+import pathlib
 import subprocess
 import sys
 
@@ -86,6 +89,40 @@ def test_no_module_has_the_name_of_what_it_holds():
             assert not importlib.util.find_spec(f"{package.__name__}.{name}")
 
 
+def room_of(name):
+    """The package of a module's name, of `evaluation` with its room."""
+    first, *rest = (*name.split(".")[1:], "")
+    rooms = ("protocols", "monitors", "embedding")
+    if first == "evaluation" and rest[0] in rooms:
+        return f"evaluation.{rest[0]}"
+    return first
+
+
+def test_packages_import_in_one_direction():
+    """No package, and no room of `evaluation`, imports what imports it."""
+    root = pathlib.Path(minc_tf.__file__).parent
+    known = {path.name for path in root.iterdir() if path.is_dir()}
+    imported = {}
+    for path in root.rglob("*.py"):
+        name = ".".join(("minc_tf", *path.relative_to(root).parts))
+        own = imported.setdefault(room_of(name.removesuffix(".py")), set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            if node.module.partition(".")[0] == "minc_tf":
+                own |= {room_of(f"{node.module}.{a.name}") for a in node.names}
+    graph = {
+        room: {other for other in others if other.split(".")[0] in known}
+        for room, others in imported.items()
+        if room.split(".")[0] in known
+    }
+    for room in graph:
+        graph[room].discard(room)
+    assert "evaluation.protocols" in graph["evaluation.monitors"]
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert order.index("report") > order.index("diagnostics")
+
+
 #: Lets a process find no package of this name.
 HIDE = """
 from importlib.machinery import PathFinder
@@ -156,9 +193,25 @@ def test_training_from_arrays_without_tensorflow():
     }
 
 
+#: A probe trains on JAX, too, where TensorFlow is installed; no export is made.
+ON_JAX = """
+import numpy as np, minc_tf
+from minc_tf.evaluation.protocols.heads import LinearHeads
+
+x = np.eye(4, dtype="float32")
+heads = LinearHeads([1.0, 3.0], 4, 4)
+for _ in range(5):
+    heads.train(x, np.arange(4), 1.0)
+print(heads.accuracies(x, np.arange(4)))
+print(minc_tf.evaluation.knn_predict(x, np.arange(4), x, k=1))
+minc_tf.export
+"""
+
+
 def test_savedmodels_are_written_on_tensorflow():
     pytest.importorskip("jax")
-    found = run("import minc_tf; minc_tf.export", "jax", missing="nothing")
+    found = run(ON_JAX, "jax", missing="nothing")
+    assert found.stdout.splitlines() == ["[1.0, 1.0]", "[0 1 2 3]"]
     last = found.stderr.splitlines()[-1]
     assert last.startswith("ImportError: minc_tf.export needs Keras's Tensor")
     assert "the backend is 'jax'. Save the model" in last

@@ -111,7 +111,7 @@ _ABOUT = {
 
 
 def main(_) -> None:
-    """Evaluates on labelled splits, prints the numbers and records them."""
+    """Evaluate on labelled splits; print and record the numbers."""
     from minc_tf import evaluation, report, training
     from minc_tf.cli import evaluation_data
     from minc_tf.evaluation import records
@@ -170,7 +170,7 @@ def main(_) -> None:
 
 
 def _check_flags():
-    """Refuses flags that would do nothing, and lists that are none."""
+    """Refuse flags that would do nothing, and lists that are none."""
     for name, (other, value) in _ABOUT.items():
         given = flags.FLAGS[other].value
         met = value in given if value else given
@@ -194,7 +194,7 @@ def _check_flags():
 
 
 def _check_files():
-    """Refuses files to write that cannot be written, and formats of none."""
+    """Refuse files to write that cannot be written, and formats of none."""
     for name, path in (("json", _JSON.value), ("plot", _PLOT.value)):
         if path is not None:
             _check_writable(name, pathlib.Path(path))
@@ -297,11 +297,9 @@ def _record_file():
 
 def _by_pairs(encoder) -> bool:
     """Whether pairs of views make the order of the coordinates."""
-    from minc_tf.evaluation import truncation
+    from minc_tf.evaluation.protocols.truncation import resolve_order
 
-    order = truncation.resolve_order(
-        _ORDER.value, _OUTPUT.value, encoder.manifest
-    )
+    order = resolve_order(_ORDER.value, _OUTPUT.value, encoder.manifest)
     return order == "pairs"
 
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from minc_tf.diagnostics.directions import as_matrix, directions
+from minc_tf.diagnostics.vectors import as_matrix, directions
 
 
 def embedding_std(embeddings):

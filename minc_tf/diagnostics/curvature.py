@@ -166,11 +166,13 @@ def _hessian_product(loss, variables):
     return product, sum(sizes)
 
 
+# SciPy's eigsh keeps the tridiagonal matrix, whose eigenvectors weigh the
+# density, to itself.
 def _lanczos(product, size, steps, seed):
     """Ritz values, and the squared first components of their vectors."""
     vector = np.random.default_rng(seed).normal(size=size)
     basis = [vector / np.linalg.norm(vector)]
-    diagonal, beside = [], []
+    diagonal, off_diagonal = [], []
     for step in range(steps):
         image = product(basis[-1])
         if not np.all(np.isfinite(image)):
@@ -183,13 +185,15 @@ def _lanczos(product, size, steps, seed):
         for _ in range(2):
             image = image - known.T @ (known @ image)
         length = np.linalg.norm(image)
-        # float32 derivatives: what is left beyond is rounding.
+        # Derivatives are float32: anything smaller is rounding.
         exhausted = length < 1e-6 * max(np.abs(diagonal).max(), 1e-30)
         if step + 1 == steps or exhausted:
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis.append(image / length)
-    matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+    matrix = (
+        np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
+    )
     values, vectors = np.linalg.eigh(matrix)
     return values, vectors[0] ** 2
 

@@ -96,7 +96,7 @@ def exchanged_bytes(
 
 
 def _trace_gradient(objective, shape, previous):
-    """Traces a step of an objective and its gradient, and runs nothing."""
+    """Trace a step of an objective and its gradient, and run nothing."""
 
     def evaluate(*pair):
         kept = {"previous": pair} if previous else {}

@@ -81,7 +81,7 @@ class AugmentationGraph:
         concentration: float = 2.0,
         seed: int | np.random.Generator = 0,
     ) -> "AugmentationGraph":
-        """Draws a graph of noisy classes, with well-separated eigenvalues.
+        """Draw a graph of noisy classes, with well-separated eigenvalues.
 
         States and images are dealt out to classes in turn. A view of an image
         of class `c` is, with probability `1 - leak_c`, one of the states of
@@ -240,7 +240,7 @@ class AugmentationGraph:
     def sample(
         self, num_pairs: int, seed: int | np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws positive pairs: an image, then two independent views of it.
+        """Draw positive pairs: an image, then two independent views of it.
 
         The image is not returned, so pairs are drawn from `joint` directly.
 

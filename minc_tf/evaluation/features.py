@@ -8,12 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.evaluation.checks import check_features
-from minc_tf.evaluation.saved_encoder import (
-    SavedEncoder,
-    check_image_shape,
-    load_savedmodel,
-)
+from minc_tf.diagnostics.vectors import check_features
+from minc_tf.export import SavedEncoder, load_savedmodel
+from minc_tf.export.saved_encoder import check_image_shape
 from minc_tf.objectives import replicas
 
 #: The compiled inference of models, by `id`, while somebody holds it: what
@@ -151,22 +148,7 @@ def raw_pixels(
 
 
 def check_finite(batches: tf.data.Dataset) -> int:
-    """Refuse a data set without an end.
-
-    Args:
-        batches: `tf.data.Dataset`.
-
-    Returns:
-        int, the number of its batches; negative where it is unknown.
-
-    Raises:
-        ValueError: the data set repeats forever.
-
-    Example:
-    ```python
-    check_finite(tf.data.Dataset.range(3))  # 3
-    ```
-    """
+    """Return the number of batches, negative where unknown; refuse no end."""
     count = int(batches.cardinality())
     if count == tf.data.INFINITE_CARDINALITY:
         raise ValueError(
@@ -184,10 +166,8 @@ def _image_shape(model):
 
 
 def _encode(model, output):
-    if isinstance(model, (str, os.PathLike)):
-        model = load_savedmodel(model)
-    if isinstance(model, SavedEncoder):
-        return model.signature(output)
+    if isinstance(model, (str, os.PathLike, SavedEncoder)):
+        return load_savedmodel(model).signature(output)
     if output != "features":
         raise ValueError(
             "output must be 'features' for a live encoder, received "

@@ -16,29 +16,15 @@ PARALLEL = 4
 _DESCRIBED = 8
 
 
+# tf.io.decode_image in map_fn ends at the first bad element, without its place.
 def decode_requests(
     image_bytes: tf.Tensor, size: tuple[int, int], max_pixels: int
 ) -> tf.Tensor:
-    """Decode JPEG and PNG images of any size to one size.
+    """Decode JPEG and PNG files (B,) to uint8 images (B, H, W, 3).
 
-    Args:
-        image_bytes: string tensor (B,).
-        size: tuple (H, W).
-        max_pixels: int; an image of more pixels is refused before it is
-            decoded, so that memory is bounded.
-
-    Returns:
-        uint8 tensor (B, H, W, 3).
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for elements that
-            are no such images, with the place and the reason of each, or for
-            an empty batch.
-
-    Example:
-    ```python
-    images = decode_requests(tf.constant([jpeg, png]), (224, 224), 10**7)
-    ```
+    Elements that are no such images, or of more than `max_pixels`, which are
+    not decoded, are an InvalidArgumentError with the place and the reason of
+    each.
     """
     image_bytes = some("image_bytes", image_bytes)
 
@@ -73,19 +59,7 @@ def decode_requests(
 
 
 def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Bring decoded images of one size to another.
-
-    Args:
-        images: uint8 tensor (B, h, w, 3).
-        size: tuple (H, W).
-
-    Returns:
-        uint8 tensor (B, H, W, 3).
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for an empty
-            batch or images without pixels.
-    """
+    """Resize and crop uint8 images (B, h, w, 3) to (B, H, W, 3)."""
     images = some("images", images)
     shape = tf.shape(images)
     text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
@@ -98,18 +72,7 @@ def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def check_views(images: tf.Tensor) -> tf.Tensor:
-    """Refuse pixel values that are not finite.
-
-    Args:
-        images: float32 tensor (B, H, W, 3).
-
-    Returns:
-        The same.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, with the places
-            of bad images.
-    """
+    """Refuse float32 images (B, H, W, 3) that are not finite, by place."""
     good = tf.reduce_all(tf.math.is_finite(images), axis=(1, 2, 3))
     bad = tf.where(tf.logical_not(good))[:, 0]
     fault = tf.fill(tf.shape(bad)[:1], "has pixel values that are not finite")
@@ -174,18 +137,7 @@ def _listed(name, bad, faults):
 
 
 def some(name: str, batch: tf.Tensor) -> tf.Tensor:
-    """Refuse an empty batch.
-
-    Args:
-        name: str, of the input.
-        batch: tensor of one or more dimensions.
-
-    Returns:
-        The same.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs.
-    """
+    """Refuse an empty batch."""
     given = _assert(tf.shape(batch)[0] > 0, f"{name} is an empty batch")
     with tf.control_dependencies([given]):
         return tf.identity(batch)

@@ -119,7 +119,8 @@ def export_savedmodel(
             and cannot decode images.
         value_range: tuple of the values of black and of white in float32
             images, of signatures and of the loaded function: `(0, 1)` for
-            callers who have such images. Files and uint8 images are as ever.
+            callers who have such images. It applies to neither files nor
+            uint8 images.
         recipe: dict of the settings that `model` was trained with, as JSON
             can hold it; `None` where they are unknown.
         evaluation: list of dicts with `results`, as

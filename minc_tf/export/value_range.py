@@ -12,23 +12,7 @@ PIXELS = (0, 255)
 
 
 def check_value_range(value_range) -> tuple[float, float]:
-    """Refuse what is no range of numbers.
-
-    Args:
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The same as a tuple of two ints or floats.
-
-    Raises:
-        TypeError: it is no pair of numbers.
-        ValueError: they are not finite, or the second is not the larger.
-
-    Example:
-    ```python
-    check_value_range([0, 1])  # (0, 1)
-    ```
-    """
+    """Return the values of black and of white as a tuple of two numbers."""
     pair = isinstance(value_range, (tuple, list)) and len(value_range) == 2
     if not pair or not all(
         isinstance(x, numbers.Real) and not isinstance(x, bool)
@@ -52,20 +36,7 @@ def check_value_range(value_range) -> tuple[float, float]:
 
 
 def to_pixels(images, value_range: tuple[float, float]):
-    """Bring images of a range to 0..255.
-
-    Args:
-        images: float tensor or array of any shape.
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The like; the images themselves where that is their range.
-
-    Example:
-    ```python
-    to_pixels(np.ones(3), (0, 1))  # [255, 255, 255]
-    ```
-    """
+    """Bring images of a range to 0..255."""
     low, high = value_range
     if (low, high) == PIXELS:
         return images
@@ -75,20 +46,7 @@ def to_pixels(images, value_range: tuple[float, float]):
 
 
 def from_pixels(images, value_range: tuple[float, float]):
-    """Bring images of 0..255 to a range: the reverse of `to_pixels`.
-
-    Args:
-        images: float tensor or array of any shape.
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The like; the images themselves where that is their range.
-
-    Example:
-    ```python
-    from_pixels(np.full(3, 255.0), (-1, 1))  # [1, 1, 1]
-    ```
-    """
+    """Bring images of 0..255 to a range: the reverse of `to_pixels`."""
     low, high = value_range
     if (low, high) == PIXELS:
         return images

@@ -77,33 +77,12 @@ def write_version(
     write: Callable[[str], None],
     version: int | None = None,
 ) -> str:
-    """Write a new version folder atomically.
+    """Write a new version folder atomically; return its path.
 
-    Everything goes to a hidden folder beside the versions, which is renamed
-    when it is complete. If `write` raises, it is removed again; only a killed
-    process leaves one (`.incomplete-*`), which nobody takes for a version.
-
-    Args:
-        directory: path of the folder of versions; made where missing.
-        write: function that fills the (existing, empty) folder it is given.
-        version: positive int; `None` takes the next free one.
-
-    Returns:
-        The path of the new version folder.
-
-    Raises:
-        TypeError: `version` is not an int.
-        ValueError: `version` is not positive or exists already, or `directory`
-            cannot be written.
-
-    Example:
-    ```python
-    def write(folder):
-        tf.saved_model.save(module, folder)
-
-
-    write_version("savedmodels/mine", write)  # "savedmodels/mine/1"
-    ```
+    `write` fills the empty folder that it is given, a hidden one beside the
+    versions, which is renamed when it is complete. If `write` raises, it is
+    removed; only a killed process leaves one (`.incomplete-*`), which nobody
+    takes for a version. `version=None` takes the next free number.
     """
     directory = os.fspath(directory)
     if version is not None:

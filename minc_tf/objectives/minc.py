@@ -186,10 +186,8 @@ class MINC(Objective):
         if self.self_pairs:
             parts = []
 
-        push = batch.push(used, parts, triangular=False)
-        value = negative_objective(*held, *push, weights)
-        if self.triangular:
-            push = batch.push(used, parts, triangular=True)
+        value = negative_objective(*held, batch.repulsion(used, parts), weights)
+        push = batch.push(used, parts, triangular=self.triangular)
         gradient = surrogate(z1, z2, *push, weights)
         # x - stop_gradient(x) is exactly zero and has the gradient of x.
         return value + (gradient - ops.stop_gradient(gradient))

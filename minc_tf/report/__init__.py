@@ -1,5 +1,6 @@
 """Runs to look at: the page of a run, and what TensorBoard shows of it."""
 
+from minc_tf.report.dims import plot_dims
 from minc_tf.report.embedding import (
     Snapshot,
     embedding_map,
@@ -18,6 +19,7 @@ __all__ = [
     "finish_run",
     "load_snapshot",
     "make_snapshot",
+    "plot_dims",
     "read_spectra",
     "save_snapshot",
     "write_projector",

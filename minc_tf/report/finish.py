@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf import diagnostics
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report.embedding import make_snapshot, save_snapshot
 from minc_tf.report.page import write_report
 from minc_tf.report.projector import write_projector, write_spectrum
@@ -30,7 +30,7 @@ def finish_run(
     seed: int = 0,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the pictures of a run that has ended, and its page.
+    """Write the pictures of a run that has ended, and its page.
 
     The folder gets `embedding.npz`, `report.html`, and in `events/embedding`
     the projector's files and the picture of the spectrum. What cannot be
@@ -77,7 +77,7 @@ def finish_run(
 
 @contextlib.contextmanager
 def _warned(path):
-    """Makes a warning of what keeps a file from being written."""
+    """Log as a warning why a file cannot be written."""
     try:
         yield
     except (OSError, ValueError, tf.errors.OpError) as error:

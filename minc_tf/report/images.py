@@ -13,19 +13,7 @@ _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
 
 
 def check_images(images, count: int | None = None) -> np.ndarray:
-    """Checks a batch of images.
-
-    Args:
-        images: array-like, to be uint8 (N, H, W, 3).
-        count: optional int, the N that is required.
-
-    Returns:
-        The NumPy array.
-
-    Raises:
-        TypeError: if the pixels are not uint8.
-        ValueError: for another shape, or no images.
-    """
+    """Return images as an array, uint8 (N, H, W, 3), or raise."""
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise TypeError(
@@ -45,16 +33,9 @@ def check_images(images, count: int | None = None) -> np.ndarray:
 
 
 def thumbnails(images: np.ndarray, size: int = 32) -> np.ndarray:
-    """Shrinks images to squares; the margins of oblong ones are white.
+    """Shrink images to squares (N, size, size, 3), their margins white.
 
     Images that are smaller than the squares stay as they are, in the middle.
-
-    Args:
-        images: uint8 array (N, H, W, 3).
-        size: int, side of the squares in pixels.
-
-    Returns:
-        uint8 array (N, size, size, 3).
     """
     count, height, width, _ = images.shape
     if max(height, width) > size:
@@ -69,15 +50,7 @@ def thumbnails(images: np.ndarray, size: int = 32) -> np.ndarray:
 
 
 def sprite(tiles: np.ndarray) -> np.ndarray:
-    """Lays squares out row by row in a square grid, the rest white.
-
-    Args:
-        tiles: uint8 array (N, t, t, 3).
-
-    Returns:
-        uint8 array (c t, c t, 3), c the least number whose square is N or
-        more.
-    """
+    """Lay squares (N, t, t, 3) out row by row in a square, the rest white."""
     count, size = tiles.shape[:2]
     across = int(np.ceil(np.sqrt(count)))
     cells = np.full((across * across, *tiles.shape[1:]), 255, np.uint8)
@@ -91,13 +64,7 @@ def mosaic(
 ) -> np.ndarray:
     """A grid of images at their places, in each cell the one nearest to it.
 
-    Args:
-        places: float array (N, 2), row and column in cells.
-        tiles: uint8 array (N, t, t, 3).
-        shape: rows and columns of the grid.
-
-    Returns:
-        uint8 array (rows t, columns t, 3), white where no image lies.
+    Places (N, 2) are row and column in cells; empty cells are white.
     """
     size = tiles.shape[1]
     cells = np.clip(np.floor(places), 0, np.subtract(shape, 1)).astype(int)
@@ -119,10 +86,7 @@ def encode_png(picture: np.ndarray) -> bytes:
 def encode_jpeg(picture: np.ndarray, limit: int) -> bytes:
     """The JPEG file of a picture, of the best quality that a limit allows.
 
-    Args:
-        picture: uint8 array (H, W, 3).
-        limit: int, bytes that it should not exceed; at a quality of 40 it is
-            taken as it is.
+    At a quality of 40 it is taken as it is.
     """
     for quality in (90, 75, 60, 40):
         found = tf.io.encode_jpeg(picture, quality=quality).numpy()
@@ -132,19 +96,7 @@ def encode_jpeg(picture: np.ndarray, limit: int) -> bytes:
 
 
 def shrink(picture: bytes, limit: int = 350_000, side: int = 1400) -> bytes:
-    """Makes a picture's file small enough for a page.
-
-    Args:
-        picture: bytes of a PNG or JPEG file.
-        limit: int, bytes; a smaller file is left alone.
-        side: int, pixels to which the longer side of a larger one is reduced.
-
-    Returns:
-        The file, or that of a smaller JPEG.
-
-    Raises:
-        ValueError: if it is no picture.
-    """
+    """Return a picture's file, or that of a JPEG small enough for a page."""
     if data_type(picture) and len(picture) <= limit:
         return picture
     try:

@@ -60,19 +60,7 @@ class RunData:
 
 
 def read_runs(paths: Sequence[str | os.PathLike]) -> list[RunData]:
-    """Reads the folders of runs.
-
-    Args:
-        paths: paths of the folders, each once.
-
-    Returns:
-        A `RunData` each, with labels that differ.
-
-    Raises:
-        FileNotFoundError: if a folder holds no run.
-        ValueError: for a folder that is given twice, or a file in one that
-            cannot be read.
-    """
+    """Read the folders of runs, each given once, with labels that differ."""
     folders = [pathlib.Path(path) for path in paths]
     resolved = [folder.resolve() for folder in folders]
     for folder, full in zip(folders, resolved, strict=True):
@@ -96,7 +84,7 @@ def short_labels(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
-    """Writes the spectra of a run as `spectrum.csv`, a row an epoch.
+    """Write the spectra of a run as `spectrum.csv`, a row an epoch.
 
     Args:
         path: path of the file.
@@ -118,7 +106,7 @@ def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
 
 
 def read_spectra(path: str | os.PathLike) -> dict[int, np.ndarray]:
-    """Reads what `write_spectra` wrote.
+    """Read what `write_spectra` wrote.
 
     Args:
         path: path of the file; one that does not exist holds none.

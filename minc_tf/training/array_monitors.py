@@ -9,8 +9,8 @@ from ml_collections import ConfigDict
 
 from minc_tf.data.npz import Arrays
 from minc_tf.evaluation.checks import check_classes, check_labels
-from minc_tf.evaluation.knn import knn_accuracy
-from minc_tf.evaluation.spread import measure_spread
+from minc_tf.evaluation.monitors.spread import measure_spread
+from minc_tf.evaluation.protocols.knn import knn_accuracy
 from minc_tf.models.view_pairs import shares
 from minc_tf.training.devices import to_devices
 from minc_tf.training.source_checks import check_neighbours

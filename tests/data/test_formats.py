@@ -16,7 +16,7 @@ from minc_tf.data import EncodedSource, formats, load, load_folder, load_npz
 from minc_tf.data.files import BadImageError
 from minc_tf.data.formats import decode_image, graph_decode_image
 from minc_tf.data.limits import LARGE_PIXELS, MAX_PIXELS
-from minc_tf.evaluation.named_images import named_images
+from minc_tf.evaluation.embedding.named_images import named_images
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)

@@ -12,7 +12,6 @@ import pytest
 from keras import layers
 
 from minc_tf.diagnostics import exchanged_bytes, network_bytes, ring_bytes
-from minc_tf.models import METHODS
 from minc_tf.objectives import MINC, Objective, SpectralContrastive, VICReg
 
 REPLICAS = 2
@@ -51,8 +50,7 @@ def payload(devices):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("batch", "dim"), collectives.SIZES)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "batch", "dim"), collectives.OBJECTIVES)
 def test_objective_exchanges_what_is_counted(traced, method, batch, dim):
     found = payload(traced["objectives"][f"{method} {batch} {dim}"])
     objective = collectives.make_objective(method, dim)

@@ -16,7 +16,7 @@ from minc_tf.evaluation import (
     linear_sgd,
     load_savedmodel,
 )
-from minc_tf.evaluation.finetuning import _Tuner, fitting_batch
+from minc_tf.evaluation.protocols.finetuning import _Tuner, fitting_batch
 
 from .shapes_encoder import (
     SIZE,

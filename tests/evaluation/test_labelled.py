@@ -5,12 +5,12 @@ import pytest
 
 from minc_tf.data import ArraySource
 from minc_tf.evaluation import labelled_fraction
-from minc_tf.evaluation.labelled import (
+from minc_tf.evaluation.protocols.labelled_images import (
     crop_and_flip,
-    hold_out_of_classes,
     labelled_batches,
     row_batches,
 )
+from minc_tf.evaluation.protocols.subsets import hold_out_of_classes
 
 from .shapes_encoder import pictures
 

@@ -5,9 +5,12 @@ import pytest
 from scipy import optimize
 
 from minc_tf.evaluation import LinearProbe, linear_accuracy, ridge_accuracy
-from minc_tf.evaluation.linear import softmax_regression_loss
-from minc_tf.evaluation.ridge import ridge_weights
-from minc_tf.evaluation.samples import Standardizer, hold_out
+from minc_tf.evaluation.protocols.linear import softmax_regression_loss
+from minc_tf.evaluation.protocols.ridge import ridge_weights
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 
 def samples(n=300, seed=0, dim=6, classes=3, spread=1.0):

@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 
 from minc_tf.data import ArraySource
 from minc_tf.evaluation import extract, linear_sgd, load_savedmodel
-from minc_tf.evaluation.heads import LinearHeads
-from minc_tf.evaluation.labelled import labelled_batches
-from minc_tf.evaluation.samples import hold_out
+from minc_tf.evaluation.protocols.heads import LinearHeads
+from minc_tf.evaluation.protocols.labelled_images import labelled_batches
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 from .shapes_encoder import Logged, export_encoder, pictures
 from .slow_training import SlowHead
@@ -106,6 +106,24 @@ def test_which_images_are_read(exported, splits):
     assert len(held) == 6
     assert set(indices[100:160]) == set(range(60))
     assert indices[160:] == tuple(range(50))
+
+
+def test_features_that_are_known(exported, splits):
+    log = []
+    train, test = (Logged(s, log) for s in small(splits))
+    known = [extract(exported, s.examples(20))[0] for s in (train, test)]
+    log.clear()
+    given = {"augment": False, "epochs": 2, "batch_size": 20}
+    found = linear_sgd(exported, train, test, features=known, **given)
+    assert not log
+    assert found == linear_sgd(exported, train, test, **given)
+    x, test_x = known
+    for wrong, message in (
+        ((test_x, x), r"features\[0\] must be of 60 samples.*\(50, 12\)"),
+        ((x, test_x[:, 1:]), r"features\[1\] must have the 12 features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            linear_sgd(exported, train, test, features=wrong, **given)
 
 
 def test_test_labels_choose_nothing(exported, splits):

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from minc_tf import data
 from minc_tf.evaluation import embed_images, load_savedmodel
-from minc_tf.evaluation.named_images import fault_of_file, named_images
+from minc_tf.evaluation.embedding.named_images import (
+    fault_of_file,
+    named_images,
+)
 
 from .photos import encoded, read_bad, save_foreign, write_photos
 

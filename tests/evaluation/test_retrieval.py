@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from minc_tf.evaluation import retrieval, retrieval_metrics
+from minc_tf.evaluation import retrieval_metrics
+from minc_tf.evaluation.protocols import retrieval
 
 
 def samples(n, seed=0, dim=16, classes=4):
@@ -64,6 +65,13 @@ def test_among_themselves(monkeypatch, caplog, chunk):
     expected = slow_metrics(x, y, x, y, (1, 5, 10), alone=True)
     assert found == pytest.approx(expected, abs=1e-12)
     assert "1 of 60 queries" in caplog.text
+
+
+@pytest.mark.parametrize("scale", [2.0**80, 2.0**-80])
+def test_features_whose_squares_leave_float32(scale):
+    x, y = samples(60)
+    with np.errstate(over="raise"):
+        assert retrieval_metrics(x * scale, y) == retrieval_metrics(x, y)
 
 
 def test_ties_do_not_depend_on_the_order():

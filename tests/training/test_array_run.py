@@ -282,12 +282,12 @@ def test_devices_share_the_batch(finished, npz, tmp_path):
 
 @on_jax
 def test_nearest_rows():
-    from minc_tf.evaluation.jax_search import nearest_rows
+    from minc_tf.evaluation.protocols.knn import nearest_rows
 
     rng = np.random.default_rng(0)
     train, queries = rng.normal(size=(50, 6)), rng.normal(size=(7, 6))
-    values, rows = nearest_rows(train.astype("float32"), 4)(
-        queries.astype("float32")
+    values, rows = nearest_rows(
+        queries.astype("float32"), train.T.astype("float32"), 4
     )
     products = queries @ train.T
     np.testing.assert_array_equal(rows, np.argsort(-products)[:, :4])
