@@ -11,8 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf._checks import check_size
-from minc_tf.data.files import read_image_file
-from minc_tf.data.formats import BadImageError, check_contents, decode_image
+from minc_tf.data.decoding import decode_image
+from minc_tf.data.files import BadImageError, read_image_file
+from minc_tf.data.formats import check_contents
 from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.data.source import MOST_SENT, ImageSource
 from minc_tf.data.stored import StoredSource

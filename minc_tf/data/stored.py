@@ -4,13 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf._checks import check_choice
-from minc_tf.data.formats import (
-    DECODE_ERRORS,
-    BadImageError,
-    decode_image,
-    first_line,
-    graph_decode_image,
-)
+from minc_tf.data.decoding import decode_image, graph_decode_image
+from minc_tf.data.files import BadImageError
+from minc_tf.data.formats import DECODE_ERRORS, first_line
 from minc_tf.data.limits import check_max_pixels
 from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import ImageSource

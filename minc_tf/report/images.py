@@ -5,8 +5,8 @@ import base64
 import numpy as np
 import tensorflow as tf
 
+from minc_tf.data.decoding import decode_image
 from minc_tf.data.files import BadImageError
-from minc_tf.data.formats import decode_image
 from minc_tf.data.limits import MAX_PIXELS
 
 _TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}

@@ -13,8 +13,8 @@ import pytest
 import tensorflow as tf
 
 from minc_tf.data import EncodedSource, formats, load, load_folder, load_npz
+from minc_tf.data.decoding import decode_image, graph_decode_image
 from minc_tf.data.files import BadImageError
-from minc_tf.data.formats import decode_image, graph_decode_image
 from minc_tf.data.limits import LARGE_PIXELS, MAX_PIXELS
 from minc_tf.evaluation.embedding.named_images import named_images
 

@@ -8,26 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
+from minc_tf.data.decoding import decode_image, graph_decode_image
 from minc_tf.data.files import (
     BadImageError,
     check_text,
     read_image_file,
 )
-from minc_tf.data.formats import (
-    check_contents,
-    decode_image,
-    graph_decode_image,
-    why_not_read,
-)
+from minc_tf.data.formats import DAMAGED, fault_of_file, why_not_read
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.listing import Listing, count_kinds
 from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import to_host
 
 _LOGGER = logging.getLogger(__name__)
-
-#: What is wrong with an image whose header is as it should be.
-_DAMAGED = "damaged"
 
 
 class FileImages:
@@ -112,7 +105,7 @@ class SourceImages:
         everything = np.arange(len(source) + len(skipped))
         left = np.setdiff1d(everything, skipped)[: len(source)]
         self.names = [self._name(number) for number in left]
-        self.bad = [(self._name(number), _DAMAGED) for number in skipped]
+        self.bad = [(self._name(number), DAMAGED) for number in skipped]
         self._source = source
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
@@ -141,7 +134,7 @@ class SourceImages:
         except BadImageError as error:
             if str(error.__cause__).startswith("too large"):
                 return str(error.__cause__)
-        return _DAMAGED
+        return DAMAGED
 
     def _name(self, number):
         return f"{self.where}/{number:06d}"
@@ -173,17 +166,6 @@ def named_images(
     return FileImages(
         paths, names, os.path.abspath(folder), bad=bad, max_pixels=max_pixels
     )
-
-
-def fault_of_file(path: str, max_pixels: int = MAX_PIXELS) -> str:
-    """Tell in a few words why an image file cannot be used."""
-    try:
-        check_contents(read_image_file(path), max_pixels)
-    except BadImageError as error:
-        reason = str(error)
-        short = reason.partition(":")[0]
-        return short if short in (_DAMAGED, "unreadable") else reason
-    return _DAMAGED
 
 
 def _image_files(folder):
