@@ -68,7 +68,7 @@ def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     images = some("images", images)
     shape = tf.shape(images)
     text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
-    wanted = "expected shape (batch, height, width, 3), received ("
+    wanted = "expected shape (batch, height, width, 3); received ("
     message = tf.strings.join(["images have no pixels: ", wanted, text, ")"])
     with tf.control_dependencies(
         [_assert(tf.reduce_all(shape[1:3] > 0), message)]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf._files import replacing
 from minc_tf.report.embedding import Snapshot, load_snapshot
 
 #: Columns that say where in the run a row stands.
@@ -96,13 +97,11 @@ def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
     ```
     """
     dim = max(map(len, spectra.values()), default=0)
-    part = f"{os.fspath(path)}.tmp"
-    with open(part, "w", newline="") as file:
+    with replacing(path) as part, open(part, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["epoch", *range(1, dim + 1)])
         for epoch, values in sorted(spectra.items()):
             writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
-    os.replace(part, path)
 
 
 def read_spectra(path: str | os.PathLike) -> dict[int, np.ndarray]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from minc_tf import data
-from minc_tf.data.checks import check_count
+from minc_tf._checks import check_int
 from minc_tf.training import build, pictures
 from minc_tf.training.validation import validate
 
@@ -53,8 +53,8 @@ def inspect(
     ```
     """
     validate(config)
-    check_count("batches", batches)
-    check_count("images", images)
+    check_int("batches", batches, 1)
+    check_int("images", images, 1)
     layer = build.build_views(config)
     source = build.build_train_source(config)
     stream = data.view_batches(

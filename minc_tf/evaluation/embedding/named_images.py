@@ -157,7 +157,7 @@ def named_images(
         return _files_of_source(images, paths)
     if not isinstance(images, (str, os.PathLike)):
         raise TypeError(
-            "images must be the path of a folder or an ImageSource, received "
+            "images must be the path of a folder or an ImageSource; received "
             f"{type(images).__name__}"
         )
     folder = os.fspath(images)
@@ -172,11 +172,11 @@ def _image_files(folder):
     """Sorted relative paths of the images below a folder, and the bad ones."""
     if not os.path.exists(folder):
         raise FileNotFoundError(
-            f"images must be an existing folder, received {folder!r}"
+            f"images must be an existing folder; received {folder!r}"
         )
     if not os.path.isdir(folder):
         raise ValueError(
-            "images must be a folder, received "
+            "images must be a folder; received "
             f"{'a file' if os.path.isfile(folder) else 'no regular file'}, "
             f"{folder!r}"
         )
@@ -205,7 +205,7 @@ def _image_files(folder):
             hint = f" that are read (but {kinds}: {bad[0][1]})"
         raise ValueError(
             "images must be a folder with JPEG, PNG or other images at any "
-            f"depth, received {folder!r}, which has none{hint}"
+            f"depth; received {folder!r}, which has none{hint}"
         )
     return sorted(found), sorted(bad)
 
