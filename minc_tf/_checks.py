@@ -32,12 +32,23 @@ def is_int(value) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def check_int(name: str, value, low: int, high: int | None = None) -> int:
-    """Returns an int in [low, high], or raises a ValueError."""
-    if not is_int(value) or value < low or (high is not None and value > high):
-        among = f">= {low}" if high is None else f"in [{low}, {high}]"
-        raise refusal(name, f"an int {among}", value)
-    return int(value)
+def check_int(
+    name: str,
+    value,
+    low: int,
+    high: int | None = None,
+    *,
+    other_type: type[Exception] = ValueError,
+) -> int:
+    """Returns an int in [low, high], or raises a ValueError.
+
+    What is no int is an `other_type`, where a caller's users know a TypeError.
+    """
+    if is_int(value) and low <= value and (high is None or value <= high):
+        return int(value)
+    among = f">= {low}" if high is None else f"in [{low}, {high}]"
+    error = refusal(name, f"an int {among}", value)
+    raise error if is_int(value) else other_type(str(error))
 
 
 def check_number(

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
+def replacing(
+    path: str | os.PathLike, folder: str | os.PathLike | None = None
+) -> Iterator[pathlib.Path]:
     """A path to write to inside a `with` block, which then becomes `path`.
 
     Whoever reads `path` finds the file of before or the new one, whole, after
@@ -15,12 +17,15 @@ def replacing(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
     Args:
         path: path of the file, in a folder that exists.
+        folder: path of a folder of the same file system, to write in; that of
+            the file by default.
 
     Returns:
-        Context of a hidden path beside it, with the same suffix.
+        Context of a hidden path in the folder, with the same suffix.
     """
     path = pathlib.Path(path)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    folder = path.parent if folder is None else pathlib.Path(folder)
+    part = folder / f".{path.stem}.part{path.suffix}"
     try:
         yield part
         _flush(part)

@@ -19,6 +19,15 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_another_folder_to_write_in(tmp_path):
+    folder = tmp_path / "partial"
+    folder.mkdir()
+    with replacing(tmp_path / "a.csv", folder) as part:
+        part.write_text("x")
+        assert part.parent == folder
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.csv", "partial"]
+
+
 def test_a_name_without_a_suffix(tmp_path):
     with replacing(f"{tmp_path}/LICENSE") as part:
         part.write_bytes(b"x")

@@ -144,7 +144,7 @@ def _log_file():
             opened.enter_context(training.log_file(path))
         except OSError as error:
             raise ValueError(
-                "--log_file must name a file that can be written, received "
+                "--log_file must name a file that can be written; received "
                 f"{path!r}: {error.strerror}."
             ) from error
         return opened.pop_all()

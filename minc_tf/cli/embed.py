@@ -87,11 +87,11 @@ def _check_flags():
         )
     if _DATA.value is not None and _SPLIT.value is None:
         raise ValueError(
-            f"--data={_DATA.value} needs --split=NAME, received none."
+            f"--data={_DATA.value} needs --split=NAME; received none."
         )
     for name in ("split", "data_dir"):
         if _DATA.value is None and flags.FLAGS[name].value is not None:
-            raise ValueError(f"--{name} needs --data, received none.")
+            raise ValueError(f"--{name} needs --data; received none.")
 
 
 def run() -> None:

@@ -176,11 +176,11 @@ def _check_flags():
         met = value in given if value else given
         if flags.FLAGS[name].present and not met:
             needed = f"--{other}={value}" if value else f"--{other}"
-            raise ValueError(f"--{name} needs {needed}, received none.")
+            raise ValueError(f"--{name} needs {needed}; received none.")
     if "transfer" in _PROTOCOL.value and not _TRANSFER_DATA.value:
         raise ValueError(
             "--protocol=transfer needs --transfer_data=NAME, the other data "
-            "set, received none."
+            "set; received none."
         )
     trains = {"semi", "finetune"} & set(_PROTOCOL.value)
     if "linear" in _PROTOCOL.value and _SOLVER.value != "lbfgs":
@@ -189,7 +189,7 @@ def _check_flags():
         if flags.FLAGS[name].present and not trains:
             raise ValueError(
                 f"--{name} needs --protocol=semi or finetune, or --solver=sgd "
-                f"or lars, received --protocol={','.join(_PROTOCOL.value)}."
+                f"or lars; received --protocol={','.join(_PROTOCOL.value)}."
             )
 
 
@@ -205,7 +205,7 @@ def _check_files():
         suffix = pathlib.Path(_PLOT.value).suffix
         if suffix[1:].lower() not in known:
             raise ValueError(
-                f"--plot must end in one of .{', .'.join(sorted(known))}, "
+                f"--plot must end in one of .{', .'.join(sorted(known))}; "
                 f"received {_PLOT.value!r}."
             )
 
@@ -220,7 +220,7 @@ def _check_writable(name, path):
             return
     except OSError as error:
         raise ValueError(
-            f"--{name} must name a file that can be written, received "
+            f"--{name} must name a file that can be written; received "
             f"{str(path)!r}: {error.strerror}."
         ) from error
 
@@ -316,7 +316,7 @@ def _compared() -> dict:
             found = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise ValueError(
-                "--compare must name files of --json with --dims, received "
+                "--compare must name files of --json with --dims; received "
                 f"{name!r}: {error}"
             ) from error
         if not isinstance(found, dict) or "dims" not in found:

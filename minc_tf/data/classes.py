@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf._checks import did_you_mean, refusal
-from minc_tf.data.source import ImageSource, to_host
+from minc_tf.data.source import ImageSource
 
 
 def select_classes(
@@ -59,8 +59,7 @@ def select_classes(
             f"{', '.join(map(repr, names[:5]))}"
         )
     chosen = source._replace_rows(rows)
-    chosen.labels, chosen._labels = labels[rows], to_host(labels[rows])
-    chosen.class_names, chosen.num_classes = names, len(names)
+    chosen._relabel(labels[rows], names)
     return chosen
 
 

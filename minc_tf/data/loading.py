@@ -10,8 +10,8 @@ from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
-from minc_tf.data.readers import READERS
-from minc_tf.data.record_files import load_records
+from minc_tf.data.records.files import load_records
+from minc_tf.data.records.readers import READERS
 from minc_tf.data.shapes import IMAGE_SIZE, load_shapes
 from minc_tf.data.source import ImageSource
 from minc_tf.data.tfds import load_tfds

@@ -22,8 +22,8 @@ from minc_tf.data.prepared import (
     choose_prepared,
     find_prepared,
 )
-from minc_tf.data.readers import READERS, Shard
-from minc_tf.data.records import make_source
+from minc_tf.data.records.readers import READERS, Shard
+from minc_tf.data.records.source import make_source
 from minc_tf.data.subsets import permutation
 
 _LOGGER = logging.getLogger(__name__)

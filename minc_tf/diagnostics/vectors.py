@@ -1,4 +1,4 @@
-"""Vectors as matrices: checked, and scaled to norm one."""
+"""Vectors as matrices, checked."""
 
 import numpy as np
 from keras import ops
@@ -12,22 +12,6 @@ def as_matrix(name: str, array):
             f"{name} must have shape (N, d); received {tuple(array.shape)}."
         )
     return array
-
-
-def directions(z):
-    """Scale embeddings, a float32 tensor (N, d), to norm one; zeros stay."""
-    z = z / ops.maximum(ops.max(ops.abs(z), axis=-1, keepdims=True), 1e-30)
-    norm = ops.sqrt(ops.sum(ops.square(z), axis=-1, keepdims=True))
-    return z / ops.maximum(norm, 1e-30)
-
-
-def unit_rows(x: np.ndarray) -> np.ndarray:
-    """Scale the rows of an array (N, d) to norm one; zeros stay zeros."""
-    # Of large or tiny numbers the squares would leave the range of float32.
-    largest = np.abs(x).max(axis=1, keepdims=True)
-    x = x / np.where(largest > 0, largest, 1)
-    norm = np.linalg.norm(x, axis=1, keepdims=True)
-    return x / np.where(norm > 0, norm, 1)
 
 
 def check_features(
@@ -44,17 +28,17 @@ def check_features(
     features = np.ascontiguousarray(features, dtype="float32")
     if features.ndim != 2 or not features.size:
         raise ValueError(
-            f"{name} must be a non-empty array of shape (samples, features), "
+            f"{name} must be a non-empty array of shape (samples, features); "
             f"received shape {features.shape}"
         )
     if dim is not None and features.shape[1] != dim:
         raise ValueError(
-            f"{name} must have the {dim} features of the training samples, "
+            f"{name} must have the {dim} features of the training samples; "
             f"received shape {features.shape}"
         )
     if samples is not None and len(features) != samples:
         raise ValueError(
-            f"{name} must be of {samples} samples, received shape "
+            f"{name} must be of {samples} samples; received shape "
             f"{features.shape}"
         )
     # The sum is finite when all is; it costs no temporary array.
@@ -63,7 +47,7 @@ def check_features(
     if not finite:
         bad = ~np.isfinite(features)
         raise ValueError(
-            f"{name} must be finite, received {np.count_nonzero(bad)} NaN or "
+            f"{name} must be finite; received {np.count_nonzero(bad)} NaN or "
             f"infinite values in {np.count_nonzero(bad.any(1))} of "
             f"{len(features)} samples"
         )

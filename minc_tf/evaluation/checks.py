@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf._checks import check_number
 from minc_tf.data.labels import check_class_count
 from minc_tf.diagnostics.vectors import check_features
 
@@ -17,22 +18,22 @@ def check_labels(name: str, labels, samples: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (samples,):
         raise ValueError(
-            f"{name} must have shape ({samples},), one a sample, received "
+            f"{name} must have shape ({samples},), one a sample; received "
             f"shape {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"{name} must be integer class indices, received {labels.dtype}"
+            f"{name} must be integer class indices; received {labels.dtype}"
         )
     if labels.size and int(labels.max()) >= 2**63:
         raise ValueError(
-            f"{name} must be class indices from 0, received {labels.max()}, "
+            f"{name} must be class indices from 0; received {labels.max()}, "
             f"which is beyond int64 (-1 as {labels.dtype}?)"
         )
     missing = np.count_nonzero(labels < 0)
     if missing:
         raise ValueError(
-            f"{name} must be class indices from 0, received {missing} "
+            f"{name} must be class indices from 0; received {missing} "
             f"unlabelled (negative) of {samples} samples; use a labelled split"
         )
     return labels.astype("int64")
@@ -42,7 +43,7 @@ def check_several(name: str, labels: np.ndarray) -> None:
     """Raise `ValueError` where every sample has the same label."""
     if labels.min() == labels.max():
         raise ValueError(
-            f"{name} must hold at least two classes, received only class "
+            f"{name} must hold at least two classes; received only class "
             f"{labels[0]} in {len(labels)} samples"
         )
 
@@ -83,7 +84,7 @@ def check_ranks(name: str, ranks, most: int, what: str) -> list[int]:
     for value in values:
         if not 1 <= value <= most:
             raise ValueError(
-                f"{name} must be between 1 and the {most} {what}, received "
+                f"{name} must be between 1 and the {most} {what}; received "
                 f"{value}"
             )
     return values
@@ -99,12 +100,12 @@ def check_dims(dims, most: int | None = None) -> list[int]:
     ascending = all(a < b for a, b in itertools.pairwise(values))
     if values[0] < 1 or not ascending:
         raise ValueError(
-            "dims must be positive and ascend, as (8, 16, 32), received "
+            "dims must be positive and ascend, as (8, 16, 32); received "
             f"{values}"
         )
     if most is not None and values[-1] > most:
         raise ValueError(
-            f"dims must be at most {most}, the number of coordinates, "
+            f"dims must be at most {most}, the number of coordinates; "
             f"received {values[-1]}"
         )
     return values
@@ -113,11 +114,11 @@ def check_dims(dims, most: int | None = None) -> list[int]:
 def _ints(name, values):
     values = [values] if np.ndim(values) == 0 else list(values)
     if not values:
-        raise ValueError(f"{name} must hold at least one int, received none")
+        raise ValueError(f"{name} must hold at least one int; received none")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise TypeError(
-                f"{name} must be int or a sequence of int, received {value!r}"
+                f"{name} must be int or a sequence of int; received {value!r}"
             )
     return [int(value) for value in values]
 
@@ -127,15 +128,11 @@ def check_l2(l2: float | Sequence[float]) -> list[float]:
     grid = [l2] if np.ndim(l2) == 0 else list(l2)
     if not grid or not all(0 < s < float("inf") for s in grid):
         raise ValueError(
-            f"l2 must be a positive float or several of them, received {l2!r}"
+            f"l2 must be a positive float or several of them; received {l2!r}"
         )
     return sorted((float(s) for s in grid), reverse=True)
 
 
 def check_held_out(held_out: float) -> float:
     """Return the held-out part, a float in (0, 1)."""
-    if not 0 < held_out < 1:
-        raise ValueError(
-            f"held_out must be between 0 and 1, received {held_out}"
-        )
-    return held_out
+    return check_number("held_out", held_out, 0, 1, ends="()")

@@ -131,7 +131,7 @@ def check_finite(batches: "tf.data.Dataset | list") -> int:
     count = int(batches.cardinality())
     if count == _ENDLESS:
         raise ValueError(
-            "batches must be finite, received a data set that repeats forever"
+            "batches must be finite; received a data set that repeats forever"
         )
     return count
 
@@ -154,7 +154,7 @@ def _encode(model, output):
         return load_savedmodel(model).signature(output)
     if output != "features":
         raise ValueError(
-            "output must be 'features' for a live encoder, received "
+            "output must be 'features' for a live encoder; received "
             f"{output!r}; other outputs need an exported SavedModel"
         )
     if live:
@@ -163,7 +163,7 @@ def _encode(model, output):
         return model
     raise TypeError(
         "model_or_path must be a path, a SavedEncoder, a Keras model or a "
-        f"function, received {type(model).__name__}"
+        f"function; received {type(model).__name__}"
     )
 
 
@@ -181,7 +181,7 @@ def _collect(encode, batches, verbose):
         images = len(batch["image"])
         if vectors.ndim != 2 or len(vectors) != images:
             raise ValueError(
-                "the model must return vectors of shape (batch, features), "
+                "the model must return vectors of shape (batch, features); "
                 f"received shape {vectors.shape} for {images} images"
             )
         features.append(vectors)
@@ -189,7 +189,7 @@ def _collect(encode, batches, verbose):
         if bar:
             bar.add(1)
     if not features:
-        raise ValueError("batches must hold images, received none")
+        raise ValueError("batches must hold images; received none")
     if bar and count < 0:
         bar.target = len(features)
         bar.update(len(features), finalize=True)
@@ -200,5 +200,5 @@ def _check_batch(batch):
     if not isinstance(batch, dict) or not {"image", "label"} <= set(batch):
         found = list(batch) if isinstance(batch, dict) else type(batch).__name__
         raise ValueError(
-            f"batches must yield dicts with image and label, received {found}"
+            f"batches must yield dicts with image and label; received {found}"
         )

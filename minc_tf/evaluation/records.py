@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 
+from minc_tf._files import replacing
+
 _SHARE = re.compile(r"accuracy|recall|_map$|^map$")
 _INTERVAL = "_ci95"
 
@@ -93,9 +95,8 @@ def merge_record(path: str | os.PathLike, entry: dict) -> None:
         for other in read_records(path)
         if any(other.get(key) != entry.get(key) for key in _IDENTITY)
     ]
-    part = path.with_name(f"{path.name}.tmp")
-    part.write_text(json.dumps([*kept, entry], indent=2) + "\n")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps([*kept, entry], indent=2) + "\n")
 
 
 def _format(key, value, results):

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from minc_tf._checks import check_choice
 from minc_tf.export.checks import (
-    check_choice,
     check_described,
     check_model,
     check_output,
@@ -248,7 +248,7 @@ def _expected(encoder, served, batches):
     for name in OUTPUTS:
         if not all(np.isfinite(outputs[name]).all() for outputs in found):
             raise ValueError(
-                f"model must give finite {name}, received NaN or infinite "
+                f"model must give finite {name}; received NaN or infinite "
                 "values for images of random pixels; export an earlier "
                 "checkpoint"
             )

@@ -21,14 +21,14 @@ def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
         return False, None, None
     if objective.second_moment is None:
         raise ValueError(
-            "model must be built, received a model whose objective has no "
+            "model must be built; received a model whose objective has no "
             "second moment yet; build it or train it first"
         )
     moment = keras.ops.convert_to_numpy(objective.second_moment)
     bad = np.size(moment) - np.count_nonzero(np.isfinite(moment))
     if bad:
         raise ValueError(
-            "objective.second_moment must be finite, received "
+            "objective.second_moment must be finite; received "
             f"{bad} NaN or infinite values of {moment.size}; export an "
             "earlier checkpoint"
         )

@@ -6,7 +6,12 @@ right is an `InvalidArgumentError` that names the element of the batch.
 
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb, encoded_size, is_jpeg_or_png
+from minc_tf.data.decode import (
+    decode_rgb,
+    encoded_size,
+    exceeds,
+    is_jpeg_or_png,
+)
 from minc_tf.data.resize import resize_and_crop
 
 #: How many images of a request are decoded at a time.
@@ -63,7 +68,7 @@ def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     images = some("images", images)
     shape = tf.shape(images)
     text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
-    wanted = "expected shape (batch, height, width, 3), received ("
+    wanted = "expected shape (batch, height, width, 3); received ("
     message = tf.strings.join(["images have no pixels: ", wanted, text, ")"])
     with tf.control_dependencies(
         [_assert(tf.reduce_all(shape[1:3] > 0), message)]
@@ -86,9 +91,6 @@ def _fault(contents, max_pixels):
 
     def of_size():
         size = encoded_size(contents)
-        height, width = size[0], size[1]
-        # Divided, since a product of such numbers can be too large.
-        too_large = height > max_pixels // tf.maximum(width, 1)
         text = tf.strings.as_string(size)
         fault = tf.strings.join(
             [
@@ -96,7 +98,7 @@ def _fault(contents, max_pixels):
                 f" pixels, more than the {max_pixels} that are allowed",
             ]
         )
-        return tf.where(too_large, fault, "")
+        return tf.where(exceeds(size, max_pixels), fault, "")
 
     return tf.case(
         [

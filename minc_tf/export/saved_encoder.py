@@ -61,7 +61,7 @@ class SavedEncoder:
         self.signatures = sorted(getattr(self._module, "signatures", ()))
         if not self.signatures:
             raise ValueError(
-                "path must be a SavedModel with signatures, received "
+                "path must be a SavedModel with signatures; received "
                 f"{path!r}, which has none"
             )
 
@@ -224,7 +224,7 @@ class SavedEncoder:
         if name not in self.signatures:
             raise ValueError(
                 f"output must be one of {', '.join(self.signatures)}, the "
-                f"signatures of {self.path!r}, received {name!r}"
+                f"signatures of {self.path!r}; received {name!r}"
             )
         function = self._module.signatures[name]
         inputs = function.structured_input_signature[1]
@@ -232,7 +232,7 @@ class SavedEncoder:
         if len(specs) != 1 or not _is_batch(specs[0], (None, 4)):
             raise ValueError(
                 f"signature {name!r} of {self.path!r} must take one tensor of "
-                "numbers, a batch of images of any size, received the inputs "
+                "numbers, a batch of images of any size; received the inputs "
                 f"{_described(inputs)}"
             )
         return function, *next(iter(inputs.items()))
@@ -251,7 +251,7 @@ class SavedEncoder:
             raise ValueError(
                 f"signature {name!r} of {self.path!r} must return floats of "
                 "shape (batch, features), one output or one of the name "
-                f"{wanted!r}, received the outputs {_described(outputs)}"
+                f"{wanted!r}; received the outputs {_described(outputs)}"
             )
         return key, outputs[key]
 
@@ -300,7 +300,7 @@ def not_trainable(path: str) -> ValueError:
     return ValueError(
         "path must be a SavedModel that can be trained, with a function and "
         "weights as export_savedmodel writes them (but did not always: export "
-        f"again), received {path!r}"
+        f"again); received {path!r}"
     )
 
 
@@ -309,7 +309,7 @@ def check_image_shape(received, expected) -> None:
     if not tf.TensorShape(received).is_compatible_with(expected):
         raise ValueError(
             f"images must have shape {tuple(expected)}, which the model was "
-            f"built for, received {tuple(received)}"
+            f"built for; received {tuple(received)}"
         )
 
 

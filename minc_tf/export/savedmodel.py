@@ -4,11 +4,10 @@ import os
 
 import tensorflow as tf
 
-from minc_tf.data.limits import MAX_PIXELS
+from minc_tf._checks import check_choice, check_int
+from minc_tf.data.limits import MAX_PIXELS, MOST_PIXELS
 from minc_tf.export.checks import (
-    check_choice,
     check_described,
-    check_max_pixels,
     check_model,
     check_output,
     resolve_image_shape,
@@ -151,7 +150,7 @@ def export_savedmodel(
     """
     check_model(model)
     check_described(recipe, evaluation, data_licence)
-    check_max_pixels(max_pixels)
+    check_int("max_pixels", max_pixels, 1, MOST_PIXELS, other_type=TypeError)
     check_choice("serving_default", serving_default, _DEFAULTS)
     value_range = check_value_range(value_range)
     image_shape = resolve_image_shape(model.encoder, image_shape)

@@ -80,7 +80,7 @@ def served_embedding(
     """
     for name, value in (("whiten", whiten), ("normalize", normalize)):
         if not isinstance(value, bool):
-            raise TypeError(f"{name} must be a bool, received {value!r}")
+            raise TypeError(f"{name} must be a bool; received {value!r}")
     # With a predictor the objective orders the predictions, not these.
     objective = model.objective
     if getattr(model, "predictor", None) is not None:
@@ -106,10 +106,10 @@ def _check_dims(dims, ordered, eigenvalues):
     if dims is None:
         return
     if isinstance(dims, bool) or not isinstance(dims, int):
-        raise TypeError(f"dims must be an int or None, received {dims!r}")
+        raise TypeError(f"dims must be an int or None; received {dims!r}")
     if not ordered:
         raise ValueError(
-            f"dims must be None for an embedding without order, received "
+            f"dims must be None for an embedding without order; received "
             f"{dims}; only MINC orders its coordinates, and only without a "
             "predictor"
         )
@@ -117,14 +117,14 @@ def _check_dims(dims, ordered, eigenvalues):
     if not 1 <= dims <= most:
         raise ValueError(
             f"dims must be in 1 to {most}, the coordinates but the constant "
-            f"one, received {dims}"
+            f"one; received {dims}"
         )
 
 
 def _check_whiten(ordered, eigenvalues, dims):
     if not ordered:
         raise ValueError(
-            "whiten must be False for an embedding without eigenvalues, "
+            "whiten must be False for an embedding without eigenvalues; "
             "received True; only MINC estimates them, and only without a "
             "predictor"
         )
@@ -132,7 +132,7 @@ def _check_whiten(ordered, eigenvalues, dims):
     if small.any():
         first = int(np.argmax(small))
         raise ValueError(
-            f"whiten must be False, or dims at most {first}, received True "
+            f"whiten must be False, or dims at most {first}; received True "
             f"and dims={dims}: eigenvalue {first + 1} is "
             f"{eigenvalues[1 + first]:.3g}, too small to divide by"
         )

@@ -19,7 +19,7 @@ def check_value_range(value_range) -> tuple[float, float]:
         for x in value_range
     ):
         raise TypeError(
-            "value_range must be two numbers, such as (0, 1), received "
+            "value_range must be two numbers, such as (0, 1); received "
             f"{value_range!r}"
         )
     try:
@@ -30,7 +30,7 @@ def check_value_range(value_range) -> tuple[float, float]:
     if not 1e-30 < high - low < 1e30:
         raise ValueError(
             "value_range must be two finite numbers, of which the second is "
-            f"larger, received {value_range!r}"
+            f"larger; received {value_range!r}"
         )
     return tuple(int(x) if x.is_integer() else x for x in (low, high))
 

@@ -118,7 +118,7 @@ def _panels(curves, metrics) -> list[str]:
         metrics = accuracy[:1] + recall[:1]
     if not metrics or not known.issuperset(metrics):
         raise ValueError(
-            "curves must have rows with the metrics to plot, received "
+            "curves must have rows with the metrics to plot; received "
             f"metrics={list(metrics)} and rows with "
             f"{', '.join(sorted(known)) or 'none'}"
         )

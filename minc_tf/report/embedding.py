@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf import diagnostics
+from minc_tf._files import replacing
 from minc_tf.data.labels import check_class_count
-from minc_tf.diagnostics.vectors import check_features, unit_rows
+from minc_tf.diagnostics.vectors import check_features
+from minc_tf.objectives.norms import unit_norm
 from minc_tf.report.images import check_images, thumbnails
 
 #: Images on a map; t-SNE takes some ten seconds for as many.
@@ -77,7 +79,7 @@ def embedding_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    directions = unit_rows(check_features("features", features))
+    directions = unit_norm(check_features("features", features))
     count, dim = directions.shape
     if np.ptp(directions, axis=0).max() < 1e-6:
         return np.zeros((count, 2), np.float32)
@@ -202,10 +204,8 @@ def save_snapshot(path: str | os.PathLike, snapshot: Snapshot) -> None:
     """
     arrays = dataclasses.asdict(snapshot)
     arrays["class_names"] = np.asarray(snapshot.class_names, np.str_)
-    part = f"{os.fspath(path)}.tmp"
-    with open(part, "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
-    os.replace(part, path)
 
 
 def load_snapshot(path: str | os.PathLike) -> Snapshot:

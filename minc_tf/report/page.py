@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import jinja2
 from markupsafe import Markup
 
+from minc_tf._files import replacing
 from minc_tf.report import dims, figures, images, numbers, settings, tables
 from minc_tf.report.map_view import common_legend, map_images, map_view
 from minc_tf.report.runs import RunData, read_runs
@@ -80,9 +81,8 @@ def write_report(
             "folder that exists."
         )
     text = _single(found[0], defaults) if len(found) == 1 else _several(found)
-    part = path.with_name(f"{path.name}.tmp")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 

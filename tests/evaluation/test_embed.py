@@ -291,12 +291,12 @@ def test_a_foreign_savedmodel(photos, out, tmp_path, monkeypatch, small_parts):
 @pytest.mark.parametrize(
     ("changed", "error", "match"),
     [
-        ({"out": "vectors.csv"}, ValueError, "end in .parquet, received 'vec"),
-        ({"out": "."}, ValueError, "end in .parquet, received '.'"),
+        ({"out": "vectors.csv"}, ValueError, "end in .parquet; received 'vec"),
+        ({"out": "."}, ValueError, "end in .parquet; received '.'"),
         ({"out": "/dev/null/a.parquet"}, ValueError, "can be written, .*Not a"),
-        ({"images": "nowhere"}, FileNotFoundError, "folder, received 'nowh"),
+        ({"images": "nowhere"}, FileNotFoundError, "folder; received 'nowh"),
         ({"images": "empty"}, ValueError, r"JPEG, .*'empty', which has none"),
-        ({"images": 3}, TypeError, "a folder or an ImageSource, received int"),
+        ({"images": 3}, TypeError, "a folder or an ImageSource; received int"),
         ({"savedmodel": "no"}, FileNotFoundError, "'no', which does not exist"),
         ({"output": "logits"}, ValueError, "one of .*features.*'logits'"),
         ({"batch_size": 0}, ValueError, "batch_size must be .*received 0"),

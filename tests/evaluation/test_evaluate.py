@@ -317,7 +317,7 @@ def test_dims_by_pairs(shared):
 @pytest.mark.parametrize("protocols", [("knn", "svm"), (), "knn"])
 def test_unknown_protocols(shared, protocols):
     with pytest.raises(
-        ValueError, match=r"out of knn, linear, ridge, .*transfer, received"
+        ValueError, match=r"out of knn, linear, ridge, .*transfer; received"
     ):
         evaluate_savedmodel(shared, *splits(), protocols=protocols)
 
@@ -326,10 +326,10 @@ def test_unknown_protocols(shared, protocols):
     ("change", "error", "match"),
     [
         ({"output": "nothing"}, ValueError, "output must be one of embedding"),
-        ({"solver": "adam"}, ValueError, "solver must be one of lbfgs"),
-        ({"k": 91}, ValueError, "the 90 training samples, received 91"),
-        ({"seeds": 0}, ValueError, "seeds must be 1 or more, received 0"),
-        ({"seed": 0.5}, TypeError, r"seed must be an int, received 0\.5"),
+        ({"solver": "adam"}, ValueError, "solver must be one of 'lbfgs'"),
+        ({"k": 91}, ValueError, "the 90 training samples; received 91"),
+        ({"seeds": 0}, ValueError, "seeds must be 1 or more; received 0"),
+        ({"seed": 0.5}, TypeError, r"seed must be an int; received 0\.5"),
         ({"train": None}, TypeError, "train must be a minc_tf.*NoneType"),
         (
             {"test": source(9, labels=np.full(9, -1))},

@@ -126,7 +126,7 @@ def test_accuracy():
         ({"k": (5, 0)}, ValueError, "received 0"),
         ({"k": ()}, ValueError, "k must hold at least one"),
         ({"k": 5.0}, TypeError, "k must be int .*received 5.0"),
-        ({"temperature": 0.0}, ValueError, "positive, received 0.0"),
+        ({"temperature": 0.0}, ValueError, "positive; received 0.0"),
         ({"num_classes": 3}, ValueError, "at least 4, .*received 3"),
         (
             {"train_labels": np.full(80, -1)},
@@ -136,7 +136,7 @@ def test_accuracy():
         (
             {"train_labels": np.full(80, 2)},
             ValueError,
-            "at least two classes, received only class 2",
+            "at least two classes; received only class 2",
         ),
         ({"train_labels": np.zeros(9, int)}, ValueError, r"shape \(80,\)"),
         ({"train_labels": np.zeros(80)}, TypeError, "integer .*float64"),

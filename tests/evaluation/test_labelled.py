@@ -59,7 +59,7 @@ def test_every_image_is_as_likely():
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5, float("nan")])
 def test_bad_fraction(fraction):
-    with pytest.raises(ValueError, match=f"above 0 .* received {fraction}"):
+    with pytest.raises(ValueError, match=f"must .*received {fraction}"):
         labelled_fraction(LABELS, fraction)
 
 

@@ -87,7 +87,7 @@ def test_learning_rates():
     for bad in ((), 0, (0.1, -1), float("inf"), float("nan")):
         with pytest.raises(ValueError, match="learning_rates must be a posit"):
             check_learning_rates(bad)
-    with pytest.raises(ValueError, match=r"must differ, received \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"must differ; received \(1, 1\)"):
         check_learning_rates((1, 1))
 
 

@@ -182,7 +182,7 @@ def test_warns_when_it_stops_early():
         ({"test_x": np.zeros((300, 5))}, ValueError, "the 6 features"),
         ({"l2": 0.0}, ValueError, "l2 must be a positive .*received 0.0"),
         ({"l2": ()}, ValueError, "l2 must be a positive"),
-        ({"held_out": 1.5}, ValueError, "between 0 and 1, received 1.5"),
+        ({"held_out": 1.5}, ValueError, r"in \(0, 1\); received 1.5"),
         ({"held_out": 1e-4}, ValueError, "leave samples .*received 300"),
     ],
 )

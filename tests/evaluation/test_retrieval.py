@@ -120,7 +120,7 @@ def test_perfect_and_worst_ranking():
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"ks": (1, 20)}, ValueError, r"ks .*19 other samples, received 20"),
+        ({"ks": (1, 20)}, ValueError, r"ks .*19 other samples; received 20"),
         ({"ks": 0}, ValueError, "ks must be between 1"),
         ({"ks": 1.5}, TypeError, r"ks must be int .*received 1\.5"),
         ({"ks": ()}, ValueError, "ks must hold at least one int"),

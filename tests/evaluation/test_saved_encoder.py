@@ -155,7 +155,7 @@ def test_signatures_that_make_no_vectors(tmp_path, function, specs, part):
 
 def test_no_signatures(tmp_path):
     tf.saved_model.save(tf.Module(), tmp_path / "foreign")
-    with pytest.raises(ValueError, match=r"signatures, received .*foreign'"):
+    with pytest.raises(ValueError, match=r"signatures; received .*foreign'"):
         load_savedmodel(tmp_path / "foreign")
 
 

@@ -150,7 +150,7 @@ def test_which_order():
     assert resolve_order("pca", "embedding", ordered) == "pca"
     with pytest.raises(ValueError, match="order='embedding' needs"):
         resolve_order("embedding", "features", ordered)
-    with pytest.raises(ValueError, match="order must be one of auto"):
+    with pytest.raises(ValueError, match="order must be one of 'auto'"):
         resolve_order("size", "features", None)
 
 

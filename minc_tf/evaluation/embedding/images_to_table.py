@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from minc_tf._checks import check_int
 from minc_tf._progress import image_bar
 from minc_tf.data import ImageSource
-from minc_tf.data.checks import check_count
 from minc_tf.data.files import BadImageError
 from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.data.listing import count_kinds
@@ -103,7 +103,7 @@ def embed_images(
     ```
     """
     out = check_out(out, overwrite)
-    check_count("batch_size", batch_size)
+    check_int("batch_size", batch_size, 1)
     named = named_images(images, max_pixels)
     encoder = load_savedmodel(savedmodel)
     encode = encoder.encoder_function(output, as_served=True)
@@ -119,7 +119,7 @@ def embed_images(
     if not parts.rows:
         name, reason = parts.bad[0]
         raise ValueError(
-            f"images must be decodable, received {len(parts.bad)} bad ones "
+            f"images must be decodable; received {len(parts.bad)} bad ones "
             f"and no other (first {name!r}, {reason}); {str(bad_file(out))!r} "
             "lists them"
         )
@@ -138,7 +138,7 @@ def _image_size(encoder, output):
     shape = encoder.image_shape(output)
     if not shape.is_fully_defined():
         raise ValueError(
-            f"savedmodel must take images of one size, received "
+            f"savedmodel must take images of one size; received "
             f"{encoder.path!r}, whose signature {output!r} takes {shape}"
         )
     return tuple(shape[:2])
@@ -280,7 +280,7 @@ def _check_finite(named, rows, vectors):
     bad = rows[~np.isfinite(vectors).all(axis=1)]
     if bad.size:
         raise ValueError(
-            "vectors must be finite, received NaN or infinite values in that "
+            "vectors must be finite; received NaN or infinite values in that "
             f"of {named.names[bad[0]]!r} (and in {bad.size - 1} more of "
             f"{rows.size})"
         )

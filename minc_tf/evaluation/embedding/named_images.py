@@ -8,26 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from minc_tf.data import ImageSource
+from minc_tf.data.decoding import decode_image, graph_decode_image
 from minc_tf.data.files import (
     BadImageError,
     check_text,
     read_image_file,
 )
-from minc_tf.data.formats import (
-    check_contents,
-    decode_image,
-    graph_decode_image,
-    why_not_read,
-)
+from minc_tf.data.formats import DAMAGED, fault_of_file, why_not_read
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.listing import Listing, count_kinds
 from minc_tf.data.resize import resize_and_crop
 from minc_tf.data.source import to_host
 
 _LOGGER = logging.getLogger(__name__)
-
-#: What is wrong with an image whose header is as it should be.
-_DAMAGED = "damaged"
 
 
 class FileImages:
@@ -108,12 +101,11 @@ class SourceImages:
     def __init__(self, source: ImageSource):
         self.where = f"{source.name}/{source.split}"
         self.class_names = source.class_names
-        # They end in their numbers, as in "test#123".
-        skipped = [int(name.rpartition("#")[2]) for name in source.skipped]
+        skipped = source.left_out
         everything = np.arange(len(source) + len(skipped))
         left = np.setdiff1d(everything, skipped)[: len(source)]
         self.names = [self._name(number) for number in left]
-        self.bad = [(self._name(number), _DAMAGED) for number in skipped]
+        self.bad = [(self._name(number), DAMAGED) for number in skipped]
         self._source = source
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
@@ -142,7 +134,7 @@ class SourceImages:
         except BadImageError as error:
             if str(error.__cause__).startswith("too large"):
                 return str(error.__cause__)
-        return _DAMAGED
+        return DAMAGED
 
     def _name(self, number):
         return f"{self.where}/{number:06d}"
@@ -159,12 +151,13 @@ def named_images(
     """
     check_max_pixels("max_pixels", max_pixels)
     if isinstance(images, ImageSource):
-        if getattr(images, "files", False):
-            return _files_of_source(images)
-        return SourceImages(images)
+        paths = getattr(images, "paths", None)
+        if paths is None:
+            return SourceImages(images)
+        return _files_of_source(images, paths)
     if not isinstance(images, (str, os.PathLike)):
         raise TypeError(
-            "images must be the path of a folder or an ImageSource, received "
+            "images must be the path of a folder or an ImageSource; received "
             f"{type(images).__name__}"
         )
     folder = os.fspath(images)
@@ -175,26 +168,15 @@ def named_images(
     )
 
 
-def fault_of_file(path: str, max_pixels: int = MAX_PIXELS) -> str:
-    """Tell in a few words why an image file cannot be used."""
-    try:
-        check_contents(read_image_file(path), max_pixels)
-    except BadImageError as error:
-        reason = str(error)
-        short = reason.partition(":")[0]
-        return short if short in (_DAMAGED, "unreadable") else reason
-    return _DAMAGED
-
-
 def _image_files(folder):
     """Sorted relative paths of the images below a folder, and the bad ones."""
     if not os.path.exists(folder):
         raise FileNotFoundError(
-            f"images must be an existing folder, received {folder!r}"
+            f"images must be an existing folder; received {folder!r}"
         )
     if not os.path.isdir(folder):
         raise ValueError(
-            "images must be a folder, received "
+            "images must be a folder; received "
             f"{'a file' if os.path.isfile(folder) else 'no regular file'}, "
             f"{folder!r}"
         )
@@ -223,13 +205,12 @@ def _image_files(folder):
             hint = f" that are read (but {kinds}: {bad[0][1]})"
         raise ValueError(
             "images must be a folder with JPEG, PNG or other images at any "
-            f"depth, received {folder!r}, which has none{hint}"
+            f"depth; received {folder!r}, which has none{hint}"
         )
     return sorted(found), sorted(bad)
 
 
-def _files_of_source(source):
-    paths = [os.fsdecode(path) for path in source._items.numpy()]
+def _files_of_source(source, paths):
     everything = [*paths, *source.skipped]
     root = os.path.commonpath([os.path.dirname(path) for path in everything])
     names = [os.path.relpath(path, root or ".") for path in everything]

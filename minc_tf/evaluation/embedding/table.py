@@ -14,6 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from minc_tf._files import replacing
+
 _JOB = "job.json"
 
 # Vectors do not repeat; a dictionary of them would only be thrown away.
@@ -24,12 +26,12 @@ def check_out(out: str | os.PathLike, overwrite: bool = False) -> pathlib.Path:
     """Return the path of a table to write; refuse one that cannot be."""
     out = pathlib.Path(out)
     if out.suffix != ".parquet":
-        raise ValueError(f"out must end in .parquet, received {str(out)!r}")
+        raise ValueError(f"out must end in .parquet; received {str(out)!r}")
     if out.is_dir() or (out.exists() and not overwrite):
         kind = "a folder" if out.is_dir() else "there already"
         hint = "" if out.is_dir() else ", or overwrite (--overwrite) it"
         raise ValueError(
-            f"out must be a new file, received {str(out)!r}, which is {kind}; "
+            f"out must be a new file; received {str(out)!r}, which is {kind}; "
             f"choose another name{hint}"
         )
     folder = next(path for path in out.absolute().parents if path.exists())
@@ -38,7 +40,7 @@ def check_out(out: str | os.PathLike, overwrite: bool = False) -> pathlib.Path:
             return out
     except OSError as error:
         raise ValueError(
-            f"out must name a file that can be written, received {str(out)!r}: "
+            f"out must name a file that can be written; received {str(out)!r}: "
             f"{error.strerror}"
         ) from error
 
@@ -191,12 +193,8 @@ class PartialTable:
     @contextlib.contextmanager
     def _replacing(self, path):
         """A binary file that becomes `path` when it is complete."""
-        part = self._folder / f"{path.name}.tmp"
-        with open(part, "wb") as file:
+        with replacing(path, self._folder) as part, open(part, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
 
 
 def _differing(path, job):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from minc_tf._checks import check_choice, check_int
 from minc_tf.evaluation.features import encoder_function
 from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
@@ -128,17 +129,11 @@ class CollapseAlarm(keras.callbacks.Callback):
     ):
         super().__init__()
         for name, value in (("every", every), ("patience", patience)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int, received {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be 1 or more, received {value}")
-        if action not in _ACTIONS:
-            raise ValueError(
-                f"action must be one of {_ACTIONS}, received {action!r}"
-            )
+            check_int(name, value, 1, other_type=TypeError)
+        check_choice("action", action, _ACTIONS)
         if len(images.shape) != 4 or images.shape[0] < _FEWEST:
             raise ValueError(
-                f"images must have shape (N, H, W, C), N of {_FEWEST} or more, "
+                f"images must have shape (N, H, W, C), N of {_FEWEST} or more; "
                 f"received {tuple(images.shape)}"
             )
         images = ops.convert_to_tensor(images[:_IMAGES])

@@ -7,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from minc_tf import diagnostics
+from minc_tf._checks import check_int
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
@@ -99,12 +100,15 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         hessian_iterations: int = 0,
     ):
         super().__init__()
-        _check_int("every", every, 1)
-        _check_int("gradient_batches", gradient_batches, 0)
-        _check_int("hessian_iterations", hessian_iterations, 0)
+        for name, value, smallest in (
+            ("every", every, 1),
+            ("gradient_batches", gradient_batches, 0),
+            ("hessian_iterations", hessian_iterations, 0),
+        ):
+            check_int(name, value, smallest, other_type=TypeError)
         if gradient_batches in (1, 2):
             raise ValueError(
-                "gradient_batches must be 3 or more, or 0, received "
+                "gradient_batches must be 3 or more, or 0; received "
                 f"{gradient_batches}"
             )
         self.pairs = pairs
@@ -118,7 +122,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         """Take the `minc_tf.TwoViewModel` that is measured."""
         if not isinstance(model, TwoViewModel):
             raise TypeError(
-                "DiagnosticsMonitor needs a minc_tf.TwoViewModel, received "
+                "DiagnosticsMonitor needs a minc_tf.TwoViewModel; received "
                 f"{type(model).__name__}"
             )
         super().set_model(model)
@@ -131,7 +135,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         one, _ = self._embed_all(self.pairs)
         if len(one) < _FEWEST:
             raise ValueError(
-                f"pairs must hold {_FEWEST} pairs of views or more, received "
+                f"pairs must hold {_FEWEST} pairs of views or more; received "
                 f"{len(one)}"
             )
 
@@ -197,12 +201,12 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         for batch in pairs:
             if not isinstance(batch, tuple) or len(batch) < 2:
                 raise ValueError(
-                    "pairs must yield (view1, view2), received "
+                    "pairs must yield (view1, view2); received "
                     f"{type(batch).__name__}"
                 )
             embedded.append([np.asarray(self._embed(v)) for v in batch[:2]])
         if not embedded:
-            raise ValueError("pairs must hold pairs of views, received none")
+            raise ValueError("pairs must hold pairs of views; received none")
         views = [np.concatenate(view) for view in zip(*embedded, strict=True)]
         return [check_features("embeddings", view) for view in views]
 
@@ -280,10 +284,3 @@ def _information(one, other, objective):
         share = diagnostics.captured_share(eigenvalues)[first - 1]
     measured[f"captured_share_{first}"] = float(share)
     return measured
-
-
-def _check_int(name, value, smallest):
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{name} must be an int, received {value!r}")
-    if value < smallest:
-        raise ValueError(f"{name} must be {smallest} or more, received {value}")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from minc_tf._checks import check_int
 from minc_tf.evaluation.checks import check_labels
 from minc_tf.evaluation.features import (
     check_finite,
@@ -68,10 +69,7 @@ class KNNMonitor(keras.callbacks.Callback):
         temperature: float = 0.07,
     ):
         super().__init__()
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise TypeError(f"every must be an int, received {every!r}")
-        if every < 1:
-            raise ValueError(f"every must be 1 or more, received {every}")
+        check_int("every", every, 1, other_type=TypeError)
         self.train_batches = train_batches
         self.test_batches = test_batches
         self.every = every

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from minc_tf._checks import check_int
 from minc_tf.data import ImageSource
-from minc_tf.data.checks import check_count
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.protocols.heads import START
 from minc_tf.evaluation.protocols.labelled_images import (
@@ -104,7 +104,7 @@ def finetune(
     """
     rates = check_learning_rates(learning_rates)
     check_held_out(held_out)
-    check_count("epochs", epochs)
+    check_int("epochs", epochs, 1)
     check_even("batch_size", batch_size)
     encoder = load_savedmodel(path)
     network = encoder.trainable()
@@ -114,7 +114,7 @@ def finetune(
         kept, held = hold_out_of_classes(train_y[rows], held_out, seed)
         if not len(held):
             raise ValueError(
-                "fraction must leave two images of a class to hold one out, "
+                "fraction must leave two images of a class to hold one out; "
                 f"received {fraction} of {len(train)}, {len(rows)} images of "
                 f"{len(rows)} classes; raise it or give one learning rate"
             )
@@ -172,7 +172,7 @@ def check_even(name: str, value: int) -> None:
     Those of narrow convolutions write past their memory, which ends the
     process.
     """
-    check_count(name, value)
+    check_int(name, value, 1)
     if value % 2:
         raise ValueError(
             f"{name} must be even to train an encoder, on some processors odd "
@@ -191,7 +191,7 @@ def fitting_batch(batch_size: int, images: int) -> int:
 def not_finite(path: str) -> ValueError:
     """The error of an encoder that fails before any training."""
     return ValueError(
-        "features must be finite, received NaN or infinite values from the "
+        "features must be finite; received NaN or infinite values from the "
         f"weights of {path!r} as they were exported"
     )
 

@@ -6,8 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from minc_tf.diagnostics.vectors import check_features, unit_rows
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_classes, check_labels
+from minc_tf.objectives.norms import unit_norm
 
 # Similarities held at once: 128 MiB of float32.
 _CHUNK_ELEMENTS = 2**25
@@ -62,20 +63,20 @@ def knn_predict(
         if num_classes < classes:
             raise ValueError(
                 f"num_classes must be at least {classes}, the largest label "
-                f"plus one, received {num_classes}"
+                f"plus one; received {num_classes}"
             )
         classes = num_classes
     ks = check_k(k, len(train))
     if not temperature > 0:
         raise ValueError(
-            f"temperature must be positive, received {temperature}"
+            f"temperature must be positive; received {temperature}"
         )
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    columns = ops.transpose(ops.convert_to_tensor(unit_rows(train)))
+    columns = ops.transpose(ops.convert_to_tensor(unit_norm(train)))
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        queries = unit_rows(test[start : start + rows])
+        queries = unit_norm(test[start : start + rows])
         values, found = nearest_rows(queries, columns, max(ks))
         # Relative to the nearest one, which changes no vote's rank: exp(1 /
         # temperature) overflows float32 below a temperature of 0.012.
@@ -142,15 +143,15 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
     """Return one or several k, each from 1 to `samples`, as a list of int."""
     ks = [k] if np.ndim(k) == 0 else list(k)
     if not ks:
-        raise ValueError(f"k must hold at least one value, received {k!r}")
+        raise ValueError(f"k must hold at least one value; received {k!r}")
     for n in ks:
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
             raise TypeError(
-                f"k must be int or a sequence of int, received {n!r}"
+                f"k must be int or a sequence of int; received {n!r}"
             )
         if not 1 <= n <= samples:
             raise ValueError(
-                f"k must be between 1 and the {samples} training samples, "
+                f"k must be between 1 and the {samples} training samples; "
                 f"received {n}"
             )
     return [int(n) for n in ks]

@@ -19,14 +19,14 @@ def check_splits(
     for name, source in (("train", train), ("test", test)):
         if not isinstance(source, ImageSource):
             raise TypeError(
-                f"{name} must be a minc_tf.data.ImageSource, received "
+                f"{name} must be a minc_tf.data.ImageSource; received "
                 f"{type(source).__name__}"
             )
         fits = tf.TensorShape(image_shape).is_compatible_with
         if source.varies or not fits(source.image_shape):
             raise ValueError(
                 f"{name} must hold images of shape {tuple(image_shape)}, which "
-                f"the model was built for, received {source.image_shape} in "
+                f"the model was built for; received {source.image_shape} in "
                 f"{source.name}/{source.split}"
             )
     train_y = check_labels("labels of train", train.labels, len(train))

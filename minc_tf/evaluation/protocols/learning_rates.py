@@ -17,11 +17,11 @@ def check_learning_rates(rates: float | Sequence[float]) -> list[float]:
     found = [rates] if np.ndim(rates) == 0 else list(rates)
     if not found or not all(0 < r < float("inf") for r in found):
         raise ValueError(
-            "learning_rates must be a positive float or several of them, "
+            "learning_rates must be a positive float or several of them; "
             f"received {rates!r}"
         )
     if len(set(found)) < len(found):
-        raise ValueError(f"learning_rates must differ, received {rates!r}")
+        raise ValueError(f"learning_rates must differ; received {rates!r}")
     return sorted(float(r) for r in found)
 
 

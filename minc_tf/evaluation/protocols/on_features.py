@@ -75,7 +75,7 @@ def check_protocols(protocols: Sequence[str], known: Sequence[str]) -> None:
         or any(name not in known for name in protocols)
     ):
         raise ValueError(
-            f"protocols must be a sequence out of {', '.join(known)}, "
+            f"protocols must be a sequence out of {', '.join(known)}; "
             f"received {protocols!r}"
         )
 
@@ -84,10 +84,10 @@ def seed_range(seed: int, seeds: int) -> range:
     """Return the seeds to repeat a protocol with, from `seed` on."""
     for name, value, least in (("seed", seed, 0), ("seeds", seeds, 1)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-            raise TypeError(f"{name} must be an int, received {value!r}")
+            raise TypeError(f"{name} must be an int; received {value!r}")
         if value < least:
             raise ValueError(
-                f"{name} must be {least} or more, received {value}"
+                f"{name} must be {least} or more; received {value}"
             )
     return range(seed, seed + seeds)
 

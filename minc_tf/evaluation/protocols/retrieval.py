@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.diagnostics.vectors import check_features, unit_rows
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import (
     check_labels,
     check_ranks,
     check_several,
 )
 from minc_tf.evaluation.protocols.float32 import full_float32
+from minc_tf.objectives.norms import unit_norm
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +73,7 @@ def retrieval_metrics(
     if (gallery is None) != (gallery_labels is None):
         missing = "gallery" if gallery is None else "gallery_labels"
         raise ValueError(
-            "gallery and gallery_labels must be given together, received no "
+            "gallery and gallery_labels must be given together; received no "
             f"{missing}"
         )
     x = check_features("features", features)
@@ -127,7 +128,7 @@ def _with_relevant(labels, item_labels, alone) -> np.ndarray:
     queries = np.flatnonzero(counts)
     if not len(queries):
         raise ValueError(
-            "labels must be of classes that the searched samples have, "
+            "labels must be of classes that the searched samples have; "
             f"received {len(labels)} queries without any relevant sample"
         )
     if len(queries) < len(labels):
@@ -141,13 +142,13 @@ def _with_relevant(labels, item_labels, alone) -> np.ndarray:
 
 def _similarities(x, items, queries, alone) -> Iterator[tuple]:
     """Chunks of query rows, with their similarities to all items."""
-    items = tf.constant(unit_rows(items))
+    items = tf.constant(unit_norm(items))
     size = max(1, _CHUNK_ELEMENTS // len(items))
     for start in range(0, len(queries), size):
         rows = queries[start : start + size]
         with full_float32():
             similarity = tf.matmul(
-                unit_rows(x[rows]), items, transpose_b=True
+                unit_norm(x[rows]), items, transpose_b=True
             ).numpy()
         if alone:
             similarity[np.arange(len(rows)), rows] = -np.inf

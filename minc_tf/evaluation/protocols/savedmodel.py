@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
+from minc_tf._checks import check_choice
 from minc_tf.data import ImageSource, eval_batches
 from minc_tf.evaluation.checks import (
     check_classes,
@@ -145,10 +146,7 @@ def evaluate_savedmodel(
     2002.05709 (fine-tuning, semi-supervised), 2011.10566 (SGD and LARS).
     """
     check_protocols(protocols, PROTOCOLS)
-    if solver not in SOLVERS:
-        raise ValueError(
-            f"solver must be one of {', '.join(SOLVERS)}, received {solver!r}"
-        )
+    check_choice("solver", solver, SOLVERS)
     used_seeds = seed_range(seed, seeds)
     cached = [name for name in protocols if is_cached(name, solver)]
     encoder = load_savedmodel(path)
@@ -219,11 +217,11 @@ def _check_truncation(cached, order, pairs):
     if not cached:
         raise ValueError(
             "dims must come with a protocol on cached features: "
-            f"{', '.join(ON_FEATURES)} (with solver='lbfgs'), received none"
+            f"{', '.join(ON_FEATURES)} (with solver='lbfgs'); received none"
         )
     if order == "pairs" and pairs is None:
         raise ValueError(
-            "pairs must be batches of (view1, view2) for order='pairs', "
+            "pairs must be batches of (view1, view2) for order='pairs'; "
             "received None"
         )
 
@@ -233,7 +231,7 @@ def _check_fitting(fitting, runs):
     if unknown or (fitting and not runs):
         raise ValueError(
             f"fitting must hold {', '.join(FITTING)}, for protocols that train "
-            f"on images, received {fitting!r} for "
+            f"on images; received {fitting!r} for "
             f"{', '.join(runs) or 'none of them'}"
         )
 
@@ -252,7 +250,7 @@ def _labelled_batches(train, test, k, prefix="") -> list[tf.data.Dataset]:
         if not isinstance(split, tf.data.Dataset):
             raise TypeError(
                 f"{prefix}{name} must be a minc_tf.data.ImageSource or a "
-                f"tf.data.Dataset, received {type(split).__name__}"
+                f"tf.data.Dataset; received {type(split).__name__}"
             )
         batches.append(split)
     return batches

@@ -32,7 +32,7 @@ def summarise(values: Sequence[float]) -> tuple[float, float | None]:
     values = np.asarray(values, "float64")
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all():
         raise ValueError(
-            f"values must be one or more finite floats, received {values}"
+            f"values must be one or more finite floats; received {values}"
         )
     mean, count = float(values.mean()), len(values)
     if count == 1:
@@ -54,7 +54,7 @@ def over_seeds(
     a list.
     """
     if not len(seeds):
-        raise ValueError(f"seeds must be one or more, received {seeds}")
+        raise ValueError(f"seeds must be one or more; received {seeds}")
     found = [run(seed=seed) for seed in seeds]
     results = {}
     for key in found[0]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from minc_tf._checks import check_choice, check_int
 from minc_tf.data import ImageSource, eval_batches
-from minc_tf.data.checks import check_choice, check_count, check_seed
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_held_out
 from minc_tf.evaluation.features import (
@@ -124,9 +124,9 @@ def linear_sgd(
         learning_rates = _RATES[optimizer]
     rates = check_learning_rates(learning_rates)
     check_held_out(held_out)
-    check_count("epochs", epochs)
-    check_count("batch_size", batch_size)
-    check_seed("seed", seed)
+    check_int("epochs", epochs, 1)
+    check_int("batch_size", batch_size, 1)
+    check_int("seed", seed, 0)
     encoder = load_savedmodel(path)
     train_y, test_y, classes = check_splits(
         train, test, encoder.image_shape(output)

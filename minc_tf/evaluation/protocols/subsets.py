@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from minc_tf.data.checks import check_seed
+from minc_tf._checks import check_int, check_number
 from minc_tf.evaluation.checks import check_labels
 
 
@@ -36,11 +36,8 @@ def labelled_fraction(
     section 6.
     """
     labels = check_labels("labels", labels, len(labels))
-    check_seed("seed", seed)
-    if not 0 < fraction <= 1:
-        raise ValueError(
-            f"fraction must be above 0 and at most 1, received {fraction!r}"
-        )
+    check_int("seed", seed, 0)
+    check_number("fraction", fraction, 0, 1, ends="(]")
     return np.sort(
         np.concatenate(
             [
@@ -58,7 +55,7 @@ def hold_out(
     held = round(samples * part)
     if not 1 <= held < samples:
         raise ValueError(
-            f"held_out={part} must leave samples on both sides to choose by, "
+            f"held_out={part} must leave samples on both sides to choose by; "
             f"received {samples} training samples; give one setting"
         )
     shuffled = np.random.default_rng(seed).permutation(samples)

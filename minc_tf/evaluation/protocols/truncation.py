@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from minc_tf import diagnostics
+from minc_tf._checks import check_choice
 from minc_tf.diagnostics import Ordering
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_dims
@@ -57,12 +58,12 @@ def pca(features: np.ndarray, dim: int | None = None) -> Ordering:
     rank = int(np.count_nonzero(variances > smallest))
     if not rank:
         raise ValueError(
-            f"features must vary, received the same {len(mean)} values in "
+            f"features must vary; received the same {len(mean)} values in "
             f"{len(x)} samples"
         )
     if dim is not None and not 1 <= dim <= rank:
         raise ValueError(
-            f"dim must be between 1 and {rank}, the components that vary, "
+            f"dim must be between 1 and {rank}, the components that vary; "
             f"received {dim}"
         )
     variances, axes = variances[:rank][:dim], axes[:, :rank][:, :dim]
@@ -131,16 +132,13 @@ def resolve_order(order: str, output: str, manifest: dict | None) -> str:
     That is `"embedding"` where the output is one that the manifest calls
     ordered, else `"pairs"`.
     """
-    if order not in ORDERS:
-        raise ValueError(
-            f"order must be one of {', '.join(ORDERS)}, received {order!r}"
-        )
+    check_choice("order", order, ORDERS)
     ordered = (manifest or {}).get("embedding_ordered", False)
     ordered = ordered and output == "embedding"
     if order == "embedding" and not ordered:
         raise ValueError(
             "order='embedding' needs output='embedding' of a SavedModel whose "
-            f"manifest calls it ordered, received output={output!r}; use "
+            f"manifest calls it ordered; received output={output!r}; use "
             "'pairs' or 'pca'"
         )
     if order != "auto":

@@ -14,8 +14,8 @@ from minc_tf.data.encoded import EncodedSource, parse_image_size
 from minc_tf.data.files import check_regular
 from minc_tf.data.labels import like_labels
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
-from minc_tf.data.readers import READERS, Shard
-from minc_tf.data.records import make_source
+from minc_tf.data.records.readers import READERS, Shard
+from minc_tf.data.records.source import make_source
 from minc_tf.data.subsets import permutation
 
 _IMAGE_KEYS = ("image", "image/encoded")

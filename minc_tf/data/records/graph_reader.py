@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from minc_tf.data.readers import TFRecordReader
+from minc_tf.data.records.readers import TFRecordReader
 from minc_tf.data.source import absolute, to_host
 
 

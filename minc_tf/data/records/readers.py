@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minc_tf.data.crc32c import masked_crc32c
 from minc_tf.data.files import check_regular
-from minc_tf.data.wire import read_int64
+from minc_tf.data.records.crc32c import masked_crc32c
+from minc_tf.data.records.wire import read_int64
 
 _HEADER = struct.Struct("<QI")
 _FOOTER_BYTES = 4
