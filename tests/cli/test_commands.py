@@ -22,10 +22,13 @@ OVERRIDES = {
     "batch_size": 16,
     "data.num_examples": 64,
     "data.test_split": "train",
-    "encoder.filters": (4, 8),
+    "encoder.filters": (8,),
     "projector.widths": (16, 8),
     "objective.dim": 8,
     "monitor.every": 0,
+    # Compiled by XLA in each process.
+    "views.jitter_p": 0.0,
+    "views.grey_p": 0.0,
 }
 
 #: `minc-pretrain` on a machine that dies while it writes its second

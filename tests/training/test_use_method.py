@@ -24,7 +24,7 @@ def small_config():
     """Default settings with an encoder that is built at once."""
     config = default_config()
     config.epochs = EPOCHS
-    config.encoder = {"name": "small_resnet", "filters": (4, 8)}
+    config.encoder = {"name": "small_resnet", "filters": (8,)}
     return config
 
 
