@@ -59,5 +59,5 @@ def _check_image_shape(received, expected):
     if not fits:
         raise ValueError(
             f"images must have shape {tuple(expected)}, which the model was "
-            f"built for, received {tuple(received)}"
+            f"built for; received {tuple(received)}"
         )

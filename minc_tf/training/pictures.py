@@ -5,6 +5,7 @@ import pathlib
 import keras
 import numpy as np
 
+from minc_tf.objectives.norms import unit_norm
 from minc_tf.report.images import encode_png
 
 
@@ -43,12 +44,7 @@ def nearest_neighbours(
 
     Features are (N, F) and images (N, H, W, 3); nearest by cosine similarity.
     """
-
-    def unit(x):
-        norm = np.linalg.norm(x, axis=1, keepdims=True)
-        return x / np.maximum(norm, 1e-12)
-
-    similarity = unit(query_features) @ unit(train_features).T
+    similarity = unit_norm(query_features) @ unit_norm(train_features).T
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     found = train_images[nearest]
     return grid(np.concatenate([query_images[:, None], found], axis=1))
