@@ -25,8 +25,8 @@ METHODS_OF = {
 }
 COMPARED = [kind(**arguments) for kind, arguments in METHODS_OF.items()] + [
     MINC(5, tracking="corrected", rate=0.3, triangular=False, mu=4.0),
-    MINC(5, tracking="lead"),
-    MINC(5, tracking="mean", order="read_first", self_pairs=True),
+    MINC(5, tracking="lead", mu=None),
+    MINC(5, tracking="mean", order="read_first", self_pairs=True, mu=None),
     SpectralContrastive(mu=None),
     NTXent(temperature=0.1, similarity="square", decoupled=True),
     MIO(form="improved"),
