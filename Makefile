@@ -36,7 +36,7 @@ test: setup
 JAX := $(VENV)/jax
 JAX_TESTS := tests/models tests/objectives tests/optimizers \
     $(wildcard tests/augment/test_two_views.py) \
-    tests/training/test_array_run.py
+    tests/training/test_jax_run.py
 # Two devices in one process; what is compiled is run once.
 XLA_FLAGS ?= --xla_force_host_platform_device_count=2 \
     --xla_backend_optimization_level=0 \

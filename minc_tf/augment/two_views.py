@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from minc_tf import _pixels
+from minc_tf._checks import check_int, check_size
 from minc_tf.augment import _validate
 from minc_tf.augment.device_views import (
     DRAWS,
@@ -23,12 +25,12 @@ from minc_tf.objectives import replicas
 class TwoViews(keras.layers.Layer):
     """Makes two views of each image on the device that trains.
 
-    Input is a batch of images of one size, uint8 or float with values 0..255,
-    shape (B, H, W, 3); output is a tuple of two float32 tensors of shape (B,
-    height, width, 3), 0..255. The views have the distributions of `MultiView`
-    with the same configurations, not its draws. The layer runs on TensorFlow
-    and on JAX, eager or compiled, and needs neither keras-cv nor, on JAX,
-    TensorFlow.
+    Input is a batch of images of one size, uint8 or float with values of
+    `value_range`, shape (B, H, W, 3); output is a tuple of two float32
+    tensors of shape (B, height, width, 3), 0..255. The views have the
+    distributions of `MultiView` with the same configurations, not its draws.
+    The layer runs on TensorFlow and on JAX, eager or compiled, and needs
+    neither keras-cv nor, on JAX, TensorFlow.
 
     Each call draws anew, for each image and view, from a generator whose state
     is saved with the model. Of replicas that train in step each draws for its
@@ -49,11 +51,13 @@ class TwoViews(keras.layers.Layer):
         seed: Integer or `None`, the start of the generator. Without it the
             generator is seeded by Python's `random`, and so by
             `keras.utils.set_random_seed`.
+        value_range: (low, high), the range of the pixels of the input, such
+            as (0, 1); the views are 0..255 in any case.
         **kwargs: `name`; `dtype` may only be `"float32"`.
 
     Raises:
         ValueError: If an argument is out of range, or an input is not a batch
-            of images of one size.
+            of images of one size, or an array contradicts `value_range`.
 
     Example:
     >>> configs = minc_tf.augment.presets.simclr(32, strength=0.5, blur=False)
@@ -71,6 +75,7 @@ class TwoViews(keras.layers.Layer):
         size: int | tuple[int, int],
         *,
         seed: int | None = None,
+        value_range: tuple[float, float] = _pixels.PIXELS,
         **kwargs,
     ):
         """See the class."""
@@ -79,22 +84,28 @@ class TwoViews(keras.layers.Layer):
         self.configs = as_configs(configs)
         if len(self.configs) != 2:
             raise ValueError(
-                "`configs` must hold two `ViewConfig`, got "
-                f"{len(self.configs)}; `MultiView` makes any number of views."
+                "configs must hold two `ViewConfig`; received "
+                f"{len(self.configs)}; MultiView makes any number of views."
             )
         for field in SHARED:
             first, second = (getattr(c, field) for c in self.configs)
             if first != second:
                 raise ValueError(
-                    f"`configs` must have one `{field}`, got {first!r} and "
-                    f"{second!r}; `MultiView` makes views that differ in it."
+                    f"configs must have one `{field}`; received {first!r} and "
+                    f"{second!r}; MultiView makes views that differ in it."
                 )
         self.size = _one_size(size)
+        self.value_range = _pixels.check_value_range("TwoViews", value_range)
         _check_kernel(self.configs, self.size)
         if seed is not None:
-            seed = _validate.integer("seed", seed, 0, 2**31 - 1)
+            seed = check_int("seed", seed, 0, 2**31 - 1)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def __call__(self, images, *args, **kwargs):
+        """Look at the pixels of an array, then call the layer."""
+        _pixels.check_array("TwoViews", images, self.value_range)
+        return super().__call__(images, *args, **kwargs)
 
     def build(self, input_shape):
         """Do nothing: the layer has no weights."""
@@ -112,6 +123,7 @@ class TwoViews(keras.layers.Layer):
             Tuple of two float32 tensors of shape (B, height, width, 3).
         """
         _check_images(images)
+        images = _pixels.as_pixels(images, self.value_range)
         if training is False:
             view = self._whole(images)
             return view, view
@@ -142,6 +154,7 @@ class TwoViews(keras.layers.Layer):
             "configs": [dataclasses.asdict(c) for c in self.configs],
             "size": self.size,
             "seed": self.seed,
+            "value_range": self.value_range,
         }
 
     def _draw(self, batch):
@@ -176,10 +189,10 @@ def _one_size(size):
     )
     if several:
         raise ValueError(
-            f"`size` must be that of both views, got {size!r}; `MultiView` "
+            f"size must be that of both views; received {size!r}; MultiView "
             "makes views of several sizes."
         )
-    return _validate.image_size("size", size)
+    return check_size("size", size)
 
 
 def _check_kernel(configs, size):
@@ -188,8 +201,8 @@ def _check_kernel(configs, size):
     mirrors = configs[0].semantics == "torchvision"
     if blurs and mirrors and min(size) <= kernel // 2:
         raise ValueError(
-            f"`blur_kernel` {kernel} needs views of more than {kernel // 2} "
-            f"pixels a side, got `size` {size}."
+            f"blur_kernel={kernel} needs views of more than {kernel // 2} "
+            f"pixels a side; received size={size}."
         )
 
 
@@ -197,10 +210,11 @@ def _check_images(images):
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[-1] != 3:
         raise ValueError(
-            f"`images` must have shape (batch, height, width, 3), got {shape}."
+            "images must have shape (batch, height, width, 3); received "
+            f"{shape}."
         )
     if None in shape[1:]:
         raise ValueError(
-            f"`images` must have one size, known beforehand, got {shape}; "
-            "`MultiView` crops images of different sizes."
+            f"images must have one size, known beforehand; received {shape}; "
+            "MultiView crops images of different sizes."
         )

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from minc_tf.augment import _validate
+from minc_tf import _pixels
+from minc_tf._checks import check_size, is_int
 from minc_tf.augment.base import (
     IMAGE_KEY,
     SEED_KEY,
@@ -25,11 +26,11 @@ from minc_tf.augment.view_config import ViewConfig, as_configs
 class MultiView(keras.layers.Layer):
     """Makes several independent views of each image, one per configuration.
 
-    Input is images, uint8 or float with values 0..255, of shape (B, H, W, 3)
-    or (H, W, 3), or a dict with them under `"images"`; output is a tuple of
-    float32 tensors of shape (B, height, width, 3), 0..255. A dict may hold
-    `"augmentation_seed"`, int64 of shape (B, 2): then the views of an image
-    are a function of its own pair, and otherwise they are drawn from the
+    Input is images, uint8 or float with values of `value_range`, of shape
+    (B, H, W, 3) or (H, W, 3), or a dict with them under `"images"`; output is
+    a tuple of float32 tensors of shape (B, height, width, 3), 0..255. A dict
+    may hold `"augmentation_seed"`, int64 of shape (B, 2): then the views of an
+    image are a function of its own pair, and otherwise they are drawn from the
     layer's own generator (see `AugmentationLayer`). Other entries are ignored.
 
     To get different views at each epoch the pair must hold the epoch, for
@@ -49,11 +50,14 @@ class MultiView(keras.layers.Layer):
             (height, width): write [(224, 224), (96, 96)] for two sizes.
         seed: Integer or `None`, the seed of the layer's own generator.
         jit_compile: `"auto"`, `True` or `False`; see `AugmentationLayer`.
+        value_range: (low, high), the range of the pixels of the input, such
+            as (0, 1); the views are 0..255 in any case.
         **kwargs: `name`; `dtype` may only be `"float32"`.
 
     Raises:
         ValueError: If an argument is out of range, or an input is not an
-            image.
+            image; so for images that contradict `value_range`, which inside a
+            graph is a `tf.errors.InvalidArgumentError`.
 
     Example:
     >>> configs = minc_tf.augment.presets.simclr(32, strength=0.5, blur=False)
@@ -74,6 +78,7 @@ class MultiView(keras.layers.Layer):
         *,
         seed: int | None = None,
         jit_compile: bool | str = "auto",
+        value_range: tuple[float, float] = _pixels.PIXELS,
         **kwargs,
     ):
         super().__init__(dtype=kwargs.pop("dtype", None) or "float32", **kwargs)
@@ -82,6 +87,7 @@ class MultiView(keras.layers.Layer):
         self.sizes = _sizes(size, len(configs))
         self.size = self.sizes if len(set(self.sizes)) > 1 else self.sizes[0]
         self.seed = seed
+        self.value_range = _pixels.check_value_range("MultiView", value_range)
         self.jit_compile = jit_compile
         self.view_layers = [
             view_layers(s, c, seed=seed, salt=index, jit_compile=jit_compile)
@@ -120,6 +126,7 @@ class MultiView(keras.layers.Layer):
         single = images.shape.rank == 3
         if single:
             images = images[None]
+        images = self._to_pixels(images)
         if seeds is None:
             generator = self.view_layers[0][0].generator
             seeds = draw_seeds(generator, batch_size(images))
@@ -132,6 +139,28 @@ class MultiView(keras.layers.Layer):
                 view = layer(view, training=training)
             views.append(view[IMAGE_KEY])
         return tuple(v[0] if single else v for v in views)
+
+    def _to_pixels(self, images):
+        """Images as 0..255, after a look at their range; bytes as they are."""
+        if images.dtype == tf.uint8:
+            return images
+        low, high = self.value_range
+        message = (
+            f"MultiView: the pixels contradict value_range=({low:g}, "
+            f"{high:g}); of images with values 0 to 1 pass (0, 1)."
+        )
+        fits = _fits(images, low, high)
+        if tf.executing_eagerly():
+            if not fits:
+                raise ValueError(message)
+        else:
+            with tf.control_dependencies(
+                [tf.debugging.Assert(fits, [message])]
+            ):
+                images = tf.identity(images)
+        if (low, high) == _pixels.PIXELS:
+            return images
+        return (images - low) * (255.0 / (high - low))
 
     def crop(self, image: tf.Tensor, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """Cut the views out of one image of any size, and do nothing else.
@@ -162,7 +191,7 @@ class MultiView(keras.layers.Layer):
         image = as_images(image)
         if image.shape.rank != 3 or image.dtype != tf.uint8:
             raise ValueError(
-                "`image` must be uint8 of shape (height, width, 3), got "
+                "image must be uint8 of shape (height, width, 3); received "
                 f"{image.dtype.name} of shape {image.shape}."
             )
         seeds = as_seeds(seed, image[None], single=True)
@@ -185,8 +214,8 @@ class MultiView(keras.layers.Layer):
         """
         if len(crops) != len(self.configs):
             raise ValueError(
-                f"`crops` must hold {len(self.configs)} batches, one per "
-                f"configuration, got {len(crops)}."
+                f"crops must hold {len(self.configs)} batches, one per "
+                f"configuration; received {len(crops)}."
             )
         views = []
         for crop, size, layers in zip(
@@ -195,8 +224,8 @@ class MultiView(keras.layers.Layer):
             crop = tf.convert_to_tensor(crop)
             if not crop.shape.is_compatible_with([None, *size, 3]):
                 raise ValueError(
-                    f"`crops` must have shape (batch, {size[0]}, {size[1]}, "
-                    f"3), got {crop.shape}."
+                    f"crops must have shape (batch, {size[0]}, {size[1]}, "
+                    f"3); received {crop.shape}."
                 )
             crop = tf.ensure_shape(as_images(crop), [None, *size, 3])
             seed = as_seeds(seeds, crop, single=False)
@@ -214,19 +243,31 @@ class MultiView(keras.layers.Layer):
             "size": self.size,
             "seed": self.seed,
             "jit_compile": self.jit_compile,
+            "value_range": self.value_range,
         }
+
+
+def _fits(images, low, high):
+    """`_pixels.look` in TensorFlow's own operations, for any backend."""
+    slack = _pixels.SLACK * (high - low)
+    lowest, highest = tf.reduce_min(images), tf.reduce_max(images)
+    fits = ~((lowest < low - slack) | (highest > high + slack))
+    if high > 2.0:
+        fractions = tf.reduce_any(images != tf.floor(images))
+        fits &= ~((lowest >= 0.0) & (highest <= 1.0) & fractions)
+    return fits
 
 
 def _sizes(size, count):
     """Return one (height, width) per view."""
     per_view = isinstance(size, (list, tuple)) and (
-        len(size) != 2 or not all(_validate.is_integer(s) for s in size)
+        len(size) != 2 or not all(is_int(s) for s in size)
     )
     if not per_view:
-        return [_validate.image_size("size", size)] * count
+        return [check_size("size", size)] * count
     if len(size) != count:
         raise ValueError(
-            f"`size` must be one size, or one for each of the {count} "
-            f"configurations, got {size!r}."
+            f"size must be one size, or one for each of the {count} "
+            f"configurations; received {size!r}."
         )
-    return [_validate.image_size("size", s) for s in size]
+    return [check_size("size", s) for s in size]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import keras
 
+from minc_tf._pixels import PIXELS
 from minc_tf.models.heads import mlp
 from minc_tf.models.minc_model import MINCModel
 from minc_tf.models.two_view import TwoViewModel
@@ -19,6 +20,7 @@ def assemble(
     target_momentum=None,
     micro_batches: int = 1,
     views: keras.Layer | None = None,
+    value_range: tuple[float, float] | None = PIXELS,
     name: str | None = None,
 ) -> TwoViewModel:
     """Puts a model together: the one way for `minc_tf.build` and for runs.
@@ -32,6 +34,7 @@ def assemble(
         target_momentum: see `TwoViewModel`.
         micro_batches: see `TwoViewModel`.
         views: see `TwoViewModel`.
+        value_range: see `TwoViewModel`.
         name: string, the model's name.
 
     Returns:
@@ -65,5 +68,6 @@ def assemble(
         target_momentum=target_momentum,
         micro_batches=micro_batches,
         views=views,
+        value_range=value_range,
         name=name,
     )

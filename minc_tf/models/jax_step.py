@@ -12,6 +12,7 @@ from keras import ops
 from minc_tf.models.micro_batches import not_divided, online_states
 from minc_tf.models.unpack import make_views, unpack_views
 from minc_tf.models.view_pairs import join_views, shares
+from minc_tf.models.watch import KEY, look_at_step
 
 
 def train_step(model, state, data) -> tuple:
@@ -29,6 +30,9 @@ def train_step(model, state, data) -> tuple:
         values in the form of `state`.
     """
     trainable, held, optimizer, metrics = state
+    found = {}
+    if model.watches:
+        found[KEY] = look_at_step(model, data, trainable)
     views, held = _views(model, trainable, held, data)
     differentiate = _gradients if model.micro_batches == 1 else _in_parts
     gradients, losses, held = differentiate(
@@ -41,7 +45,7 @@ def train_step(model, state, data) -> tuple:
         model.finish_step()
     held = _values(scope, model.non_trainable_variables)
     logs, metrics = _update_metrics(model, trainable, held, metrics, losses)
-    return logs, (trainable, held, optimizer, metrics)
+    return logs | found, (trainable, held, optimizer, metrics)
 
 
 def test_step(model, state, data) -> tuple:

@@ -1,12 +1,13 @@
 """Every method, as an objective, a predictor and a target setting."""
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 
 import keras
 
+from minc_tf._checks import check_choice
+from minc_tf._pixels import PIXELS
 from minc_tf.models.assembly import assemble
 from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.two_view import TwoViewModel
@@ -282,14 +283,7 @@ def find_method(name: str) -> Method:
     Raises:
         ValueError: for an unknown name, with the nearest.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(str(name), METHODS, n=1)
-        guess = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(
-            f"method must be one of {', '.join(METHODS)}; received "
-            f"{name!r}{guess}"
-        )
-    return METHODS[name]
+    return METHODS[check_choice("method", name, METHODS)]
 
 
 def build(
@@ -302,6 +296,7 @@ def build(
     steps: int | None = None,
     micro_batches: int = 1,
     views: keras.Layer | None = None,
+    value_range: tuple[float, float] | None = PIXELS,
     name: str | None = None,
     **objective_arguments,
 ) -> TwoViewModel:
@@ -322,6 +317,8 @@ def build(
         micro_batches: see `TwoViewModel`.
         views: layer that makes both views from images in the train step, such
             as `minc_tf.augment.TwoViews`; see `TwoViewModel`.
+        value_range: `(low, high)`, the range of the pixels that the model is
+            given; see `TwoViewModel`.
         name: string, the model's name.
         **objective_arguments: arguments of the objective's class, if other
             than the method's.
@@ -374,6 +371,7 @@ def build(
         target_momentum=momentum,
         micro_batches=micro_batches,
         views=views,
+        value_range=value_range,
         name=name,
     )
 

@@ -2,6 +2,7 @@
 
 import keras
 
+from minc_tf._pixels import PIXELS
 from minc_tf.models.two_view import TwoViewModel
 from minc_tf.objectives import MINC, Objective
 from minc_tf.objectives.base import PACKAGE
@@ -19,6 +20,7 @@ class MINCModel(TwoViewModel):
         target_momentum: see `TwoViewModel`.
         micro_batches: see `TwoViewModel`.
         views: see `TwoViewModel`.
+        value_range: see `TwoViewModel`.
         name: string, the model's name.
         dtype: see `TwoViewModel`.
 
@@ -51,6 +53,7 @@ class MINCModel(TwoViewModel):
         target_momentum=None,
         micro_batches: int = 1,
         views: keras.Layer | None = None,
+        value_range: tuple[float, float] | None = PIXELS,
         name: str | None = None,
         dtype=None,
     ):
@@ -71,6 +74,7 @@ class MINCModel(TwoViewModel):
             target_momentum=target_momentum,
             micro_batches=micro_batches,
             views=views,
+            value_range=value_range,
             name=name,
             dtype=dtype,
         )

@@ -47,7 +47,7 @@ class PreviousWeights:
         # Of a variable that is told twice, the second value counts.
         mapping = [*states, *kept]
         with keras.StatelessScope(state_mapping=mapping, collect_losses=True):
-            embeddings = self._model(images, training=True)
+            embeddings = self._model(images, training=True, pixels=True)
         return ops.stop_gradient(embeddings)
 
     def follow(self, valid=True):

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from minc_tf.models.micro_batches import not_divided, online_states
 from minc_tf.models.unpack import make_views, unpack_views
+from minc_tf.models.watch import KEY, look_at_step
 from minc_tf.objectives import replicas
 
 #: Between the seeds of two replicas: a prime, far from seeds that people use.
@@ -27,6 +28,9 @@ def train_step(model, data) -> dict:
     """
     views = unpack_views(model, make_views(model, data))
     variables = model.trainable_variables
+    found = {}
+    if model.watches:
+        found[KEY] = look_at_step(model, data, variables)
     if model.micro_batches == 1:
         with tf.GradientTape() as tape:
             total, loss = model.step_loss(*views, training=True)
@@ -36,7 +40,7 @@ def train_step(model, data) -> dict:
         total, loss, gradients = _cached_gradients(model, *views, variables)
     model.optimizer.apply_gradients(zip(gradients, variables, strict=True))
     model.finish_step()
-    return _reducible(model.update_metrics(total, loss))
+    return _reducible(model.update_metrics(total, loss) | found)
 
 
 def test_step(model, data) -> dict:

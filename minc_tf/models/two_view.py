@@ -3,12 +3,9 @@
 import keras
 from keras import ops
 
+from minc_tf._pixels import PIXELS, as_pixels, check_value_range
 from minc_tf.models import target
-from minc_tf.models.arguments import (
-    check_accumulation,
-    check_compile,
-    check_model,
-)
+from minc_tf.models.arguments import check_model
 from minc_tf.models.backend import step_module
 from minc_tf.models.fitting import FitsViews
 from minc_tf.models.previous import PreviousWeights
@@ -29,9 +26,10 @@ _STEP = step_module()
 class TwoViewModel(FitsViews, Replicated, keras.Model):
     """Trains an encoder on pairs of views of the same image.
 
-    `fit` takes batches `(view1, view2)` of images (B, H, W, C), values 0 to
-    255. A step embeds both views in one pass (batch statistics are taken over
-    both) and minimises `objective(z1, z2)`, `z = projector(encoder(view))`.
+    `fit` takes batches `(view1, view2)` of images (B, H, W, C), values of
+    `value_range`. A step embeds both views in one pass (batch statistics are
+    taken over both) and minimises `objective(z1, z2)`,
+    `z = projector(encoder(view))`.
 
     With a `predictor` or a target network the loss is the mean of both
     directions: `objective` receives the predictions of one view, and as its
@@ -64,6 +62,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         views: optional Keras layer from images to two views, such as
             `minc_tf.augment.TwoViews`. `fit` then takes batches of images
             alone, too, and makes the views in the step.
+        value_range: `(low, high)`, the range of the pixels that the model is
+            given, in `fit`, `predict` and calls; the encoder gets 0 to 255.
+            None: the encoder gets them as they are, unchecked.
         name: string, the model's name.
         dtype: dtype policy, the global one by default. It changes no
             computation (the parts have policies of their own), but with
@@ -106,6 +107,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         target_momentum=None,
         micro_batches: int = 1,
         views: keras.Layer | None = None,
+        value_range: tuple[float, float] | None = PIXELS,
         name: str | None = None,
         dtype=None,
     ):
@@ -120,8 +122,17 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.objective = objective
         self.predictor = predictor
         self.target_momentum = target_momentum
-        self.micro_batches = micro_batches
+        self.micro_batches = int(micro_batches)
         self.views = views
+        self.value_range = check_value_range(
+            "TwoViewModel", value_range, optional=True
+        )
+        if getattr(views, "value_range", PIXELS) != PIXELS:
+            raise ValueError(
+                "TwoViewModel: views must have the value_range (0, 255), which "
+                f"the model gives them; received {views.value_range}. Pass it "
+                "to the model instead."
+            )
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:
             self.target_encoder = target.copy_of(encoder)
@@ -168,40 +179,22 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.built = True
         self.prepare_replicas()
 
-    def call(self, images, training=False):
-        """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d)."""
-        features = self.encoder(images, training=training)
-        return self.projector(features, training=training)
+    def as_pixels(self, images):
+        """Images of the model's `value_range` as images of 0 to 255."""
+        return as_pixels(images, self.value_range)
 
-    def compile(self, optimizer="adam", **kwargs):
-        """Configures training.
+    def call(self, images, training=False, pixels=False):
+        """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d).
 
         Args:
-            optimizer: a Keras optimizer, or its name.
-            **kwargs: `jit_compile`, `steps_per_execution`, `run_eagerly` and
-                `auto_scale_loss` of `keras.Model.compile`.
-
-        Raises:
-            ValueError: for a loss or metrics (the objective has its own), for
-                `gradient_accumulation_steps` in the optimizer, and on several
-                replicas for `jit_compile=True`, `steps_per_execution` or an
-                optimizer that clips gradients.
+            images: tensor, of the model's `value_range`.
+            training: bool.
+            pixels: bool, whether they were brought to 0 to 255 before.
         """
-        check_compile(kwargs)
-        self.check_strategy(**kwargs)
-        super().compile(optimizer=optimizer, **kwargs)
-        # Under mixed_float16 Keras wraps the optimizer in a loss scaling one.
-        inner = getattr(self.optimizer, "inner_optimizer", self.optimizer)
-        for part in getattr(inner, "optimizers", [inner]):
-            self.check_clipping(part)
-            check_accumulation(part)
-
-    def compile_from_config(self, config):
-        """Compiles a loaded model and creates the optimizer's variables."""
-        config = keras.saving.deserialize_keras_object(config)
-        self.compile(**config)
-        if self.built:
-            self.optimizer.build(self.trainable_variables)
+        if not pixels:
+            images = self.as_pixels(images)
+        features = self.encoder(images, training=training)
+        return self.projector(features, training=training)
 
     @property
     def metrics(self):
@@ -238,7 +231,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             (outputs, embeddings): tensors (2b, d); without a predictor they
             are the same.
         """
-        embeddings = self(images, training=training)
+        embeddings = self(images, training=training, pixels=True)
         if self.predictor is None:
             return embeddings, embeddings
         return self.predictor(embeddings, training=training), embeddings
@@ -375,6 +368,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             "target_momentum": serialize(self.target_momentum),
             "micro_batches": self.micro_batches,
             "views": serialize(self.views),
+            "value_range": self.value_range,
         }
 
     @classmethod

@@ -1,6 +1,9 @@
 """The views of a batch, however `fit` was given them."""
 
+import keras
 from keras import ops
+
+from minc_tf.models.given import check_no_labels
 
 
 def make_views(model, data, training=True):
@@ -14,8 +17,11 @@ def make_views(model, data, training=True):
 
     Returns:
         `(view1, view2)`; views, and anything for a model without `views`, as
-        they are.
+        they are, but for the range of their pixels.
     """
+    data = keras.tree.map_structure(
+        lambda part: None if part is None else model.as_pixels(part), data
+    )
     if model.views is None:
         return data
     images = data
@@ -57,6 +63,7 @@ def unpack_views(model, data) -> tuple:
             "images, or these and more views of one smaller size; received "
             f"{received}."
         )
+    check_no_labels(type(model).__name__, data)
     # With run_eagerly, train_on_batch hands over arrays.
     data = tuple(map(ops.convert_to_tensor, data))
     view1, view2, *small = data

@@ -2,6 +2,7 @@
 
 from minc_tf.objectives.barlow_twins import BarlowTwins
 from minc_tf.objectives.base import OBJECTIVES, Objective
+from minc_tf.objectives.endpoint import Endpoint
 from minc_tf.objectives.fmicl import FMICL
 from minc_tf.objectives.minc import MINC
 from minc_tf.objectives.mio import MIO
@@ -17,6 +18,7 @@ __all__ = [
     "MIO",
     "OBJECTIVES",
     "BarlowTwins",
+    "Endpoint",
     "NTXent",
     "NegativeCosine",
     "Objective",

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_int
 from minc_tf._registry import Registry
-from minc_tf.objectives import replicas
-from minc_tf.objectives.checks import check_positive_int
+from minc_tf.objectives import replicas, unguarded
 
 PACKAGE = "minc_tf"
 
@@ -47,11 +47,21 @@ class Objective(keras.layers.Layer):
     #: Whether a training step wants `previous`, and trains with it only.
     takes_previous = False
     needs_previous = False
+    #: Whether `training=True` moves statistics that the loss is made of.
+    keeps_statistics = False
 
     def __init__(self, *, name: str | None = None):
         """See the class."""
         super().__init__(name=name, dtype="float32")
         self._last_loss = None
+        # Without a call in training, or a file, the statistics are not set.
+        self._may_be_set = False
+
+    def __call__(self, *args, **kwargs):
+        """As any layer; not as the `loss` of `compile` where that is wrong."""
+        if self.keeps_statistics and kwargs.get("training") is None:
+            unguarded.refuse_in_compile(type(self).__name__)
+        return super().__call__(*args, **kwargs)
 
     def build(self, z1_shape, z2_shape=None):
         """Creates the state; called with the shapes of the first batch."""
@@ -84,7 +94,7 @@ class Objective(keras.layers.Layer):
             z2: float tensor (B, d), embeddings of the second views, in the
                 same order.
             training: bool; state (a second moment, say) is updated only if
-                true.
+                true. Inside a Keras model it is that of the model's call.
             sample_weight: optional float tensor (B,), the weights of the
                 pairs; only their ratios matter. Objectives that compare the
                 images of a batch with each other, or take statistics over
@@ -102,6 +112,10 @@ class Objective(keras.layers.Layer):
             ValueError: if the shapes are not (B, d) twice and (B,) for the
                 weights, B is too small, or for what the objective does not
                 take.
+
+        Warns:
+            UserWarning: once, where a gradient is taken, `training` was not
+                given, and the statistics of the loss were never set.
         """
         self._check_pair(z1, z2)
         self._check_sample_weight(sample_weight, z1)
@@ -120,8 +134,28 @@ class Objective(keras.layers.Layer):
             **images,
         )
         if training:
+            self._may_be_set = True
             self._last_loss.assign(replicas.mean(ops.stop_gradient(loss)))
+        elif training is None and self.keeps_statistics:
+            loss = self._warn_of_gradient(loss)
         return loss
+
+    def _warn_of_gradient(self, loss):
+        """The loss; a gradient through it warns of statistics never set."""
+        if self._may_be_set:
+            return loss
+
+        def warn():
+            if not self._may_be_set:
+                self._may_be_set = True  # once
+                unguarded.warn_of_training(type(self).__name__)
+
+        return unguarded.when_differentiated(loss, warn)
+
+    def load_own_variables(self, store):
+        """Loads the state; see `keras.Layer`."""
+        super().load_own_variables(store)
+        self._may_be_set = True
 
     def compute(self, z1, z2, training, sample_weight):
         """Returns the scalar loss of float32 embeddings; see `call`."""
@@ -159,20 +193,29 @@ class Objective(keras.layers.Layer):
             loss = ops.convert_to_tensor(self._last_loss)
         return self.scalars(ops.stop_gradient(loss))
 
-    def attach(self, z1, z2, weight: float = 1.0):
-        """Adds the objective to a model of your own, as an endpoint layer.
+    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
+        """Adds the objective to a functional model of your own.
 
         The returned tensors are `z1` and `z2` unchanged; that they pass
         through here adds `weight * loss` to the model's losses, so that a
-        plain `compile` and `fit` trains it, beside any other loss.
+        plain `compile` and `fit` trains it, beside any other loss. The
+        objective's scalars (`chi2_information`, ...) stand in the logs; see
+        `Endpoint`, which is the layer that this makes.
 
         Args:
-            z1: symbolic or eager float tensor (B, d).
+            z1: symbolic float tensor (B, d).
             z2: the same for the second views.
             weight: float, factor of the loss.
+            prefix: string before the names of the scalars, for a model with
+                several objectives.
 
         Returns:
             The pair `(z1, z2)`: use it as, or on the way to, a model output.
+
+        Raises:
+            ValueError: for tensors with values, as in the `call` of a
+                subclassed model, where a new layer at each call would train
+                nothing.
 
         Example:
         ```python
@@ -185,7 +228,20 @@ class Objective(keras.layers.Layer):
         model.compile(optimizer="adam")
         ```
         """
-        return Endpoint(self, weight=weight)(z1, z2)
+        # What imports this module at its top.
+        from minc_tf.objectives.endpoint import Endpoint
+
+        for z in (z1, z2):
+            if not isinstance(z, keras.KerasTensor):
+                caller = type(self).__name__
+                raise ValueError(
+                    f"{caller}.attach: z1 and z2 must be symbolic tensors, "
+                    f"made from keras.Input; received {type(z).__name__}. In "
+                    "the call of a model, write self.add_loss(self.objective("
+                    "z1, z2, training=training)), with the objective made in "
+                    "__init__ (or minc_tf.objectives.Endpoint made there)."
+                )
+        return Endpoint(self, weight=weight, prefix=prefix)(z1, z2)
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""
@@ -247,7 +303,7 @@ class Objective(keras.layers.Layer):
 
     def _check_images(self, pairs_per_image, previous, z):
         caller = type(self).__name__
-        check_positive_int(caller, pairs_per_image=pairs_per_image)
+        check_int(f"{caller}: pairs_per_image", pairs_per_image, 1)
         if pairs_per_image > 1 and not self.takes_images:
             raise ValueError(
                 f"{caller}: pairs_per_image must be 1: the loss does not "
@@ -288,61 +344,3 @@ def _can_be_equal(shape1, shape2):
 
 #: The objectives by their names in settings.
 OBJECTIVES = Registry("objective", base=Objective)
-
-
-@keras.saving.register_keras_serializable(package=PACKAGE)
-class Endpoint(keras.layers.Layer):
-    """Passes two embeddings through and adds an objective to the losses.
-
-    Made by `Objective.attach`; see there.
-
-    Args:
-        objective: an `Objective`.
-        weight: float, factor of the loss.
-        name: string, the layer's name.
-    """
-
-    def __init__(
-        self, objective: Objective, weight: float = 1.0, name: str | None = None
-    ):
-        """See the class."""
-        # Without autocast the embeddings keep the dtype they came in.
-        super().__init__(name=name, dtype="float32", autocast=False)
-        self.objective = objective
-        self.weight = weight
-
-    def build(self, z1_shape, z2_shape):
-        """Builds the objective."""
-        if not self.objective.built:
-            self.objective.build(z1_shape, z2_shape)
-            self.objective.built = True
-
-    def call(self, z1, z2, training=None):
-        """Returns `(z1, z2)` and adds the loss of the pair."""
-        self.add_loss(self.weight * self.objective(z1, z2, training=training))
-        return z1, z2
-
-    def compute_output_spec(self, z1, z2, training=None):
-        """The inputs' own specs, after the objective's checks."""
-        self.objective.compute_output_spec(z1, z2)
-        return (
-            keras.KerasTensor(z1.shape, dtype=z1.dtype),
-            keras.KerasTensor(z2.shape, dtype=z2.dtype),
-        )
-
-    def get_config(self) -> dict:
-        """Returns the constructor's arguments."""
-        return {
-            "name": self.name,
-            "weight": self.weight,
-            "objective": keras.saving.serialize_keras_object(self.objective),
-        }
-
-    @classmethod
-    def from_config(cls, config):
-        """Rebuilds the endpoint with its objective."""
-        config = dict(config)
-        config["objective"] = keras.saving.deserialize_keras_object(
-            config["objective"]
-        )
-        return cls(**config)

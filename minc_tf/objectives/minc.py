@@ -102,6 +102,7 @@ class MINC(Objective):
 
     takes_sample_weight = True
     takes_images = True
+    keeps_statistics = True
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class MINC(Objective):
         check_arguments(
             dim, tracking, rate, floor, self_pairs, triangular, order, mu
         )
-        self.dim = dim
+        self.dim = int(dim)
         self.tracking = tracking
         self.rate = rate
         self.floor = floor
@@ -186,10 +187,8 @@ class MINC(Objective):
         if self.self_pairs:
             parts = []
 
-        push = batch.push(used, parts, triangular=False)
-        value = negative_objective(*held, *push, weights)
-        if self.triangular:
-            push = batch.push(used, parts, triangular=True)
+        value = negative_objective(*held, batch.repulsion(used, parts), weights)
+        push = batch.push(used, parts, triangular=self.triangular)
         gradient = surrogate(z1, z2, *push, weights)
         # x - stop_gradient(x) is exactly zero and has the gradient of x.
         return value + (gradient - ops.stop_gradient(gradient))
@@ -358,11 +357,11 @@ class MINC(Objective):
         """Rebuilds the objective; one saved before it could lead as it was."""
         return cls(**present(config))
 
-    def attach(self, z1, z2, weight: float = 1.0):
+    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
         """As `Objective.attach`; refused with `tracking="corrected"`."""
         if self.needs_previous:
             raise ValueError(f"MINC.attach: {NEEDS_PREVIOUS}")
-        return super().attach(z1, z2, weight)
+        return super().attach(z1, z2, weight, prefix)
 
     def _check_pair(self, z1, z2):
         super()._check_pair(z1, z2)

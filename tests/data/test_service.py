@@ -201,7 +201,7 @@ def test_wrong_addresses(service):
     message = r"service must be an address 'grpc://host:port'.*received "
     with pytest.raises(ValueError, match=message) as error:
         view_batches(_source(), _Plain(), 4, service=service)
-    assert str(error.value).endswith(repr(service))
+    assert str(error.value).endswith(f"{service!r}.")
 
 
 def test_several_addresses():

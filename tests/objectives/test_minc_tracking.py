@@ -375,7 +375,7 @@ def test_a_variance_that_overflows_is_not_kept():
         (SpectralContrastive(), "previous", "previous must be None"),
         (SpectralContrastive(), 2, "pairs_per_image must be 1.*received 2"),
         (MINC(3), 3, "pairs_per_image must divide.* 4 pairs; received 3"),
-        (MINC(3), 0, "pairs_per_image must be a positive int; received 0"),
+        (MINC(3), 0, "pairs_per_image must be an int >= 1; received 0"),
     ],
     ids=str,
 )

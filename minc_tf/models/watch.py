@@ -1,0 +1,115 @@
+"""What `fit` watches: pixels of another range, and what is not finite."""
+
+import threading
+
+import keras
+import numpy as np
+from keras import ops
+
+from minc_tf._pixels import NOT_FINITE, contradiction, look
+
+#: In the logs of a step, between it and `Watch`.
+KEY = "minc_tf_found"
+_WEIGHTS = 8
+
+
+def look_at_step(model, data, weights):
+    """What is wrong with a batch as it was given, and with the weights.
+
+    Args:
+        model: a `TwoViewModel`.
+        data: what the step is given.
+        weights: list of tensors, as the step finds them.
+
+    Returns:
+        Scalar float32 tensor: the largest `look` of the images, and 8 if a
+        weight is not finite.
+    """
+    found = ops.zeros(())
+    for images in keras.tree.flatten(data):
+        if images is not None:
+            found = ops.maximum(found, look(images, model.value_range))
+    bad = [ops.any(~ops.isfinite(w)) for w in weights]
+    return found + _WEIGHTS * ops.cast(ops.any(ops.stack(bad)), "float32")
+
+
+class Watch(keras.callbacks.Callback):
+    """Ends `fit` at the first batch that contradicts the range of pixels.
+
+    And at the first step whose loss is not finite, saying what was: the
+    images, the weights before the step, or the loss alone.
+
+    Raises:
+        ValueError: for images of another range.
+        FloatingPointError: for what is not finite, with the step.
+    """
+
+    #: Keras then hands the next step to the device before this one is done.
+    async_safe = True
+
+    def __init__(self):
+        """See the class."""
+        super().__init__()
+        self._lock = threading.Lock()
+
+    def on_train_begin(self, logs=None):
+        """Counts from the steps that were taken before."""
+        # A model that its first batch builds has taken none.
+        steps = self.model.steps if self.model.built else 0
+        self._taken = int(ops.convert_to_numpy(steps))
+        self._first = True
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Steps are counted within an epoch."""
+        self._seen, self._next, self._last = {}, 0, self._taken
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Looks at a step, in the order of the steps."""
+        logs = logs or {}
+        found = logs.pop(KEY, None)
+        if found is None:
+            return
+        # Keras calls this in several threads.
+        with self._lock:
+            index = batch // self.model.steps_per_execution
+            self._seen[index] = batch + 1, logs["loss"], found
+            while self._next in self._seen:
+                seen = self._seen.pop(self._next)
+                self._next += 1
+                self._look(*seen)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Looks at the weights that the last step left."""
+        (logs or {}).pop(KEY, None)
+        variables = self.model.trainable_variables
+        bad = [~ops.all(ops.isfinite(v)) for v in variables]
+        for variable, each in zip(variables, bad, strict=True):
+            if bool(each):
+                self._stop(f"{variable.path} is not finite", self._taken)
+
+    def _look(self, step, loss, found):
+        self._taken, found = self._last + step, int(_number(found))
+        first, self._first = self._first, False
+        wrong = first and contradiction(found, self.model.value_range)
+        if wrong:
+            name = type(self.model).__name__
+            raise ValueError(f"{name}.fit: in the first batch {wrong}.")
+        if found & NOT_FINITE:
+            self._stop("an image is not finite", self._taken)
+        if np.isfinite(_number(loss)):
+            return
+        what = "the loss is not finite"
+        if found & _WEIGHTS:
+            what += ", nor were the weights before"
+        self._stop(what, self._taken)
+
+    def _stop(self, what, step):
+        raise FloatingPointError(
+            f"{type(self.model).__name__}.fit: {what} at step {step}. Look at "
+            "the images, lower the learning rate, or bound the embeddings (mu)."
+        )
+
+
+def _number(value) -> float:
+    # Workers of a cluster have logs of shape (1,).
+    return float(np.max(ops.convert_to_numpy(value)))
