@@ -36,6 +36,7 @@ COMPARED = [kind(**arguments) for kind, arguments in METHODS_OF.items()] + [
 #: What holds on four holds on two; as many processes more cost as much again.
 REPLICAS = 4
 
+#: A step is traced once for each replica, in one thread.
 pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
 
