@@ -168,7 +168,7 @@ def default_config() -> ConfigDict:
                 "momentum": config_dict.placeholder(float),
                 "schedule": "cosine",
             },
-            "objective": {"name": "minc", "dim": 128},
+            "objective": {"name": "minc", "dim": 128, "mu": 10.0},
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 1e-3,

@@ -86,7 +86,7 @@ def _assert_equal(found, expected, steps):
     assert count == steps
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Waits for two processes to start.
 def test_arrays(services):
     """Two services in turn, from a step on, over the end of an epoch."""
     source = minc_tf.data.load("shapes", num_examples=32)

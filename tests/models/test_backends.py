@@ -13,7 +13,7 @@ from models import backends
 
 pytest.importorskip("jax")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow,  # Each method is traced here and compiled on JAX.
     needs_tensorflow("compared from TensorFlow's side"),
 ]
 
