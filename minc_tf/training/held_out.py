@@ -6,12 +6,11 @@ import os
 
 from ml_collections import ConfigDict
 
-from minc_tf.data import folder, npz
+from minc_tf.data import npz
 
 _LOGGER = logging.getLogger(__name__)
 #: The part that is held out where nothing is said.
 _PART = 0.1
-_ONE_SPLIT = {"folder": folder.is_one_split, "npz": npz.is_one_split}
 
 
 def with_held_out(config: ConfigDict) -> ConfigDict:
@@ -47,4 +46,8 @@ def _is_one_split(section):
     if path is None:
         path = os.path.expanduser(name)
         name = "folder" if os.path.isdir(path) else "npz"
-    return name in _ONE_SPLIT and _ONE_SPLIT[name](path)
+    if name == "folder":
+        from minc_tf.data import folder  # it needs TensorFlow
+
+        return folder.is_one_split(path)
+    return name == "npz" and npz.is_one_split(path)
