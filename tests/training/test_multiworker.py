@@ -32,12 +32,6 @@ SHORT = [
     "--config.objective.tracking=mean",
     "--config.objective.rate=1.0",
     "--config.objective.self_pairs=True",
-    # Each of seven processes traces the step and the views.
-    "--config.encoder.filters=(8,)",
-    "--config.projector.widths=(16, 8)",
-    "--config.objective.dim=8",
-    "--config.views.jitter_p=0.0",
-    "--config.views.grey_p=0.0",
 ]
 
 #: The page at the end takes seconds. Runs that differ in it alone are the same.
