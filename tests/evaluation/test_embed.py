@@ -277,7 +277,7 @@ def test_a_foreign_savedmodel(photos, out, tmp_path, monkeypatch, small_parts):
     save_foreign(path, 2.0)
     with pytest.raises(ValueError, match=r"another job \(savedmodel then"):
         embed_images(path, photos, out)
-    with pytest.raises(ValueError, match=r"images of one size, .*'free' takes"):
+    with pytest.raises(ValueError, match=r"images of one size; .*'free' takes"):
         embed_images(path, photos, out, output="free")
 
     embed_images(path, photos, out, overwrite=True)
