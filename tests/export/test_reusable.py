@@ -218,8 +218,8 @@ def test_recipe_in_the_manifest(tmp_path):
     ("recipe", "message"),
     [
         ("minc.py", "a dict or None; received str"),
-        ({"rate": np.float32(1)}, r"JSON can hold, .*float32"),
-        ({"rate": float("nan")}, "JSON can hold, .*nan"),
+        ({"rate": np.float32(1)}, r"JSON can hold; .*float32"),
+        ({"rate": float("nan")}, "JSON can hold; .*nan"),
     ],
     ids=["text", "array", "nan"],
 )

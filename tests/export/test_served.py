@@ -126,7 +126,7 @@ def test_eigenvalues_that_are_too_small():
     model = make_model(objective=Ordering(triangular=True))
     model.objective.second_moment = np.diag([1, 0.5, 0.2, 1e-9, 0])
     options = {"whiten": True, "normalize": False}
-    with pytest.raises(ValueError, match=r"dims at most 2, .*3 is 1e-09"):
+    with pytest.raises(ValueError, match=r"dims at most 2; .*3 is 1e-09"):
         served_embedding(model, dims=None, **options)
     served_embedding(model, dims=2, **options)
 
