@@ -52,8 +52,14 @@ $(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
 
 setup-jax: $(JAX)/.installed
 
+# What one process, or an earlier run, has compiled the others read: operations
+# by the hundred, and models that many tests build anew.
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(abspath $(JAX))/compiled" \
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+
 test-jax: setup-jax
-	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" \
+	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" $(JAX_CACHE) \
 	    $(JAX)/bin/python $(PYTEST) $(PYTEST_FLAGS) $(JAX_TESTS)
 
 # What of savedmodels/ to serve, and where on the loopback address.

@@ -115,7 +115,7 @@ def measure_steps(network: str, precision: str, rounds: int, batch: int):
         forward = sum(forward_flops(part) for part in parts)
         flops[method] = 2 * batch * 3 * forward  # two views of each image
         if method == "byol":  # the target sees both views, forward only
-            target = (model.target_encoder, model.target_projector)
+            target = (model.encoder, model.projector)
             flops[method] += 2 * batch * sum(map(forward_flops, target))
     calls["views"] = _views_call(network, batch, size)
     flops["views"] = flops["minc"]

@@ -137,6 +137,17 @@ def load_folder(
     )
 
 
+def is_one_split(path: str | os.PathLike) -> bool:
+    """Whether a folder exists and has no folders of splits, not even one."""
+    root = pathlib.Path(path)
+    return root.is_dir() and not _split_names(root)
+
+
+def _split_names(root):
+    folders = Listing(root).folders
+    return [name for name in folders if name.lower() in _SPLIT_NAMES]
+
+
 def _split_folder(root, split):
     """Return the folder of a split's classes, or of its images."""
     if not root.is_dir():
@@ -146,8 +157,7 @@ def _split_folder(root, split):
         )
     if (root / split).is_dir():
         return root / split
-    folders = Listing(root).folders
-    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = _split_names(root)
     if splits or split != "train":
         have = splits or ["train"]
         whole = "" if splits else ", and as a whole it is the split 'train'"

@@ -10,6 +10,7 @@ import numpy as np
 from minc_tf._checks import did_you_mean, refusal
 from minc_tf.data.files import check_regular
 from minc_tf.data.labels import as_labels, like_labels
+from minc_tf.data.slices import parse_slice, rows_of_slice
 from minc_tf.data.subsets import rows_of_subset
 
 
@@ -58,7 +59,9 @@ class Arrays:
         Raises:
             ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
         """
-        rows = rows_of_subset(self, n, seed)
+        return self._replace_rows(rows_of_subset(self, n, seed))
+
+    def _replace_rows(self, rows):
         labels = None if self.labels is None else self.labels[rows]
         return dataclasses.replace(
             self, images=self.images[rows], labels=labels
@@ -75,7 +78,7 @@ def read_npz(
 
     Args:
         path: str or path, the file, or a folder of one file a split.
-        split: str.
+        split: str, or a slice such as `"train[:90%]"`; see `load`.
         image_size: `None`, int or `(H, W)`: only to check, an array is not
             resized.
 
@@ -96,6 +99,7 @@ def read_npz(
     ```
     """
     path = pathlib.Path(path)
+    given, (split, bounds) = split, parse_slice(split)
     one_split = "train"
     if path.is_dir():
         path, one_split = path / f"{split}.npz", split
@@ -124,7 +128,21 @@ def read_npz(
     images = as_rgb(images)
     labels = as_labels(labels, len(images))
     _check_size(images.shape[1:3], image_size, path)
-    return Arrays(images, labels, path.stem, split)
+    arrays = Arrays(images, labels, path.stem, given)
+    if bounds is None:
+        return arrays
+    return arrays._replace_rows(rows_of_slice(arrays, given, bounds))
+
+
+def is_one_split(path: str | os.PathLike) -> bool:
+    """Whether a path is an `.npz` file whose arrays name no split."""
+    if not pathlib.Path(path).is_file():
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return "images" in archive.files and "x_train" not in archive.files
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return False  # whoever reads it says why
 
 
 def as_rgb(images) -> np.ndarray:

@@ -170,13 +170,9 @@ def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
     parts = getattr(model, "micro_batches", 1)
     forward = parts if parts == 1 else 2 * parts
     online = 3 * forward + 2 * parts
-    targets = (
-        getattr(model, "target_encoder", None),
-        getattr(model, "target_projector", None),
-    )
-    copied = sum(_channels(part) for part in targets if part is not None)
-    reduced = online * (_channels(model) - copied) + 3 * parts * copied
-    if getattr(model, "embeds_previous", False):
+    reduced = online * _channels(model)
+    # A target network, and the weights of the step before, are a pass more.
+    if getattr(model, "targets", ()) or getattr(model, "embeds_previous", 0):
         kept = (model.encoder, model.projector)
         reduced += 3 * parts * sum(map(_channels, kept))
     trained = sum(math.prod(v.shape) for v in model.trainable_weights)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import keras
 
 from minc_tf._pixels import PIXELS
+from minc_tf.models.encoders import output_shape_of
 from minc_tf.models.heads import mlp
 from minc_tf.models.minc_model import MINCModel
 from minc_tf.models.two_view import TwoViewModel
@@ -45,7 +46,7 @@ def assemble(
         ValueError: for an encoder that is not built or gives no features, an
             unknown objective, or an argument out of range.
     """
-    shape = getattr(encoder, "output_shape", None)
+    shape = output_shape_of("build", encoder)
     if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] is None:
         raise ValueError(
             "build: encoder must be a built model that gives features (batch, "

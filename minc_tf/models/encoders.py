@@ -139,17 +139,17 @@ def as_encoder(
     ```
     """
     if image_shape is None:
-        if not (
-            model.built and isinstance(getattr(model, "inputs", None), list)
-        ):
+        known = image_shape_of(model)
+        if known is None:
             raise ValueError(
                 "as_encoder: image_shape=(height, width, channels) is needed "
                 f"for {model.name!r}, which is not built."
             )
-        image_shape = tuple(model.inputs[0].shape[1:])
+        image_shape = known[1:]
     images = keras.Input(image_shape, name="images")
     outputs = model(images)
     rank = len(outputs.shape) if hasattr(outputs, "shape") else None
+    check_no_classifier("as_encoder", model)
     if rank == 2:
         return model
     if rank != 4:
@@ -161,6 +161,59 @@ def as_encoder(
         )
     features = layers.GlobalAveragePooling2D(dtype="float32", name="features")
     return keras.Model(images, features(outputs), name=model.name)
+
+
+def image_shape_of(encoder: keras.Layer) -> tuple | None:
+    """Shape (None, H, W, C) of what a built encoder takes, or None.
+
+    That of a subclass is what it was called on first.
+    """
+    if not encoder.built:
+        return None
+    if isinstance(getattr(encoder, "inputs", None), list):
+        return tuple(encoder.inputs[0].shape)
+    shape = (encoder.get_build_config() or {}).get("input_shape")
+    if not isinstance(shape, tuple | list) or len(shape) != 4:
+        return None
+    return (None, *shape[1:])
+
+
+def output_shape_of(caller: str, encoder: keras.Layer) -> tuple | None:
+    """Shape of what a built encoder gives.
+
+    Args:
+        caller: string, for the message.
+        encoder: Keras model.
+
+    Raises:
+        ValueError: if it is not known yet, or no features but probabilities.
+    """
+    check_no_classifier(caller, encoder)
+    if isinstance(getattr(encoder, "inputs", None), list):
+        return getattr(encoder, "output_shape", None)
+    shape = image_shape_of(encoder)
+    if shape is None:
+        raise ValueError(
+            f"{caller}: encoder must be built; {encoder.name!r} is not. Call "
+            "it once on a batch of images (B, H, W, C)."
+        )
+    return getattr(encoder(keras.KerasTensor(shape)), "shape", None)
+
+
+def check_no_classifier(caller: str, encoder: keras.Layer) -> None:
+    """Refuses a model that ends in a softmax, with a ValueError."""
+    last = encoder
+    while getattr(last, "layers", None):
+        last = last.layers[-1]
+    activation = getattr(last, "activation", None)
+    if activation is keras.activations.softmax or isinstance(
+        last, layers.Softmax
+    ):
+        raise ValueError(
+            f"{caller}: encoder must give features; {encoder.name!r} ends in "
+            "a softmax over classes. Make it without its top "
+            "(include_top=False, pooling='avg')."
+        )
 
 
 def _application(builder, attribute, image_shape, kwargs):

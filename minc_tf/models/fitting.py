@@ -99,6 +99,19 @@ class FitsViews:
         self._watch(False)
         return super().train_on_batch(**arguments)
 
+    def make_train_function(self, *args, **kwargs):
+        """`keras.Model.make_train_function`, which every training begins with.
+
+        A target network starts here; see `TwoViewModel.start_targets`.
+        """
+        self.start_targets()
+        return super().make_train_function(*args, **kwargs)
+
+    def make_test_function(self, *args, **kwargs):
+        """`keras.Model.make_test_function`; see `make_train_function`."""
+        self.start_targets()
+        return super().make_test_function(*args, **kwargs)
+
     def warn_of_averages(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Warns of an optimizer that puts averaged weights in their place.
 

@@ -67,6 +67,12 @@ def test_step(model, state, data) -> tuple:
     return logs, (trainable, held, metrics)
 
 
+def value_now(variable) -> int | None:
+    """The value of an integer variable, or None while a step is traced."""
+    value = variable.value
+    return None if isinstance(value, jax.core.Tracer) else int(value)
+
+
 def _views(model, trainable, held, data):
     """The views of a batch, and what drawing them makes of the state."""
     with _scope(model, trainable, held) as scope:

@@ -5,6 +5,7 @@ optimizer, target update, logs.
 """
 
 import tensorflow as tf
+from keras import ops
 
 from minc_tf.models.micro_batches import not_divided, online_states
 from minc_tf.models.unpack import make_views, unpack_views
@@ -52,6 +53,13 @@ def test_step(model, data) -> dict:
         state.assign(value)
     losses = model.step_loss(*views, training=False)
     return _reducible(model.update_metrics(*losses))
+
+
+def value_now(variable) -> int | None:
+    """The value of an integer variable, or None while a graph is traced."""
+    if not tf.executing_eagerly() or replicas.count() > 1:
+        return None
+    return int(ops.convert_to_numpy(variable))
 
 
 def check_strategy(strategy, jit_compile, steps_per_execution) -> None:

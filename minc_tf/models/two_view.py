@@ -4,12 +4,13 @@ import keras
 from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
-from minc_tf.models import target
 from minc_tf.models.arguments import check_model
 from minc_tf.models.backend import step_module
+from minc_tf.models.encoders import check_no_classifier, image_shape_of
 from minc_tf.models.fitting import FitsViews
 from minc_tf.models.previous import PreviousWeights
 from minc_tf.models.replication import Replicated, portable
+from minc_tf.models.target import Target
 from minc_tf.models.view_pairs import (
     join_views,
     mean_objective,
@@ -49,10 +50,10 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             predictions of the targets (B, d).
         target_momentum: None: targets come from the encoder itself. A float
             in [0, 1], or a `keras.optimizers.schedules` schedule of the
-            step: targets come from a copy of encoder and
-            projector whose trainable weights follow as
-            `target <- m target + (1 - m) online` after each step. The copy
-            normalises with its own batch statistics.
+            step: targets come from encoder and projector under other
+            weights, which are the same until the first step, and after each
+            step follow as `target <- m target + (1 - m) online`. Moving
+            statistics are the target's own.
         micro_batches: int k; the batch goes through the network in k parts,
             so that one fits that otherwise would not. The gradient is that of
             the whole batch for every objective (the embeddings' gradient is
@@ -117,6 +118,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         check_model(
             objective, predictor, target_momentum, micro_batches=micro_batches
         )
+        check_no_classifier("TwoViewModel", encoder)
         self.encoder = encoder
         self.projector = projector
         self.objective = objective
@@ -135,13 +137,16 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             )
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:
-            self.target_encoder = target.copy_of(encoder)
-            self.target_projector = target.copy_of(projector)
+            is_new = self._is_new
+            self.target_encoder = Target(encoder, is_new, "target_encoder")
+            self.target_projector = Target(
+                projector, is_new, "target_projector"
+            )
         self._trackers = []
         self._previous = None
-        # Subclassed models have no inputs; the first batch builds them.
-        if encoder.built and isinstance(getattr(encoder, "inputs", None), list):
-            self.build(encoder.inputs[0].shape)
+        # Of a model that was never called, the first batch tells.
+        if image_shape_of(encoder) is not None:
+            self.build(image_shape_of(encoder))
 
     def build(self, input_shape):
         """Creates all state for images of shape (B, H, W, C)."""
@@ -160,9 +165,8 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         if self.predictor is not None:
             predictions = self.predictor(embeddings)
         self.objective(predictions, embeddings)
-        if self.target_encoder is not None:
-            self.target_projector(self.target_encoder(images))
-            target.start(*self._copies_and_sources())
+        for target in self.targets:
+            target.build(None)
         if self.embeds_previous:
             self._previous = PreviousWeights(self)
             self._previous.follow()
@@ -206,6 +210,24 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         """The layers that a gradient reaches, in the order of the data."""
         layers = [self.encoder, self.projector, self.predictor]
         return [layer for layer in layers if layer is not None]
+
+    @property
+    def targets(self) -> list:
+        """The layers of the target network, in the order of the data."""
+        layers = [self.target_encoder, self.target_projector]
+        return [layer for layer in layers if layer is not None]
+
+    def start_targets(self) -> None:
+        """Before the first step, a target has the weights of the online one.
+
+        They may have been loaded into the encoder after it was built.
+        """
+        if self.targets and self._is_new():
+            for target in self.targets:
+                target.start()
+
+    def _is_new(self):
+        return self.built and _STEP.value_now(self.steps) == 0
 
     @property
     def compares_outputs(self) -> bool:
@@ -329,12 +351,11 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
     def finish_step(self):
         """Counts the step and moves the target towards the online weights."""
         self.steps.assign_add(1)
-        if self.target_encoder is None:
-            return
         momentum = self.target_momentum
         if callable(momentum):
             momentum = momentum(self.steps - 1)
-        target.follow(*self._copies_and_sources(), momentum)
+        for target in self.targets:
+            target.follow(momentum)
 
     def update_metrics(self, total, loss) -> dict:
         """Adds a step to the running means; returns their values by name."""
@@ -342,10 +363,6 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self._trackers}
-
-    def _copies_and_sources(self):
-        copies = (self.target_encoder, self.target_projector)
-        return copies, (self.encoder, self.projector)
 
     def train_step(self, *args):
         """One step of the backend in use; see its module in `models`."""

@@ -72,7 +72,8 @@ class MINC(Objective):
             `"read_first"` (it uses what it expects before it has seen the
             batch: the loss is then a sum over samples).
         mu: float, the largest squared norm of an embedding (`clip_norm`), or
-            None for no bound, which the theory assumes.
+            None for no bound, which the theory assumes: at the start the loss
+            of an untrained network can then be in the thousands.
         name: string, the layer's name.
 
     Attributes:
@@ -114,7 +115,7 @@ class MINC(Objective):
         self_pairs: bool = False,
         triangular: bool = True,
         order: str = "update_first",
-        mu: float | None = None,
+        mu: float | None = 10.0,
         name: str | None = None,
     ):
         """See the class."""

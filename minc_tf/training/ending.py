@@ -9,18 +9,26 @@ from minc_tf.training.config import default_config
 
 
 def neighbours(model, images) -> np.ndarray:
-    """A picture of the nearest training images of a few (test) images."""
-    train, queries = images.reference, images.test or images.reference
-    drawn = (
-        train.subset(min(2000, len(train)), seed=0),
-        queries.subset(min(8, len(queries)), seed=1),
-    )
-    batches = [images.examples(source) for source in drawn]
+    """A picture of the nearest training images of a few others.
+
+    Test images, or where there are none training images that are left out of
+    those that are looked among.
+    """
     encode = evaluation.encoder_function(model.encoder)
-    features = [evaluation.extract(encode, part)[0] for part in batches]
-    shown = [_pixels(part) for part in batches]
+
+    def embed(source, count, seed):
+        batches = images.examples(source.subset(min(count, len(source)), seed))
+        return evaluation.extract(encode, batches)[0], _pixels(batches)
+
+    if images.test is not None:
+        queries = embed(images.test, 8, 1)
+        return pictures.nearest_neighbours(
+            *embed(images.reference, 2000, 0), *queries
+        )
+    features, shown = embed(images.reference, 2008, 0)
+    few = min(8, len(shown) // 2)
     return pictures.nearest_neighbours(
-        features[0], shown[0], features[1], shown[1]
+        features[few:], shown[few:], features[:few], shown[:few]
     )
 
 

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from minc_tf import data
 from minc_tf._checks import check_int
 from minc_tf.training import pictures, tensorflow_images
+from minc_tf.training.held_out import with_held_out
 from minc_tf.training.validation import validate
 
 
@@ -53,6 +54,7 @@ def inspect(
     ```
     """
     validate(config)
+    config = with_held_out(config)
     check_int("batches", batches, 1)
     check_int("images", images, 1)
     layer = tensorflow_images.build_views(config)

@@ -1,12 +1,15 @@
 """What measures a run while it trains, as its settings say."""
 
 import dataclasses
+import logging
 
 import keras
 
 from minc_tf import evaluation
 from minc_tf.evaluation.checks import check_classes, check_labels
 from minc_tf.training.source_checks import check_neighbours
+
+_LOGGER = logging.getLogger(__name__)
 
 #: Images that the collapse monitor and the alarm embed.
 _COLLAPSE_IMAGES, _ALARM_IMAGES = 512, 128
@@ -69,6 +72,11 @@ def _diagnostics_monitor(config, images):
     source = images.test or images.reference
     if not section.every or len(source) < _FEWEST_PAIRS:
         return None
+    if images.test is None:
+        _LOGGER.warning(
+            "no images are held out (config.data.holdout): what is called held "
+            "out in the diagnostics is of new views of training images"
+        )
     size = config.batch_size
     # What it differentiates with is TensorFlow.
     on_jax = keras.backend.backend() == "jax"

@@ -17,6 +17,7 @@ from minc_tf.training import (
     pictures,
 )
 from minc_tf.training.checkpoints import Checkpoints
+from minc_tf.training.held_out import with_held_out
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import Loop, SaveCheckpoints
 from minc_tf.training.monitors import Monitors
@@ -84,6 +85,7 @@ def run(
     ```
     """
     validate(config)
+    config = with_held_out(config)
     folder = Workdir(workdir)
     folder.check(config, overwrite)
     if folder.summary.exists() and not overwrite:

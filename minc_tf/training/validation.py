@@ -50,6 +50,7 @@ def validate(config: ConfigDict) -> None:
         _check_keys(section, config[section], names, required=names)
     _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
     _check_smallest(config, 0, "seed")
+    _check_holdout(config.data)
     check_max_pixels("config.data.max_pixels", config.data.max_pixels)
     check_choice("config.strategy", config.strategy, STRATEGIES)
     _check_smallest(config, 1, "checkpoint.max_to_keep")
@@ -95,6 +96,17 @@ def _check_smallest(config, smallest, *keys):
         for part in key.split("."):
             value = value[part]
         check_int(f"config.{key}", value, smallest)
+
+
+def _check_holdout(section):
+    if section.holdout is None:
+        return
+    check_number("config.data.holdout", section.holdout, 0, 0.9)
+    if section.holdout and "[" in section.split:
+        raise ValueError(
+            f"config.data.holdout={section.holdout} is taken of a whole split; "
+            f"received config.data.split={section.split!r}."
+        )
 
 
 def _check_small_crops(config):

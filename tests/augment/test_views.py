@@ -26,7 +26,7 @@ def views():
     return augment.MultiView(presets.byol(24), 24)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # The pipeline is traced for each.
 def test_same_views_for_every_batch_size_and_worker_count(views):
     data = tf.data.Dataset.from_tensor_slices(dataset())
     runs = []

@@ -96,7 +96,7 @@ def test_views_take_the_arguments_of_the_preset(own):
     assert size == 32
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run, an export and an evaluation.
 def test_export_evaluation_and_report(own, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own.data.test_split = "test"

@@ -107,7 +107,7 @@ def test_which_objectives_repel(name):
 def test_whether_an_objective_repels_depends_on_its_settings():
     assert not causes.repels(VICReg(variance_weight=0.0), 8)
     # Nor on what a trained one has seen.
-    objective = MINC(8)
+    objective = MINC(8, mu=None)
     z = np.random.default_rng(0).normal(size=(32, 8)).astype("float32")
     objective(z, z, training=True)
     held = objective.second_moment.numpy()
@@ -332,7 +332,7 @@ def test_symptoms_must_last(images, shapes, step, words):
 
 def test_embeddings_that_shrink(images, views):
     """A decay that outweighs the loss; the directions stay apart."""
-    model = build(MINC(DIM), predictor=None)
+    model = build(MINC(DIM, mu=None), predictor=None)
     optimizer = keras.optimizers.SGD(1e-4, weight_decay=500.0)
     found = watch(model, images, views, optimizer, epochs=4, patience=4)
     assert found.cause.startswith(alarm.SHRUNK)

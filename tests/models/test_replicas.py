@@ -12,6 +12,7 @@ from gradients import needs_tensorflow
 REASON = "replicas of tf.distribute; batches are global on JAX"
 replicas = pytest.importorskip("models.replicas", reason=REASON)
 
+#: A step is traced once for each replica, in one thread.
 pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
 REPLICAS = 2

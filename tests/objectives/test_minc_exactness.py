@@ -170,7 +170,7 @@ def test_full_batch_has_the_gradient_of_the_spectral_objective(seed):
     """No double sum over states: their second moment says it all."""
     graph = AugmentationGraph.random(seed=seed)
     first, second, weight = graph.pairs()
-    objective = MINC(DIM, triangular=False, rate=1.0, self_pairs=True)
+    objective = MINC(DIM, triangular=False, rate=1.0, self_pairs=True, mu=None)
     rng = np.random.default_rng(seed)
     for scale in (0.3, 1.0, 2.0):
         # Float32 values, so that both sides see the same table.
@@ -211,7 +211,7 @@ def test_full_batch_has_the_gradient_of_the_spectral_objective(seed):
 )
 def test_coordinates_reach_the_eigenfunctions_in_order(seed, tracking, rate):
     graph = AugmentationGraph.random(seed=seed)
-    objective = MINC(DIM, rate=rate, tracking=tracking)
+    objective = MINC(DIM, rate=rate, tracking=tracking, mu=None)
     table = train_full_batch(graph, objective, seed)
     leading = graph.eigenvalues[:DIM]
 
@@ -231,7 +231,7 @@ def test_coordinates_reach_the_eigenfunctions_in_order(seed, tracking, rate):
 def test_small_batches_reach_the_eigenfunctions_too(tracking, rate):
     """Of 16 pairs, each left out of its own Lambda: only noise is left."""
     graph = AugmentationGraph.random(seed=0)
-    objective = MINC(DIM, rate=rate, tracking=tracking)
+    objective = MINC(DIM, rate=rate, tracking=tracking, mu=None)
     pairs = graph.sample(16 * STEPS, 0)
     batches = [states.reshape(STEPS, 16) for states in pairs]
     trainer = Trainer(objective, graph.num_states)
@@ -243,7 +243,7 @@ def test_small_batches_reach_the_eigenfunctions_too(tracking, rate):
 
 def test_full_second_moment_finds_the_subspace_and_rotation_the_order():
     graph = AugmentationGraph.random(seed=0)
-    objective = MINC(DIM, triangular=False)
+    objective = MINC(DIM, triangular=False, mu=None)
     table = train_full_batch(graph, objective)
 
     assert graph.subspace_error(table) < 1e-4
@@ -258,7 +258,7 @@ def test_full_second_moment_finds_the_subspace_and_rotation_the_order():
 def test_both_objectives_reach_the_optimum_of_the_spectral_objective():
     graph = AugmentationGraph.random(seed=0)
     optimum = graph.optimal_objective(DIM)
-    table = train_full_batch(graph, MINC(DIM))
+    table = train_full_batch(graph, MINC(DIM, mu=None))
     np.testing.assert_allclose(graph.objective(table), optimum, rtol=1e-3)
 
     # The spectral loss compares the images of a batch, so no weights: large
@@ -287,7 +287,9 @@ def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate(batch):
     ]
     errors = {}
     for rate in ("adaptive", *fixed_rates):
-        objective = MINC(DIM, rate=rate, tracking="mean", self_pairs=True)
+        objective = MINC(
+            DIM, rate=rate, tracking="mean", self_pairs=True, mu=None
+        )
         trainer = Trainer(objective, graph.num_states)
         for learning_rate in learning_rates:
             tables = [

@@ -25,8 +25,8 @@ METHODS_OF = {
 }
 COMPARED = [kind(**arguments) for kind, arguments in METHODS_OF.items()] + [
     MINC(5, tracking="corrected", rate=0.3, triangular=False, mu=4.0),
-    MINC(5, tracking="lead"),
-    MINC(5, tracking="mean", order="read_first", self_pairs=True),
+    MINC(5, tracking="lead", mu=None),
+    MINC(5, tracking="mean", order="read_first", self_pairs=True, mu=None),
     SpectralContrastive(mu=None),
     NTXent(temperature=0.1, similarity="square", decoupled=True),
     MIO(form="improved"),
@@ -36,6 +36,7 @@ COMPARED = [kind(**arguments) for kind, arguments in METHODS_OF.items()] + [
 #: What holds on four holds on two; as many processes more cost as much again.
 REPLICAS = 4
 
+#: A step is traced once for each replica, in one thread.
 pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
 

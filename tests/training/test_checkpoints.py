@@ -30,7 +30,7 @@ def make_model(width=4, dropout=0.5, dtype=None):
     model = minc_tf.MINCModel(
         encoder,
         minc_tf.models.mlp(width, (5, 3)),
-        minc_tf.objectives.MINC(dim=3),
+        minc_tf.objectives.MINC(dim=3, mu=None),
         target_momentum=0.9,
     )
     model.compile(keras.optimizers.Adam(1e-2))
@@ -119,7 +119,9 @@ def test_layers_of_one_class_are_counted(tmp_path):
         layers = [keras.layers.Dense(4), keras.layers.Dense(4)]
         encoder = keras.Sequential([keras.Input((4,)), *layers])
         head = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
-        model = minc_tf.MINCModel(encoder, head, minc_tf.objectives.MINC(3))
+        model = minc_tf.MINCModel(
+            encoder, head, minc_tf.objectives.MINC(3, mu=None)
+        )
         model.compile(keras.optimizers.SGD(1e-2, momentum=0.9))
         return model
 
@@ -328,7 +330,7 @@ def test_checkpoint_of_another_model(saved):
     smaller = minc_tf.MINCModel(
         other.encoder,
         minc_tf.models.mlp(6, (3,), norm=None),
-        minc_tf.objectives.MINC(dim=3),
+        minc_tf.objectives.MINC(dim=3, mu=None),
     )
     smaller.compile(keras.optimizers.Adam())
     with pytest.raises(ValueError, match=r"holds \d+ variables and the model"):

@@ -32,6 +32,12 @@ SHORT = [
     "--config.objective.tracking=mean",
     "--config.objective.rate=1.0",
     "--config.objective.self_pairs=True",
+    # Each of seven processes traces the step and the views.
+    "--config.encoder.filters=(8,)",
+    "--config.projector.widths=(16, 8)",
+    "--config.objective.dim=8",
+    "--config.views.jitter_p=0.0",
+    "--config.views.grey_p=0.0",
 ]
 
 #: The page at the end takes seconds. Runs that differ in it alone are the same.
@@ -39,6 +45,7 @@ REPORT, NO_REPORT = (
     f"--config.report.num_examples={count}" for count in (64, 0)
 )
 
+#: Seven processes of TensorFlow, of which two run at a time.
 pytestmark = pytest.mark.slow
 
 

