@@ -124,6 +124,15 @@ class Checkpoints:
                 f"{stays}",
             ) from error
 
+    def settings(self) -> ConfigDict | None:
+        """The settings in the newest file, a whole one; None without any."""
+        if self.latest is None:
+            return None
+        with np.load(self.latest) as file:
+            if _SETTINGS not in file.files:
+                return None
+            return ConfigDict(json.loads(str(file[_SETTINGS])))
+
     def restore(self, model: keras.Model) -> int:
         """Load the newest checkpoint, if there is one.
 
@@ -132,7 +141,7 @@ class Checkpoints:
 
         Returns:
             The number of steps taken, the position in the data; 0 without a
-            checkpoint.
+            checkpoint. It may be of a run of fewer epochs.
 
         Raises:
             ValueError: if the file is damaged, or of another run or model.
@@ -145,7 +154,7 @@ class Checkpoints:
             saved = state.pop(_SETTINGS, None)
             if self.config is not None and saved is not None:
                 settings = ConfigDict(json.loads(str(saved)))
-                changed = changed_settings(settings, self.config)
+                changed = changed_settings(settings, self.config, longer=True)
                 if changed:
                     raise ValueError(f"it is of other settings: {changed}")
             _assign(model, state)
