@@ -25,6 +25,7 @@ from minc_tf.training.callbacks import (
 )
 from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.held_out import with_held_out
+from minc_tf.training.initial_weights import start_from
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import Loop, SaveCheckpoints
 from minc_tf.training.monitors import Monitors
@@ -175,7 +176,9 @@ def _train(config, folder, overwrite, verbose, callbacks):
         termination.watch()
         saved = Checkpoints(folder.checkpoints)
         with devices.in_use(lambda: saved.latest):
-            run = _Run(config, folder, devices, find_images(config, devices))
+            images = find_images(config, devices)
+            fresh = overwrite or saved.latest is None
+            run = _Run(config, folder, devices, images, fresh)
             # Only now, so that settings that do not work leave no run behind.
             devices.wait()
             if devices.chief:
@@ -192,7 +195,7 @@ class _Run:
     All that can fail is made here; the folder is only written to later.
     """
 
-    def __init__(self, config, folder, devices, images):
+    def __init__(self, config, folder, devices, images, fresh):
         self.config = config
         self.folder = folder
         self.devices = devices
@@ -203,6 +206,9 @@ class _Run:
             self.model = from_settings.build_compiled_model(
                 config, self.steps, devices.compiles
             )
+            # What goes on has the weights of its checkpoint.
+            if fresh and config.init["from"]:
+                start_from(self.model, config.init["from"])
         self.monitors = Monitors.of(config, images)
         drawn, first, later = images.draw_views(min(8, len(images.train)))
         check_views_vary(first, later)
@@ -222,6 +228,8 @@ class _Run:
         left_out = devices.left_out(config)
         if left_out:
             _LOGGER.info("not made on JAX: %s", ", ".join(left_out))
+        if not done and config.init["from"]:
+            _LOGGER.info("the encoder starts from %s", config.init["from"])
         if done:
             _LOGGER.info("resuming at step %d", done)
             self._say_longer(checkpoints.settings(), done)
