@@ -36,7 +36,7 @@ test: setup
 JAX := $(VENV)/jax
 JAX_TESTS := tests/models tests/objectives tests/optimizers \
     $(wildcard tests/augment/test_two_views.py) \
-    tests/training/test_array_run.py
+    tests/training/test_jax_run.py
 # Two devices in one process; what is compiled is run once.
 XLA_FLAGS ?= --xla_force_host_platform_device_count=2 \
     --xla_backend_optimization_level=0 \
@@ -52,8 +52,14 @@ $(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
 
 setup-jax: $(JAX)/.installed
 
+# What one process, or an earlier run, has compiled the others read: operations
+# by the hundred, and models that many tests build anew.
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(abspath $(JAX))/compiled" \
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+    JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
+
 test-jax: setup-jax
-	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" \
+	KERAS_BACKEND=jax XLA_FLAGS="$(XLA_FLAGS)" $(JAX_CACHE) \
 	    $(JAX)/bin/python $(PYTEST) $(PYTEST_FLAGS) $(JAX_TESTS)
 
 # What of savedmodels/ to serve, and where on the loopback address.

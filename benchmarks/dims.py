@@ -19,7 +19,7 @@ from record import ROOT, origin
 
 from minc_tf import data, diagnostics, evaluation, training
 from minc_tf.cli import app, evaluation_data
-from minc_tf.training import build
+from minc_tf.training import tensorflow_images
 
 #: How the methods are called in the legend.
 _NAMES = {"minc": "MINC", "spectral": "spectral"}
@@ -41,7 +41,7 @@ def main(_) -> None:
     curves, full = {}, {}
     for index, folder in enumerate(_RUNS.value):
         config = training.read_config(folder)
-        sources = build.build_evaluation_sources(config)
+        sources = tensorflow_images.load_evaluation_sources(config)
         batches = [
             data.eval_batches(source.subset(min(count, len(source)), 0), 256)
             for source, count in zip(

@@ -310,7 +310,7 @@ def _export(folder):
     )
     projector = minc_tf.models.mlp(32, (32, 16))
     model = minc_tf.MINCModel(
-        encoder, projector, objective=minc_tf.objectives.MINC(dim=16)
+        encoder, projector, objective=minc_tf.objectives.MINC(dim=16, mu=None)
     )
     return minc_tf.export.export_savedmodel(model, folder)
 

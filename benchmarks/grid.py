@@ -1,11 +1,12 @@
 """Cells of a grid of short pretraining runs: trained, evaluated, recorded.
 
-What `batch_size.py` and `width.py` share. A cell is a dict of a data set, a
-method, a batch, a scale (mu, or a temperature), a learning rate, a seed and the
-width of the encoder; its row is in a JSON record under its name. A cell with a
-row is not run again. Every cell sees the same number of images.
+What `batch_size.py`, `shapes.py` and `width.py` share. A cell is a dict of a
+data set, a method, a batch, a scale (mu, or a temperature), a learning rate, a
+seed, the width of the encoder and the number of images that it sees; its row is
+in a JSON record under its name. A cell with a row is not run again.
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,6 +24,11 @@ from minc_tf import data, evaluation
 
 IMAGES = 40_000
 DIM, WIDTHS, FILTERS = 128, (512, 128), (16, 32, 64, 128)
+#: Of the embedded shapes: channels, views, counts of pictures.
+SHAPES = "shapes"
+SHAPES_FILTERS, SHAPES_VIEWS = (32, 64, 128), {"area": (0.5, 1.0), "hue": 0.0}
+VIEWS = {"area": (0.2, 1.0)}
+SHAPES_IMAGES = {"train": 10_000, "test": 3_000}
 CHOICE_BATCH, CHOICE_SEED, SEEDS = 64, 0, (1, 2, 3)
 #: Learning rates at batch 64; they grow with the root of the batch.
 RATES = (2e-3, 4e-3, 8e-3)
@@ -38,6 +44,17 @@ METHODS = {
             "triangular": False,
             "tracking": "mean",
             "rate": 0.3,
+            "self_pairs": True,
+        },
+    ),
+    "minc_batch": (
+        "minc",
+        "mu",
+        (5.0, 10.0, 20.0),
+        {
+            "triangular": False,
+            "tracking": "mean",
+            "rate": 1.0,
             "self_pairs": True,
         },
     ),
@@ -86,10 +103,13 @@ def wanted(method: str) -> bool:
     return not _ONLY.value or method in _ONLY.value
 
 
-def key(dataset, method, batch, scale, rate, seed, width=1.0) -> str:
+def key(
+    dataset, method, batch, scale, rate, seed, width=1.0, images=IMAGES
+) -> str:
     """The name of a cell in the record."""
     name = f"{dataset} {method} B={batch} scale={scale} lr={rate:.3g} s={seed}"
-    return name if width == 1.0 else f"{name} w={width}"
+    name = name if width == 1.0 else f"{name} w={width}"
+    return name if images == IMAGES else f"{name} n={images}"
 
 
 def plan(cells, dataset, method, batch):
@@ -140,20 +160,23 @@ def score(row: dict) -> float:
     return (row["knn"] + row["ridge"]) / 2.0
 
 
-def run(dataset, method, batch, scale, rate, seed, width=1.0) -> dict:
+def run(
+    dataset, method, batch, scale, rate, seed, width=1.0, images=IMAGES
+) -> dict:
     """Trains and evaluates one cell."""
     keras.utils.set_random_seed(seed)
     train, test = sources(dataset, held_out=seed == CHOICE_SEED)
     size = train.images.shape[1]
-    model = build(method, scale, size, width)
-    steps = IMAGES // batch
+    filters = SHAPES_FILTERS if dataset == SHAPES else FILTERS
+    model = build(method, scale, size, [int(width * n) for n in filters])
+    steps = images // batch
     schedule = minc_tf.optimizers.warmup_cosine(
         rate, steps=steps, warmup_steps=steps // 20
     )
     model.compile(keras.optimizers.AdamW(schedule, weight_decay=0.05))
     start = time.perf_counter()
     model.fit(
-        view_batches(train, batch, size, seed),
+        view_batches(dataset, train, batch, seed),
         steps_per_epoch=steps,
         callbacks=[keras.callbacks.TerminateOnNaN()],
         shuffle=False,
@@ -169,18 +192,17 @@ def run(dataset, method, batch, scale, rate, seed, width=1.0) -> dict:
     return {
         **found,
         "diverged": diverged,
-        "images": IMAGES,
+        "images": images,
         "seconds": round(seconds, 1),
         **origin(),
     }
 
 
-def build(method, scale, size, width):
+def build(method, scale, size, filters):
     """The model of a method, on an encoder that is always the same."""
     name, argument, _, others = METHODS[method]
     encoder = minc_tf.models.small_resnet(
-        filters=[int(width * count) for count in FILTERS],
-        image_shape=(size, size, 3),
+        filters=filters, image_shape=(size, size, 3)
     )
     return minc_tf.build(
         name, encoder, projector_widths=WIDTHS, **{argument: scale}, **others
@@ -205,7 +227,10 @@ def part(source, rows):
 def arrays(dataset, split, _known={}):  # noqa: B006 - decoded once a process
     """A split, decoded into memory."""
     if (dataset, split) not in _known:
-        source = data.load(dataset, split, data_dir=_DATA.value)
+        where = {"data_dir": _DATA.value}
+        if dataset == SHAPES:
+            where = {"num_examples": SHAPES_IMAGES[split]}
+        source = data.load(dataset, split, **where)
         found = list(data.eval_batches(source, 1000).as_numpy_iterator())
         images = np.concatenate([each["image"] for each in found])
         labels = np.concatenate([each["label"] for each in found])
@@ -214,11 +239,12 @@ def arrays(dataset, split, _known={}):  # noqa: B006 - decoded once a process
     return _known[dataset, split]
 
 
-def view_batches(train, batch, size, seed):
+def view_batches(dataset, train, batch, seed):
     """Batches of views; small ones are cut from larger ones, to save time."""
-    presets = minc_tf.augment.presets.simclr(
-        size, strength=0.5, blur=False, area=(0.2, 1.0)
-    )
+    size = train.images.shape[1]
+    presets = minc_tf.augment.presets.simclr(size, strength=0.5, blur=False)
+    changes = SHAPES_VIEWS if dataset == SHAPES else VIEWS
+    presets = [dataclasses.replace(each, **changes) for each in presets]
     views = minc_tf.augment.MultiView(presets, size=size)
     parts = max(1, 256 // batch)
     whole = data.view_batches(train, views, parts * batch, seed=seed)

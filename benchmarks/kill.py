@@ -91,7 +91,7 @@ def kill_in(workdir, moment, seconds, *overrides):
             wait_for(process, lambda: newest(folder) != known)
         time.sleep(seconds)
         if moment == "writing":
-            wait_for(process, lambda: any(folder.glob(".*.part")))
+            wait_for(process, lambda: any(folder.glob(".*.part.npz")))
         ended = process.poll() is not None
         process.send_signal(signal.SIGKILL)
     return None if ended else newest(folder)

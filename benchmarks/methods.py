@@ -23,7 +23,7 @@ from record import ROOT, origin
 import minc_tf
 from minc_tf import data, evaluation, training
 from minc_tf.cli import app
-from minc_tf.training import build
+from minc_tf.training import from_settings, tensorflow_images
 
 RECIPE = ROOT / "recipes/shapes/minc.py"
 EPOCHS, WIDTHS, HIDDEN = 8, (512, 128), (256,)
@@ -113,20 +113,20 @@ def measure(name: str) -> dict:
         config.optimizer = {**changes["optimizer"], "predictor_rate": rate}
     config.target.update(changes.get("target", {}))
     training.validate(config)
-    model = build.build_model(config)
+    model = from_settings.build_model(config)
     if name == WITHOUT_STOP:
         model = WithoutStopGradient(
             model.encoder, model.projector, model.objective, model.predictor
         )
     if name == FROZEN_PREDICTOR:
         model.predictor.trainable = False
-    train, _, _ = build.build_sources(config)
+    train, _, _ = tensorflow_images.load_sources(config)
     steps = len(train) // config.batch_size
-    model.target_momentum = build.target_momentum(config, steps)
-    model.compile(build.build_optimizer(config, steps, model))
+    model.target_momentum = from_settings.target_momentum(config, steps)
+    model.compile(from_settings.build_optimizer(config, steps, model))
     batches = [
         data.eval_batches(source, 256)
-        for source in build.build_evaluation_sources(config)
+        for source in tensorflow_images.load_evaluation_sources(config)
     ]
     before = accuracy(model.encoder, batches)
     watched = data.eval_batches(train.subset(1024, seed=0), 256)
@@ -136,7 +136,7 @@ def measure(name: str) -> dict:
     history = model.fit(
         data.view_batches(
             train,
-            build.build_views(config),
+            tensorflow_images.build_views(config),
             config.batch_size,
             seed=config.seed,
         ),

@@ -22,7 +22,7 @@ from record import ROOT, origin
 
 from minc_tf import data
 from minc_tf.cli import app
-from minc_tf.training import build
+from minc_tf.training import from_settings, tensorflow_images
 
 _CONFIG = app.define_recipe("The recipe; --config.KEY=VALUE overrides.")
 _ROUNDS = flags.DEFINE_integer("rounds", 10, "Rounds of both kinds.")
@@ -36,12 +36,12 @@ flags.mark_flag_as_required("config")
 def main(_) -> None:
     """Measures, prints and records."""
     config = _CONFIG.value
-    source = build.build_train_source(config)
-    views = build.build_views(config)
-    model = build.build_model(config)
+    source = tensorflow_images.load_train_source(config)
+    views = tensorflow_images.build_views(config)
+    model = from_settings.build_model(config)
     steps = len(source) // config.batch_size
     model.compile(
-        build.build_optimizer(config, steps, model),
+        from_settings.build_optimizer(config, steps, model),
         jit_compile=config.jit_compile,
     )
     stream = data.view_batches(source, views, config.batch_size)

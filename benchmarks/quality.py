@@ -17,8 +17,8 @@ from record import origin
 
 from minc_tf import data, evaluation, export, training
 from minc_tf.cli import app
-from minc_tf.training import build
 from minc_tf.training import config as settings
+from minc_tf.training import tensorflow_images
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The recipe.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
@@ -41,7 +41,7 @@ def main(_) -> None:
     )
     batches = [
         data.eval_batches(source, 256)
-        for source in build.build_evaluation_sources(config)
+        for source in tensorflow_images.load_evaluation_sources(config)
     ]
     results = {
         output: evaluation.evaluate_savedmodel(path, *batches, output=output)

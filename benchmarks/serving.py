@@ -77,7 +77,7 @@ def _model(small=False):
         encoder = minc_tf.models.resnet(50, image_shape=(224, 224, 3))
     projector = minc_tf.models.mlp(encoder.output_shape[-1], (512, 128))
     return minc_tf.MINCModel(
-        encoder, projector, objective=minc_tf.objectives.MINC(dim=128)
+        encoder, projector, objective=minc_tf.objectives.MINC(dim=128, mu=None)
     )
 
 

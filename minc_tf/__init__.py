@@ -4,8 +4,8 @@
 `optimizers` are imported at once, so that saved models find their classes; the
 sub-packages that pull in keras-cv, TensorFlow Datasets or SciPy are imported
 when they are first used. Without TensorFlow there are, on JAX, those four, of
-`augment` `TwoViews`, `diagnostics`, `training` from arrays, and of `evaluation`
-kNN.
+`augment` `TwoViews`, `diagnostics`, `training` from arrays, `report` but for
+TensorBoard, and of `evaluation` kNN and what watches a run.
 """
 
 import importlib
@@ -25,9 +25,7 @@ except ModuleNotFoundError as error:
     ) from error
 from minc_tf.models import MINCModel, TwoViewModel, build, methods
 
-#: Those that need TensorFlow installed, and the last as Keras's backend.
-_ON_TENSORFLOW = ("report", "export")
-_LAZY = ("diagnostics", "data", "evaluation", "training", *_ON_TENSORFLOW)
+_LAZY = ("diagnostics", "data", "evaluation", "training", "report", "export")
 
 __all__ = [
     "MINCModel",
@@ -45,7 +43,7 @@ __all__ = [
 def __getattr__(name):
     if name not in _LAZY:
         raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
-    if name in _ON_TENSORFLOW and not importlib.util.find_spec("tensorflow"):
+    if name == "export" and not importlib.util.find_spec("tensorflow"):
         raise ImportError(
             f"minc_tf.{name} needs TensorFlow, which is not installed: pip "
             "install minc_tf."

@@ -24,7 +24,8 @@ def lazy_names(
 
     Args:
         package: string, `__name__` of the package.
-        modules: for each name the module of the package that holds it.
+        modules: for each name the module that holds it, seen from the
+            package: `"shapes"`, or `".export.versions"` in the one beside.
         needs: string, what the modules import that may not be installed.
         instead: string, what can be used without it.
         on_backend: bool, whether they need Keras's TensorFlow backend.
@@ -48,7 +49,7 @@ def lazy_names(
                 f"backend is {backend!r}."
             )
         try:
-            found = importlib.import_module(f"{package}.{module}")
+            found = importlib.import_module(f".{module}", package)
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"{package}.{name} needs {needs}, and {error.name} is not "

@@ -1,8 +1,9 @@
 """What settings call by name: objectives, encoders, optimizers, presets."""
 
-import difflib
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+
+from minc_tf._checks import did_you_mean, refusal
 
 
 class Registry(Mapping):
@@ -82,12 +83,8 @@ class Registry(Mapping):
                 return self._entries[name]
             if ":" in name:
                 return self._import(name, setting)
-        near = difflib.get_close_matches(str(name), self._entries, n=1)
-        raise ValueError(
-            f"{setting} must be one of {', '.join(self._entries)}, or "
-            f"'package.module:Name'; received {name!r}"
-            + (f"; did you mean {near[0]!r}?" if near else ".")
-        )
+        wanted = f"one of {', '.join(self)}, or 'package.module:Name'"
+        raise refusal(setting, wanted, name, did_you_mean(name, self))
 
     def _import(self, name, setting):
         module_name, _, attribute = name.partition(":")
@@ -102,10 +99,9 @@ class Registry(Mapping):
             ) from error
         found = getattr(module, attribute, None)
         if found is None:
-            near = difflib.get_close_matches(attribute, dir(module), n=1)
             raise ValueError(
                 f"{setting}={name!r}: {module_name} has no {attribute!r}"
-                + (f"; did you mean {near[0]!r}?" if near else ".")
+                f"{did_you_mean(attribute, dir(module))}"
             )
         if not self._accepts(found):
             wanted = "a function or class that can be called"

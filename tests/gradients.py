@@ -84,9 +84,9 @@ def variable_gradients(function, model):
             return _stateless(function, model.variables, mapping)
 
         values = [variable.value for variable in variables]
-        (value, updated), gradients = jax.value_and_grad(
-            stateless, has_aux=True
-        )(values)
+        # Operation by operation JAX compiles for longer.
+        step = jax.jit(jax.value_and_grad(stateless, has_aux=True))
+        (value, updated), gradients = step(values)
         _assign(model.variables, updated)
     else:
         import tensorflow as tf

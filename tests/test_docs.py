@@ -8,6 +8,8 @@ import sys
 import pytest
 from cli import conftest
 
+from minc_tf.data import shapes
+
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -25,8 +27,13 @@ SHORT_RUN = [
     "--config.monitor.every=0",
     "--config.diagnostics.every=0",
     "--config.report.num_examples=32",
-    "--config.encoder.filters=(4, 8)",
+    "--config.encoder.filters=(8,)",
+    # Compiled by XLA for each run.
+    "--config.views.jitter_p=0.0",
+    "--config.views.grey_p=0.0",
 ]
+#: Of the embedded data set, which the commands embed and evaluate whole.
+FEWER = {"train": 1000, "test": 200}
 
 
 def blocks(page, language):
@@ -35,7 +42,7 @@ def blocks(page, language):
     return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # The docs' models, trained, exported and evaluated.
 def test_python_blocks_run(tmp_path, monkeypatch):
     """In one process and folder, in order: later ones use earlier exports."""
     monkeypatch.chdir(tmp_path)
@@ -48,13 +55,15 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Runs, exports to four formats and evaluations.
 def test_shell_blocks_run(tmp_path, run_command, command, monkeypatch):
     """The console commands, as written, on a smaller run.
 
     In this process, but for those that need other devices.
     """
     monkeypatch.chdir(tmp_path)
+    for split, count in FEWER.items():
+        monkeypatch.setitem(shapes.SPLITS, split, count)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
     commands = [
         shlex.split(line)

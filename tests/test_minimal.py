@@ -60,7 +60,7 @@ def test_same_gradient_and_second_moment(minimal):
         np.testing.assert_allclose(information, -loss - 1, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Both networks of the file are traced.
 def test_runs(minimal, monkeypatch, capsys):
     """The whole file, on few pictures and a small network."""
     load = functools.partial(minc_tf.data.load, num_examples=256)

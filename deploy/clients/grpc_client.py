@@ -92,7 +92,7 @@ def read_views(paths: list[str], manifest: dict) -> np.ndarray:
         pixels = np.load(path)
         if (pixels.dtype, pixels.shape) != (np.uint8, wanted):
             raise ValueError(
-                f"{path} must be uint8 of shape {wanted}, received "
+                f"{path} must be uint8 of shape {wanted}; received "
                 f"{pixels.dtype} of shape {pixels.shape}"
             )
         views.append(pixels)

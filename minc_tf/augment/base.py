@@ -6,6 +6,7 @@ import random as python_random
 import keras
 import tensorflow as tf
 
+from minc_tf._checks import check_choice, check_int
 from minc_tf.augment import _validate, random
 from minc_tf.augment._kcv import VectorizedBaseImageAugmentationLayer
 
@@ -75,17 +76,13 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
     def __init__(self, *, seed=None, salt=0, jit_compile="auto", **kwargs):
         dtype = _validate.float32(kwargs.pop("dtype", None))
         if seed is not None:
-            seed = _validate.integer("seed", seed, 0, 2**62)
-        if jit_compile not in ("auto", True, False):
-            raise ValueError(
-                "`jit_compile` must be 'auto', True or False, got "
-                f"{jit_compile!r}."
-            )
+            seed = check_int("seed", seed, 0, 2**62)
+        check_choice("jit_compile", jit_compile, ("auto", True, False))
         # keras-cv takes the global generator if it is given no seed, or 0.
         start = python_random.getrandbits(62) if seed is None else seed
         super().__init__(seed=start + 1, dtype=dtype, **kwargs)
         self.seed = seed
-        self.salt = _validate.integer("salt", salt, 0, _MAX_SALT)
+        self.salt = check_int("salt", salt, 0, _MAX_SALT)
         self.jit_compile = jit_compile
 
     @property
@@ -262,7 +259,7 @@ def check_dict(inputs: dict) -> None:
     """Raise `ValueError` if a dict of inputs has no images."""
     if IMAGE_KEY not in inputs:
         raise ValueError(
-            f"`inputs` must have the key '{IMAGE_KEY}', got the keys "
+            f"inputs must have the key '{IMAGE_KEY}'; received the keys "
             f"{sorted(inputs)}."
         )
 
@@ -276,8 +273,8 @@ def as_images(images) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if images.shape.rank not in (3, 4) or images.shape[-1] != 3:
         raise ValueError(
-            "`images` must have shape (batch, height, width, 3) or (height, "
-            f"width, 3), got {images.shape}."
+            "images must have shape (batch, height, width, 3) or (height, "
+            f"width, 3); received {images.shape}."
         )
     return images if images.dtype == tf.uint8 else tf.cast(images, tf.float32)
 
@@ -296,8 +293,8 @@ def as_seeds(seeds, images: tf.Tensor, single: bool) -> tf.Tensor:
     fits = seeds.shape.is_compatible_with(expected)
     if not fits or not seeds.dtype.is_integer:
         raise ValueError(
-            f"`{SEED_KEY}` must be int64 of shape {expected}, one pair per "
-            f"image, got {seeds.dtype.name} of shape {seeds.shape}."
+            f"{SEED_KEY} must be int64 of shape {expected}, one pair per "
+            f"image; received {seeds.dtype.name} of shape {seeds.shape}."
         )
     seeds = tf.cast(seeds, tf.int64)
     # With the batch size of the images, static if theirs is: XLA needs it.

@@ -69,8 +69,8 @@ class RandomGaussianBlur(AugmentationLayer):
         for length in images.shape[1:3]:
             if mirror and length and length <= self.kernel_size // 2:
                 raise ValueError(
-                    f"`kernel_size` {self.kernel_size} needs images of more "
-                    f"than {self.kernel_size // 2} pixels a side, got images "
+                    f"kernel_size={self.kernel_size} needs images of more than "
+                    f"{self.kernel_size // 2} pixels a side; received images "
                     f"of shape {images.shape[1:]}."
                 )
         sigma, apply = transformations

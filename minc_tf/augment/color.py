@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from minc_tf._checks import check_number
 from minc_tf.augment import _validate, color_ops, sampling
 from minc_tf.augment.base import AugmentationLayer
 
@@ -68,10 +69,10 @@ class ColorJitter(AugmentationLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.brightness = _validate.number("brightness", brightness, 0, 1e3)
-        self.contrast = _validate.number("contrast", contrast, 0, 1e3)
-        self.saturation = _validate.number("saturation", saturation, 0, 1e3)
-        self.hue = _validate.number("hue", hue, 0, 0.5)
+        self.brightness = check_number("brightness", brightness, 0, 1e3)
+        self.contrast = check_number("contrast", contrast, 0, 1e3)
+        self.saturation = check_number("saturation", saturation, 0, 1e3)
+        self.hue = check_number("hue", hue, 0, 0.5)
         self.probability = _validate.probability("probability", probability)
         self.semantics = _validate.semantics(semantics)
 
@@ -199,7 +200,7 @@ class RandomSolarize(AugmentationLayer):
 
     def __init__(self, threshold=128.0, probability=0.2, **kwargs):
         super().__init__(**kwargs)
-        self.threshold = _validate.number("threshold", threshold, 0, 255)
+        self.threshold = check_number("threshold", threshold, 0, 255)
         self.probability = _validate.probability("probability", probability)
 
     def sample(self, numbers, height, width):

@@ -3,6 +3,7 @@
 import keras
 import tensorflow as tf
 
+from minc_tf._checks import check_size
 from minc_tf.augment import _validate, ops, sampling
 from minc_tf.augment.base import AugmentationLayer, batch_size, image_size
 
@@ -65,7 +66,7 @@ class RandomResizedCrop(AugmentationLayer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        self.size = _validate.image_size("size", size)
+        self.size = check_size("size", size)
         self.area = _validate.interval("area", area, 0.0, 1.0)
         self.aspect = _validate.interval("aspect", aspect, 0.0, 1e3)
         self.semantics = _validate.semantics(semantics)

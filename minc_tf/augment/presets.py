@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from minc_tf._checks import check_int, check_number
 from minc_tf._registry import Registry
 from minc_tf.augment import _validate
 from minc_tf.augment.view_config import ViewConfig
@@ -50,7 +51,7 @@ def simclr(
     Reference: Chen et al. 2020, arXiv:2002.05709, appendices A and B.9, and
     `tf2/data_util.py` of google-research/simclr.
     """
-    strength = _validate.number("strength", strength, 0.0, 2.5)
+    strength = check_number("strength", strength, 0.0, 2.5)
     if _validate.semantics(semantics, _CHOICES) == "tf":
         low, high = _validate.interval("area", area, 0.0, 1.0)
         area = max(low, 0.1), max(high, 0.1)
@@ -183,7 +184,7 @@ def mio(
     Reference: Manna et al. 2021, arXiv:2111.12664, and `model_transforms.py`
     of miossl/miossl.
     """
-    large = _validate.integer("size", size, 1, 2**31) > 32
+    large = check_int("size", size, 1, 2**31) > 32
     config, _ = simclr(size, strength, blur=large, area=area)
     config = dataclasses.replace(
         config,
@@ -228,10 +229,10 @@ def multi_crop(
     authors' code: two crops of 224 pixels with area 0.14 to 1, and six of 96
     pixels with area 0.05 to 0.14.
     """
-    _validate.integer("count", count, 0, 10**3)
+    check_int("count", count, 0, 10**3)
     if not isinstance(large, Sequence) or not large:
         raise ValueError(
-            "`large` must be a sequence of one or more `ViewConfig`, got "
+            "large must be a sequence of one or more `ViewConfig`; received "
             f"{large!r}."
         )
     kernel = _kernel(small_size)
@@ -265,5 +266,5 @@ def spectral_cifar() -> tuple[ViewConfig, ViewConfig]:
 
 def _kernel(size: int) -> int:
     """Return a tenth of the image, made odd; at least 3 to blur at all."""
-    _validate.integer("size", size, 1, 2**31)
+    check_int("size", size, 1, 2**31)
     return max(3, (size // 10) | 1)

@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from minc_tf import _pixels
+from minc_tf._checks import check_int, check_size
 from minc_tf.augment import _validate
 from minc_tf.augment.device_views import (
     DRAWS,
@@ -83,21 +84,21 @@ class TwoViews(keras.layers.Layer):
         self.configs = as_configs(configs)
         if len(self.configs) != 2:
             raise ValueError(
-                "`configs` must hold two `ViewConfig`, got "
-                f"{len(self.configs)}; `MultiView` makes any number of views."
+                "configs must hold two `ViewConfig`; received "
+                f"{len(self.configs)}; MultiView makes any number of views."
             )
         for field in SHARED:
             first, second = (getattr(c, field) for c in self.configs)
             if first != second:
                 raise ValueError(
-                    f"`configs` must have one `{field}`, got {first!r} and "
-                    f"{second!r}; `MultiView` makes views that differ in it."
+                    f"configs must have one `{field}`; received {first!r} and "
+                    f"{second!r}; MultiView makes views that differ in it."
                 )
         self.size = _one_size(size)
         self.value_range = _pixels.check_value_range("TwoViews", value_range)
         _check_kernel(self.configs, self.size)
         if seed is not None:
-            seed = _validate.integer("seed", seed, 0, 2**31 - 1)
+            seed = check_int("seed", seed, 0, 2**31 - 1)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
@@ -188,10 +189,10 @@ def _one_size(size):
     )
     if several:
         raise ValueError(
-            f"`size` must be that of both views, got {size!r}; `MultiView` "
+            f"size must be that of both views; received {size!r}; MultiView "
             "makes views of several sizes."
         )
-    return _validate.image_size("size", size)
+    return check_size("size", size)
 
 
 def _check_kernel(configs, size):
@@ -200,8 +201,8 @@ def _check_kernel(configs, size):
     mirrors = configs[0].semantics == "torchvision"
     if blurs and mirrors and min(size) <= kernel // 2:
         raise ValueError(
-            f"`blur_kernel` {kernel} needs views of more than {kernel // 2} "
-            f"pixels a side, got `size` {size}."
+            f"blur_kernel={kernel} needs views of more than {kernel // 2} "
+            f"pixels a side; received size={size}."
         )
 
 
@@ -209,10 +210,11 @@ def _check_images(images):
     shape = tuple(images.shape)
     if len(shape) != 4 or shape[-1] != 3:
         raise ValueError(
-            f"`images` must have shape (batch, height, width, 3), got {shape}."
+            "images must have shape (batch, height, width, 3); received "
+            f"{shape}."
         )
     if None in shape[1:]:
         raise ValueError(
-            f"`images` must have one size, known beforehand, got {shape}; "
-            "`MultiView` crops images of different sizes."
+            f"images must have one size, known beforehand; received {shape}; "
+            "MultiView crops images of different sizes."
         )

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
+from minc_tf._checks import check_number
 from minc_tf.augment import _validate
 
 
@@ -76,10 +77,10 @@ class ViewConfig:
         for name in ("flip", "jitter_p", "grey_p", "blur_p", "solarize_p"):
             _validate.probability(name, getattr(self, name))
         for name in ("brightness", "contrast", "saturation"):
-            _validate.number(name, getattr(self, name), 0.0, 1e3)
-        _validate.number("hue", self.hue, 0.0, 0.5)
+            check_number(name, getattr(self, name), 0.0, 1e3)
+        check_number("hue", self.hue, 0.0, 0.5)
         _validate.odd("blur_kernel", self.blur_kernel)
-        _validate.number("solarize_threshold", self.solarize_threshold, 0, 255)
+        check_number("solarize_threshold", self.solarize_threshold, 0, 255)
         _validate.semantics(self.semantics)
         _validate.antialias(self.antialias, self.semantics)
 
@@ -92,13 +93,13 @@ def as_configs(configs: Sequence[ViewConfig | dict]) -> list[ViewConfig]:
     """
     if not isinstance(configs, Sequence) or not configs:
         raise ValueError(
-            "`configs` must be a sequence of one or more `ViewConfig`, got "
+            "configs must be a sequence of one or more `ViewConfig`; received "
             f"{configs!r}."
         )
     configs = [ViewConfig(**c) if isinstance(c, dict) else c for c in configs]
     for config in configs:
         if not isinstance(config, ViewConfig):
             raise ValueError(
-                f"`configs` must hold `ViewConfig`, got {config!r}."
+                f"configs must hold `ViewConfig`; received {config!r}."
             )
     return configs

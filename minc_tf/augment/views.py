@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from minc_tf import _pixels
-from minc_tf.augment import _validate
+from minc_tf._checks import check_size, is_int
 from minc_tf.augment.base import (
     IMAGE_KEY,
     SEED_KEY,
@@ -191,7 +191,7 @@ class MultiView(keras.layers.Layer):
         image = as_images(image)
         if image.shape.rank != 3 or image.dtype != tf.uint8:
             raise ValueError(
-                "`image` must be uint8 of shape (height, width, 3), got "
+                "image must be uint8 of shape (height, width, 3); received "
                 f"{image.dtype.name} of shape {image.shape}."
             )
         seeds = as_seeds(seed, image[None], single=True)
@@ -214,8 +214,8 @@ class MultiView(keras.layers.Layer):
         """
         if len(crops) != len(self.configs):
             raise ValueError(
-                f"`crops` must hold {len(self.configs)} batches, one per "
-                f"configuration, got {len(crops)}."
+                f"crops must hold {len(self.configs)} batches, one per "
+                f"configuration; received {len(crops)}."
             )
         views = []
         for crop, size, layers in zip(
@@ -224,8 +224,8 @@ class MultiView(keras.layers.Layer):
             crop = tf.convert_to_tensor(crop)
             if not crop.shape.is_compatible_with([None, *size, 3]):
                 raise ValueError(
-                    f"`crops` must have shape (batch, {size[0]}, {size[1]}, "
-                    f"3), got {crop.shape}."
+                    f"crops must have shape (batch, {size[0]}, {size[1]}, "
+                    f"3); received {crop.shape}."
                 )
             crop = tf.ensure_shape(as_images(crop), [None, *size, 3])
             seed = as_seeds(seeds, crop, single=False)
@@ -261,13 +261,13 @@ def _fits(images, low, high):
 def _sizes(size, count):
     """Return one (height, width) per view."""
     per_view = isinstance(size, (list, tuple)) and (
-        len(size) != 2 or not all(_validate.is_integer(s) for s in size)
+        len(size) != 2 or not all(is_int(s) for s in size)
     )
     if not per_view:
-        return [_validate.image_size("size", size)] * count
+        return [check_size("size", size)] * count
     if len(size) != count:
         raise ValueError(
-            f"`size` must be one size, or one for each of the {count} "
-            f"configurations, got {size!r}."
+            f"size must be one size, or one for each of the {count} "
+            f"configurations; received {size!r}."
         )
-    return [_validate.image_size("size", s) for s in size]
+    return [check_size("size", s) for s in size]

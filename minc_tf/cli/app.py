@@ -28,7 +28,7 @@ _EXPECTED = (
 
 
 def define_recipe(help_text: str) -> flags.FlagHolder:
-    """Defines `--config RECIPE` and its overrides `--config.KEY=VALUE`.
+    """Define `--config RECIPE` and its overrides `--config.KEY=VALUE`.
 
     Arguments that a recipe does not mention can be given too; what is no
     setting at all is left to `minc_tf.training.run` to refuse.
@@ -64,7 +64,7 @@ class _RecipeParser(flags.ArgumentParser):
 def launch(
     main: Callable[[list[str]], None], *, arguments: bool = False
 ) -> None:
-    """Runs a command: parses flags, calls `main`, prints errors on one line.
+    """Run a command: parse flags, call `main`, print errors on one line.
 
     Args:
         main: takes the command line left over by the flags.
@@ -144,13 +144,13 @@ def _log_file():
             opened.enter_context(training.log_file(path))
         except OSError as error:
             raise ValueError(
-                "--log_file must name a file that can be written, received "
+                "--log_file must name a file that can be written; received "
                 f"{path!r}: {error.strerror}."
             ) from error
         return opened.pop_all()
 
 
 def fail(message: str, code: int = USAGE_ERROR) -> None:
-    """Prints an error on one line and leaves with an exit code."""
+    """Print an error on one line and leave with an exit code."""
     print(f"error: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(code)

@@ -24,10 +24,10 @@ _ROWS = {
 
 
 def main(_) -> None:
-    """Pretrains, evaluates before and after, exports, says where it all is."""
+    """Pretrain, evaluate before and after, export, say where it all is."""
     from minc_tf import data, evaluation, export, report, training
     from minc_tf.evaluation import records
-    from minc_tf.training import build
+    from minc_tf.training import from_settings, tensorflow_images
     from minc_tf.training.workdir import Workdir
 
     start = time.perf_counter()
@@ -38,7 +38,7 @@ def main(_) -> None:
     Workdir(workdir).check(config, overwrite=own)
     train, test = (
         data.eval_batches(source, 256)
-        for source in build.build_evaluation_sources(config)
+        for source in tensorflow_images.load_evaluation_sources(config)
     )
 
     print(f"1/4  before training: {config.data.name}, raw pixels and encoder")
@@ -47,7 +47,9 @@ def main(_) -> None:
     )
     folder = os.path.join(workdir, "untrained")
     Workdir(workdir).claim(config, overwrite=own)
-    untrained = export.export_savedmodel(build.build_model(config), folder)
+    untrained = export.export_savedmodel(
+        from_settings.build_model(config), folder
+    )
     before = evaluation.evaluate_savedmodel(untrained, train, test)
 
     print("2/4  pretraining with MINC, without labels")

@@ -37,10 +37,10 @@ flags.mark_flags_as_required(["savedmodel", "out"])
 
 
 def main(_) -> None:
-    """Embeds, and tells where the table is and what is in it."""
+    """Embed, and tell where the table is and what is in it."""
     from minc_tf import data, evaluation
     from minc_tf.evaluation import load_savedmodel  # or what is missing
-    from minc_tf.evaluation.embedding_table import check_out
+    from minc_tf.evaluation.embedding.table import check_out
 
     _check_flags()
     check_out(_OUT.value, _OVERWRITE.value)
@@ -78,7 +78,7 @@ def main(_) -> None:
 
 
 def _check_flags():
-    """Refuses no images, images of two kinds, and flags that do nothing."""
+    """Refuse no images, images of two kinds, and flags that do nothing."""
     if (_IMAGES.value is None) == (_DATA.value is None):
         received = "neither" if _IMAGES.value is None else "both"
         raise ValueError(
@@ -87,11 +87,11 @@ def _check_flags():
         )
     if _DATA.value is not None and _SPLIT.value is None:
         raise ValueError(
-            f"--data={_DATA.value} needs --split=NAME, received none."
+            f"--data={_DATA.value} needs --split=NAME; received none."
         )
     for name in ("split", "data_dir"):
         if _DATA.value is None and flags.FLAGS[name].value is not None:
-            raise ValueError(f"--{name} needs --data, received none.")
+            raise ValueError(f"--{name} needs --data; received none.")
 
 
 def run() -> None:

@@ -111,7 +111,7 @@ _ABOUT = {
 
 
 def main(_) -> None:
-    """Evaluates on labelled splits, prints the numbers and records them."""
+    """Evaluate on labelled splits; print and record the numbers."""
     from minc_tf import evaluation, report, training
     from minc_tf.cli import evaluation_data
     from minc_tf.evaluation import records
@@ -170,17 +170,17 @@ def main(_) -> None:
 
 
 def _check_flags():
-    """Refuses flags that would do nothing, and lists that are none."""
+    """Refuse flags that would do nothing, and lists that are none."""
     for name, (other, value) in _ABOUT.items():
         given = flags.FLAGS[other].value
         met = value in given if value else given
         if flags.FLAGS[name].present and not met:
             needed = f"--{other}={value}" if value else f"--{other}"
-            raise ValueError(f"--{name} needs {needed}, received none.")
+            raise ValueError(f"--{name} needs {needed}; received none.")
     if "transfer" in _PROTOCOL.value and not _TRANSFER_DATA.value:
         raise ValueError(
             "--protocol=transfer needs --transfer_data=NAME, the other data "
-            "set, received none."
+            "set; received none."
         )
     trains = {"semi", "finetune"} & set(_PROTOCOL.value)
     if "linear" in _PROTOCOL.value and _SOLVER.value != "lbfgs":
@@ -189,12 +189,12 @@ def _check_flags():
         if flags.FLAGS[name].present and not trains:
             raise ValueError(
                 f"--{name} needs --protocol=semi or finetune, or --solver=sgd "
-                f"or lars, received --protocol={','.join(_PROTOCOL.value)}."
+                f"or lars; received --protocol={','.join(_PROTOCOL.value)}."
             )
 
 
 def _check_files():
-    """Refuses files to write that cannot be written, and formats of none."""
+    """Refuse files to write that cannot be written, and formats of none."""
     for name, path in (("json", _JSON.value), ("plot", _PLOT.value)):
         if path is not None:
             _check_writable(name, pathlib.Path(path))
@@ -205,7 +205,7 @@ def _check_files():
         suffix = pathlib.Path(_PLOT.value).suffix
         if suffix[1:].lower() not in known:
             raise ValueError(
-                f"--plot must end in one of .{', .'.join(sorted(known))}, "
+                f"--plot must end in one of .{', .'.join(sorted(known))}; "
                 f"received {_PLOT.value!r}."
             )
 
@@ -220,7 +220,7 @@ def _check_writable(name, path):
             return
     except OSError as error:
         raise ValueError(
-            f"--{name} must name a file that can be written, received "
+            f"--{name} must name a file that can be written; received "
             f"{str(path)!r}: {error.strerror}."
         ) from error
 
@@ -297,11 +297,9 @@ def _record_file():
 
 def _by_pairs(encoder) -> bool:
     """Whether pairs of views make the order of the coordinates."""
-    from minc_tf.evaluation import truncation
+    from minc_tf.evaluation.protocols.truncation import resolve_order
 
-    order = truncation.resolve_order(
-        _ORDER.value, _OUTPUT.value, encoder.manifest
-    )
+    order = resolve_order(_ORDER.value, _OUTPUT.value, encoder.manifest)
     return order == "pairs"
 
 
@@ -318,7 +316,7 @@ def _compared() -> dict:
             found = json.loads(path.read_text())
         except (OSError, ValueError) as error:
             raise ValueError(
-                "--compare must name files of --json with --dims, received "
+                "--compare must name files of --json with --dims; received "
                 f"{name!r}: {error}"
             ) from error
         if not isinstance(found, dict) or "dims" not in found:

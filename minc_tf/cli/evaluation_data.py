@@ -6,24 +6,14 @@ from ml_collections import ConfigDict
 from minc_tf import data, training
 from minc_tf.data.limits import MAX_PIXELS
 from minc_tf.evaluation import SavedEncoder
-from minc_tf.training import build
+from minc_tf.training import tensorflow_images
 from minc_tf.training.identity import complete
 
 _BATCH = 256
 
 
 def exported_config(encoder: SavedEncoder) -> ConfigDict | None:
-    """The settings that the manifest of an export tells.
-
-    Args:
-        encoder: the export.
-
-    Returns:
-        The validated settings; None where there are none.
-
-    Raises:
-        ValueError: if they are not the settings of a run.
-    """
+    """Return the validated settings in an export's manifest, None for none."""
     recipe = (encoder.manifest or {}).get("recipe")
     if recipe is None:
         return None
@@ -33,25 +23,16 @@ def exported_config(encoder: SavedEncoder) -> ConfigDict | None:
 
 
 def recipe_splits(config: ConfigDict | None, encoder: SavedEncoder) -> tuple:
-    """The labelled splits of a recipe.
+    """Return the labelled splits of a recipe, (train, test).
 
-    Args:
-        config: the settings; None where nothing tells them.
-        encoder: the export, for the message.
-
-    Returns:
-        (train, test): two `minc_tf.data.ImageSource`.
-
-    Raises:
-        ValueError: if there are no settings, or the splits have no labels.
-        FileNotFoundError: if the data do not exist.
+    `config` is None where nothing tells the settings, which is an error.
     """
     if config is None:
         raise ValueError(
             "--config=RECIPE or --workdir=RUN must say which data to evaluate "
             f"on: the manifest of {encoder.path!r} holds no recipe."
         )
-    return build.build_evaluation_sources(config)
+    return tensorflow_images.load_evaluation_sources(config)
 
 
 def other_splits(
@@ -62,22 +43,10 @@ def other_splits(
     seed: int,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple:
-    """The splits of another data set, in the size of a model's images.
+    """Return the splits of another data set, in the size of a model's images.
 
-    Args:
-        name: str, of the data set, as `minc_tf.data.load` takes it.
-        data_dir: where it is.
-        names: of the split to train on and that to test on.
-        image_shape: (H, W, 3), in pixels; of any size if that is unknown.
-        seed: int.
-        max_pixels: int, the most pixels of an image.
-
-    Returns:
-        (train, test): two `minc_tf.data.ImageSource`.
-
-    Raises:
-        ValueError: if there is no such data set, or it cannot be resized.
-        FileNotFoundError: if it does not exist.
+    `name` and `data_dir` are as `minc_tf.data.load` takes them, `names` are the
+    splits to train and to test on.
     """
     size = image_shape[:2]
     return tuple(
@@ -94,19 +63,17 @@ def other_splits(
 
 
 def view_pairs(config: ConfigDict, count: int) -> tf.data.Dataset:
-    """Pairs of views of a recipe's training images, other ones than trained on.
+    """Return pairs of views of a recipe's training images, in batches.
 
-    Args:
-        config: the settings.
-        count: int, how many pairs; rounded up to whole batches.
-
-    Returns:
-        A finite `tf.data.Dataset` of batches `(view1, view2)`.
+    They are others than were trained on: `count`, rounded up to whole batches.
     """
-    source = build.build_train_source(config)
+    source = tensorflow_images.load_train_source(config)
     size = min(_BATCH, len(source))
     batches = data.view_batches(
-        source, build.build_views(config), size, seed=config.seed + 1
+        source,
+        tensorflow_images.build_views(config),
+        size,
+        seed=config.seed + 1,
     )
     # Of many crops the first two are those of full size.
     return batches.take(-(-count // size)).map(

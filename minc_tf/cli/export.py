@@ -57,7 +57,7 @@ _VALUE_RANGE = flags.DEFINE_list(
     "value_range",
     ["0", "255"],
     "The values of black and of white in the float images that callers have, "
-    "such as 0,1. Files and uint8 images are taken as ever.",
+    "such as 0,1. Not of files and uint8 images.",
 )
 _DATA_LICENCE = flags.DEFINE_string(
     "data_licence", None, "The licence of the training images."
@@ -66,7 +66,7 @@ flags.mark_flags_as_required(["workdir", "name"])
 
 
 def main(_) -> None:
-    """Exports the run's last checkpoint and prints where it is."""
+    """Export the run's last checkpoint and print where it is."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", _NAME.value):
         raise ValueError(
             f"--name={_NAME.value!r} must be letters, digits, '.', '_' and "

@@ -24,7 +24,7 @@ flags.mark_flags_as_required(["config"])
 
 
 def main(_) -> None:
-    """Inspects, and prints the report."""
+    """Inspect, and prints the report."""
     from minc_tf import training
 
     folder = _OUT.value or tempfile.mkdtemp(prefix="minc-inspect-")

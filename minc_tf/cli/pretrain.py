@@ -15,7 +15,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main(_) -> None:
-    """Runs the recipe and prints what came out."""
+    """Run the recipe and print what came out."""
     import keras
 
     from minc_tf import training

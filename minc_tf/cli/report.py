@@ -12,7 +12,7 @@ _OUT = flags.DEFINE_string(
 
 
 def main(argv: list[str]) -> None:
-    """Writes the page and prints where it is."""
+    """Write the page and print where it is."""
     from minc_tf import report, training
 
     runs = argv[1:]

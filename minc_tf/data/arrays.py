@@ -42,7 +42,6 @@ class ArraySource(ImageSource):
         name: str = "arrays",
         split: str = "train",
         class_names: Sequence[str] | None = None,
-        **description,
     ):
         images = as_rgb(images)
         self._images = to_host(images)
@@ -52,7 +51,7 @@ class ArraySource(ImageSource):
             name=name,
             split=split,
             class_names=class_names,
-            **{**description, "num_examples": len(images)},
+            num_examples=len(images),
         )
 
     @property
@@ -77,29 +76,27 @@ class ArraySource(ImageSource):
             A `tf.data.Dataset` of dicts as `at` returns, with a leading
             batch axis.
         """
-
-        def gather(indices):
-            return {
-                "image": tf.gather(self._images, indices),
-                "label": tf.gather(self._labels, indices),
-                "index": indices,
-            }
-
         batched = indices_dataset.batch(
             batch_size, drop_remainder=drop_remainder
         )
         return batched.map(
-            gather, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            self.at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
 
-    def _image_at(self, index):
-        return tf.gather(self._images, index)
+    def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
+        """Return one example; see `ImageSource`, also of indices (b,)."""
+        index = tf.cast(index, tf.int64)
+        return {
+            "image": tf.gather(self._images, index),
+            "label": tf.gather(self._labels, index),
+            "index": index,
+        }
 
     def _sent_bytes(self):
         return self.images.nbytes
 
-    def _replace_rows(self, rows):
-        return ArraySource(self.images[rows], **self._description(rows))
+    def _keep(self, rows):
+        self._images = to_host(self.images[rows])
 
 
 def load_npz(

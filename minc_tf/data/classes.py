@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minc_tf.data.checks import did_you_mean
-from minc_tf.data.source import ImageSource, to_host
+from minc_tf._checks import did_you_mean, refusal
+from minc_tf.data.source import ImageSource
 
 
 def select_classes(
@@ -37,17 +37,15 @@ def select_classes(
     """
     where = f"{source.name}/{source.split}"
     if source.class_names is None:
-        raise ValueError(
-            f"classes must be None for {where}, which has no labels; received "
-            f"{classes!r}"
+        raise refusal(
+            "classes", f"None for {where}, which has no labels", classes
         )
     if isinstance(classes, str | os.PathLike):
         classes = _read_names(classes)
     numbers = [_number(name, source, where) for name in classes]
     if not numbers or len(set(numbers)) < len(numbers):
-        raise ValueError(
-            "classes must be one or more names or numbers, each once; "
-            f"received {list(classes)!r}"
+        raise refusal(
+            "classes", "one or more names or numbers, each once", list(classes)
         )
     # One more, where the label -1 of unlabelled images ends up.
     new_label = np.full(source.num_classes + 1, -1, np.int64)
@@ -61,8 +59,7 @@ def select_classes(
             f"{', '.join(map(repr, names[:5]))}"
         )
     chosen = source._replace_rows(rows)
-    chosen.labels, chosen._labels = labels[rows], to_host(labels[rows])
-    chosen.class_names, chosen.num_classes = names, len(names)
+    chosen._relabel(labels[rows], names)
     return chosen
 
 
@@ -86,7 +83,9 @@ def _number(name, source, where):
     elif isinstance(name, int | np.integer) and 0 <= name < len(known):
         return int(name)
     listed = ", ".join(map(repr, known[:5])) + ", ..." * (len(known) > 5)
-    raise ValueError(
-        f"classes must be of the {len(known)} of {where} ({listed}), by name "
-        f"or number; received {name!r}{did_you_mean(name, known)}"
+    raise refusal(
+        "classes",
+        f"of the {len(known)} of {where} ({listed}), by name or number",
+        name,
+        did_you_mean(name, known),
     )

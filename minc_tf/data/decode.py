@@ -86,6 +86,12 @@ def encoded_size(contents: bytes | tf.Tensor) -> tf.Tensor:
     )
 
 
+def exceeds(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Tell whether a size, int64 `(height, width)`, is of more pixels."""
+    # Divided, since a product of such numbers can be too large.
+    return size[0] > max_pixels // tf.maximum(size[1], 1)
+
+
 def _png_size(contents):
     # The first chunk begins with the width and the height.
     digits = tf.io.decode_raw(

@@ -1,4 +1,4 @@
-"""Images that stay encoded until they are used, as bytes or files.
+"""Encoded images as bytes or files, and the look at all of them.
 
 One check serves the image folders and TensorFlow Datasets.
 """
@@ -9,27 +9,15 @@ import os
 from collections.abc import Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from minc_tf.data.checks import check_choice, check_count
-from minc_tf.data.files import read_image_file
-from minc_tf.data.formats import (
-    DECODE_ERRORS,
-    PORTABLE_SUFFIXES,
-    BadImageError,
-    check_contents,
-    decode_image,
-    first_line,
-    graph_decode_image,
-)
-from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
-from minc_tf.data.resize import resize_and_crop
-from minc_tf.data.source import (
-    MOST_SENT,
-    ImageSource,
-    absolute,
-    to_host,
-)
+from minc_tf._checks import check_size
+from minc_tf.data.decoding import decode_image
+from minc_tf.data.files import BadImageError, read_image_file
+from minc_tf.data.formats import check_contents
+from minc_tf.data.limits import MAX_PIXELS
+from minc_tf.data.source import MOST_SENT, ImageSource
+from minc_tf.data.stored import StoredSource
+from minc_tf.data.stores import FileStore, MemoryStore
 
 # How the files begin and end; what does not is decoded to see what it is.
 _ENDS = (
@@ -38,7 +26,7 @@ _ENDS = (
 )
 
 
-class EncodedSource(ImageSource):
+class EncodedSource(StoredSource):
     """Images kept as encoded bytes or as files, decoded at each access.
 
     Args:
@@ -85,70 +73,18 @@ class EncodedSource(ImageSource):
         on_disk: ImageSource | None = None,
         max_pixels: int = MAX_PIXELS,
     ):
-        check_choice("on_bad", on_bad, (None, "raise", "skip"))
-        check_max_pixels("max_pixels", max_pixels)
         super().__init__(
+            (FileStore if files else MemoryStore)(items),
             labels,
             image_shape,
+            on_bad=on_bad,
+            max_pixels=max_pixels,
             name=name,
             split=split,
             class_names=class_names,
             skipped=skipped,
-            num_examples=len(items),
         )
-        self.files = files
-        self.on_bad = on_bad
-        self.max_pixels = max_pixels
-        self._portable = False
-        self._items = to_host(items)
         self._on_disk = on_disk
-
-    def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return one example; TensorFlow code that a graph can hold.
-
-        Args:
-            index: scalar int64 tensor or int in `[0, N)`.
-
-        Returns:
-            A dict of `"image"`, uint8 `(H, W, 3)`; `"label"`, int64 scalar,
-            -1 when unlabelled; `"index"`, int64 scalar.
-
-        Raises:
-            ValueError: If the image cannot be read; in a graph it is
-                TensorFlow's own error.
-            MemoryError: If there is not enough memory for it.
-        """
-        try:
-            return super().at(index)
-        except BadImageError as error:
-            raise BadImageError(self._complaint(index, error)) from error
-        except DECODE_ERRORS as error:  # of a record without an image
-            reason = first_line(error)
-            raise BadImageError(self._complaint(index, reason)) from error
-
-    def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
-        """Look up a stream of indices, in its order, one at a time.
-
-        Args:
-            indices_dataset: `tf.data.Dataset` of scalar int64 indices.
-
-        Returns:
-            A `tf.data.Dataset` of dicts as `at` returns. Where an image
-            cannot be read it does as `on_bad` says.
-        """
-        if self.on_bad is None:
-            return super().stream(indices_dataset)
-
-        # A data set of one element can catch an error inside a graph.
-        def at(index):
-            one = tf.data.Dataset.from_tensors(index)
-            image = one.map(super(EncodedSource, self).at).ignore_errors()
-            either = image.concatenate(one.map(self._instead_of))
-            return either.take(1).get_single_element()
-
-        return indices_dataset.map(
-            at, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
 
     def portable(self) -> ImageSource:
         """Return the same images for pipelines that other machines run.
@@ -158,117 +94,16 @@ class EncodedSource(ImageSource):
         Raises:
             ValueError: If that cannot be; see `ImageSource`.
         """
-        if self.on_bad == "skip":
-            hint = ", or load with load_folder(check='all')" * self.files
-            raise ValueError(
-                "skip_bad must be false with a service for "
-                f"{self.name}/{self.split}, whose images were not all decoded "
-                f"when it was loaded; repair or remove bad images{hint}"
-            )
-        if self._on_disk is not None and self._sent_bytes() > MOST_SENT:
-            source = self._on_disk.portable()
-            source.labels, source._labels = self.labels, self._labels
-            source.class_names = self.class_names
-            source.num_classes = self.num_classes
-            return source
-        source = super().portable()
-        source.on_bad, source._portable = None, True
-        if self.files:
-            paths = self._items.numpy().tolist()
-            self._check_portable(paths)
-            source._items = to_host([absolute(path) for path in paths])
+        if self._on_disk is None or self._sent_bytes() <= MOST_SENT:
+            return super().portable()
+        source = self._on_disk.portable()
+        source._relabel(self.labels, self.class_names)
         return source
 
-    def _check_portable(self, paths):
-        suffixes = {os.path.splitext(path)[1].lower() for path in paths}
-        others = suffixes - {suffix.encode() for suffix in PORTABLE_SUFFIXES}
-        if others:
-            raise ValueError(
-                f"{self.name}/{self.split} must be of JPEG and PNG files to be "
-                "read by a service, which decodes no other; it has "
-                f"{min(others).decode()!r} files: convert them"
-            )
-
-    def _sent_bytes(self):
-        if self.files:
-            return 0
-        lengths = tf.strings.length(self._items)
-        return int(tf.reduce_sum(tf.cast(lengths, tf.int64)))
-
-    def _image_at(self, index):
-        item = tf.gather(self._items, index)
-        if tf.executing_eagerly():
-            item = item.numpy()
-            contents = read_image_file(item) if self.files else item
-        else:
-            contents = tf.io.read_file(item) if self.files else item
-        return self._decoded(contents)
-
-    def _decoded(self, contents):
-        """Decode an image and give it its size, in a graph or outside."""
-        size = None if self.varies else self.image_shape[:2]
-
-        def finish(image):
-            return image if size is None else resize_and_crop(image, size)
-
-        if isinstance(contents, bytes):
-            return decode_image(contents, self.max_pixels, finish)
-        return graph_decode_image(
-            contents, self.max_pixels, size, finish, portable=self._portable
-        )
-
-    def _instead_of(self, index):
-        """Return what `on_bad` asks for in place of an unreadable image."""
-        image, index, complaint = tf.numpy_function(
-            self._next_readable,
-            [index],
-            [tf.uint8, tf.int64, tf.string],
-            stateful=False,
-        )
-        failed = tf.debugging.Assert(complaint == b"", [complaint])
-        with tf.control_dependencies([failed]):
-            return self._example(image, tf.ensure_shape(index, []))
-
-    def _next_readable(self, index):
-        """Find an image that decodes, from `index` on: `on_bad` in Python."""
-        complaint = ""
-        for place in range(index, index + self.num_examples):
-            place = np.int64(place % self.num_examples)
-            try:
-                return self.at(place)["image"].numpy(), place, b""
-            except BadImageError as error:
-                complaint = complaint or str(error)
-            if self.on_bad == "raise":
-                break
-            name = self._name_of(place)
-            if name not in self.skipped:
-                self.skipped.append(name)
-        return np.zeros((0, 0, 3), np.uint8), index, complaint.encode()
-
-    def _complaint(self, index, error):
-        # TensorFlow would put backslashes before quotes.
-        return (
-            f"{self.name}/{self.split}: unreadable image "
-            f"{self._name_of(index)} ({error}); repair or remove it, or load "
-            "with skip_bad=True to leave it out"
-        )
-
-    def _name_of(self, index):
-        if self.files:
-            return os.fsdecode(self._items[index].numpy())
-        return f"{self.split}#{int(index)}"
-
-    def _replace_rows(self, rows):
-        on_disk = self._on_disk
-        return EncodedSource(
-            tf.gather(self._items, to_host(rows)),
-            image_shape=self.image_shape,
-            files=self.files,
-            on_bad=self.on_bad,
-            on_disk=None if on_disk is None else on_disk._replace_rows(rows),
-            max_pixels=self.max_pixels,
-            **self._description(rows),
-        )
+    def _keep(self, rows):
+        super()._keep(rows)
+        if self._on_disk is not None:
+            self._on_disk = self._on_disk._replace_rows(rows)
 
 
 def parse_image_size(
@@ -284,17 +119,7 @@ def parse_image_size(
     """
     if image_size is None:
         return None
-    size = image_size if np.ndim(image_size) else (image_size, image_size)
-    try:
-        height, width = size
-        check_count("image_size", height)
-        check_count("image_size", width)
-    except ValueError as error:
-        raise ValueError(
-            "image_size must be None, an int >= 1 or a pair (H, W); received "
-            f"{image_size!r}"
-        ) from error
-    return int(height), int(width)
+    return check_size("image_size", image_size, also=", or None")
 
 
 def check_images(

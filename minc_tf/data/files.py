@@ -104,6 +104,6 @@ def check_text(argument: str, folder: str | os.PathLike, name: str) -> None:
         name.encode()
     except UnicodeEncodeError as error:
         raise ValueError(
-            f"{argument} must be files whose names are UTF-8, received "
+            f"{argument} must be files whose names are UTF-8; received "
             f"{os.fsencode(name)!r} in {os.fsencode(folder)!r}; rename it"
         ) from error

@@ -8,12 +8,7 @@ import re
 
 import numpy as np
 
-from minc_tf.data.checks import (
-    check_choice,
-    check_seed,
-    did_you_mean,
-    permutation,
-)
+from minc_tf._checks import check_choice, check_int, did_you_mean
 from minc_tf.data.encoded import (
     EncodedSource,
     check_images,
@@ -23,6 +18,7 @@ from minc_tf.data.files import check_text
 from minc_tf.data.label_file import LABEL_FILE, read_label_file
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.listing import Listing, count_kinds
+from minc_tf.data.subsets import permutation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -96,7 +92,7 @@ def load_folder(
     ```
     """
     size = parse_image_size(image_size)
-    check_seed("seed", seed)
+    check_int("seed", seed, 0)
     check_choice("check", check, ("auto", "all", "header"))
     check_max_pixels("max_pixels", max_pixels)
     root = pathlib.Path(path)
@@ -141,6 +137,17 @@ def load_folder(
     )
 
 
+def is_one_split(path: str | os.PathLike) -> bool:
+    """Whether a folder exists and has no folders of splits, not even one."""
+    root = pathlib.Path(path)
+    return root.is_dir() and not _split_names(root)
+
+
+def _split_names(root):
+    folders = Listing(root).folders
+    return [name for name in folders if name.lower() in _SPLIT_NAMES]
+
+
 def _split_folder(root, split):
     """Return the folder of a split's classes, or of its images."""
     if not root.is_dir():
@@ -150,8 +157,7 @@ def _split_folder(root, split):
         )
     if (root / split).is_dir():
         return root / split
-    folders = Listing(root).folders
-    splits = [name for name in folders if name.lower() in _SPLIT_NAMES]
+    splits = _split_names(root)
     if splits or split != "train":
         have = splits or ["train"]
         whole = "" if splits else ", and as a whole it is the split 'train'"

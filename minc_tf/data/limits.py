@@ -9,7 +9,7 @@ import contextlib
 import threading
 from collections.abc import Iterator
 
-from minc_tf.data.checks import check_count
+from minc_tf._checks import check_int
 
 #: The most pixels of an image that is decoded, by default: 33.5 million.
 MAX_PIXELS = 2**25
@@ -34,11 +34,7 @@ def check_max_pixels(name: str, value) -> None:
     Raises:
         ValueError: If it is not an int from 1 to 2^27 - 1.
     """
-    check_count(name, value)
-    if value > MOST_PIXELS:
-        raise ValueError(
-            f"{name} must be in 1 to {MOST_PIXELS}; received {value}"
-        )
+    check_int(name, value, 1, MOST_PIXELS)
 
 
 def too_large(height: int, width: int, max_pixels: int) -> str | None:

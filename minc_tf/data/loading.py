@@ -4,17 +4,23 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+from minc_tf._checks import check_int, refusal
 from minc_tf.data.arrays import load_npz
-from minc_tf.data.checks import check_count, check_seed
 from minc_tf.data.classes import select_classes
 from minc_tf.data.encoded import parse_image_size
 from minc_tf.data.folder import load_folder
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
-from minc_tf.data.readers import READERS
-from minc_tf.data.record_files import load_records
+from minc_tf.data.records.files import load_records
+from minc_tf.data.records.readers import READERS
 from minc_tf.data.shapes import IMAGE_SIZE, load_shapes
+from minc_tf.data.slices import parse_slice, rows_of_slice
 from minc_tf.data.source import ImageSource
 from minc_tf.data.tfds import load_tfds
+
+#: What is sliced here: an `.npz` file is when it is read, and TensorFlow
+#: Datasets has slices of its own.
+_SLICED = ("shapes", "folder", *READERS)
+_KINDS = ("npz", *_SLICED)
 
 
 def load(
@@ -39,9 +45,12 @@ def load(
             TensorFlow Datasets (see `load_tfds`). Also the path of a folder
             or of an `.npz` file: `"../photos"`, or `"photos"` where that is a
             folder here; `"tfds:photos"` is the data set in any case.
-        split: str, usually `"train"` or `"test"`; for TensorFlow Datasets
-            also a slice such as `"train[:90%]"`, or a sum such as
-            `"train+unlabelled"`.
+        split: str, usually `"train"` or `"test"`, or a slice such as
+            `"train[:90%]"`; for TensorFlow Datasets also a sum such as
+            `"train+unlabelled"`. Its slices are those of TensorFlow Datasets;
+            elsewhere each has its share of each class, drawn at random but
+            always the same, and `"train[:90%]"` and `"train[90%:]"` have no
+            image in common.
         data_dir: str or path: the folder, the `.npz` file, the record files
             (one, a folder or a pattern), or where TensorFlow Datasets keeps
             its data. Not used by `"shapes"`.
@@ -87,20 +96,26 @@ def load(
         name, data_dir = _find_path(name)
     for argument, value in (("name", name), ("split", split)):
         if not isinstance(value, str) or not value:
-            raise ValueError(
-                f"{argument} must be a non-empty str; received {value!r}"
-            )
-    check_seed("seed", seed)
+            raise refusal(argument, "a non-empty str", value)
+    check_int("seed", seed, 0)
     if num_examples is not None:
-        check_count("num_examples", num_examples)
+        check_int("num_examples", num_examples, 1)
     check_max_pixels("max_pixels", max_pixels)
     size = parse_image_size(image_size)
-    cap = num_examples if classes is None else None
+    base, bounds = parse_slice(split) if name in _SLICED else (split, None)
+    # Of the shapes it says how many there are.
+    early = classes is None and (bounds is None or name == "shapes")
+    cap = num_examples if early else None
     encoded = {"skip_bad": skip_bad, "max_pixels": max_pixels}
-    source = _load(name, split, data_dir, size, encoded, seed=seed, cap=cap)
-    if classes is None:
+    source = _load(name, base, data_dir, size, encoded, seed=seed, cap=cap)
+    if bounds is not None:
+        rows = rows_of_slice(source, split, bounds)
+        source = source._replace_rows(rows)
+        source.split = split
+    if classes is not None:
+        source = select_classes(source, classes)
+    if early:
         return source
-    source = select_classes(source, classes)
     if num_examples is not None and num_examples < len(source):
         source = source.subset(num_examples, seed)
     return source
@@ -111,8 +126,7 @@ def _find_path(name):
     if not isinstance(name, str | os.PathLike) or not os.fspath(name):
         return name, None
     path = os.path.expanduser(os.fspath(name))
-    kinds = ("shapes", "folder", "npz", *READERS)
-    if not isinstance(path, str) or path in kinds or path.startswith("tfds:"):
+    if not isinstance(path, str) or path in _KINDS or path.startswith("tfds:"):
         return name, None
     if os.path.isdir(path):
         folder = pathlib.Path(path)
@@ -140,14 +154,12 @@ def _load(name, split, data_dir, size, encoded, *, seed, cap):
     options = {"num_examples": cap, "seed": seed}
     if name == "shapes":
         if data_dir is not None:
-            raise ValueError(
-                "data_dir must be None for 'shapes', which is rendered; "
-                f"received {str(data_dir)!r}"
+            raise refusal(
+                "data_dir", "None for 'shapes', which is rendered", data_dir
             )
         if size not in (None, (IMAGE_SIZE, IMAGE_SIZE)):
-            raise ValueError(
-                f"image_size must be None or {IMAGE_SIZE} for 'shapes'; "
-                f"received {size!r}"
+            raise refusal(
+                "image_size", f"None or {IMAGE_SIZE} for 'shapes'", size
             )
         return load_shapes(split, **options)
     kinds = {
@@ -156,9 +168,8 @@ def _load(name, split, data_dir, size, encoded, *, seed, cap):
         **dict.fromkeys(READERS, "record files"),
     }
     if name in kinds and data_dir is None:
-        raise ValueError(
-            f"data_dir must be the path of the {kinds[name]} for "
-            f"name={name!r}; received None"
+        raise refusal(
+            "data_dir", f"the path of the {kinds[name]} for {name=}", data_dir
         )
     if name == "npz":
         return load_npz(data_dir, split, image_size=size, **options)

@@ -7,9 +7,11 @@ import zipfile
 
 import numpy as np
 
-from minc_tf.data.checks import check_count, did_you_mean, permutation
+from minc_tf._checks import did_you_mean, refusal
 from minc_tf.data.files import check_regular
 from minc_tf.data.labels import as_labels, like_labels
+from minc_tf.data.slices import parse_slice, rows_of_slice
+from minc_tf.data.subsets import rows_of_subset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,8 +31,18 @@ class Arrays:
     name: str
     split: str
 
+    #: Files that could not be read, which an array has none of.
+    skipped = ()
+
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """The classes by their number; `None` for unlabelled images."""
+        if self.labels is None:
+            return None
+        return tuple(map(str, range(int(self.labels.max(initial=-1)) + 1)))
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -47,13 +59,9 @@ class Arrays:
         Raises:
             ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
         """
-        check_count("n", n)
-        if n > len(self):
-            raise ValueError(
-                f"n must be at most the {len(self)} examples of "
-                f"{self.name}/{self.split}; received n={n}"
-            )
-        rows = permutation(len(self), seed)[:n]
+        return self._replace_rows(rows_of_subset(self, n, seed))
+
+    def _replace_rows(self, rows):
         labels = None if self.labels is None else self.labels[rows]
         return dataclasses.replace(
             self, images=self.images[rows], labels=labels
@@ -70,7 +78,7 @@ def read_npz(
 
     Args:
         path: str or path, the file, or a folder of one file a split.
-        split: str.
+        split: str, or a slice such as `"train[:90%]"`; see `load`.
         image_size: `None`, int or `(H, W)`: only to check, an array is not
             resized.
 
@@ -91,6 +99,7 @@ def read_npz(
     ```
     """
     path = pathlib.Path(path)
+    given, (split, bounds) = split, parse_slice(split)
     one_split = "train"
     if path.is_dir():
         path, one_split = path / f"{split}.npz", split
@@ -119,7 +128,21 @@ def read_npz(
     images = as_rgb(images)
     labels = as_labels(labels, len(images))
     _check_size(images.shape[1:3], image_size, path)
-    return Arrays(images, labels, path.stem, split)
+    arrays = Arrays(images, labels, path.stem, given)
+    if bounds is None:
+        return arrays
+    return arrays._replace_rows(rows_of_slice(arrays, given, bounds))
+
+
+def is_one_split(path: str | os.PathLike) -> bool:
+    """Whether a path is an `.npz` file whose arrays name no split."""
+    if not pathlib.Path(path).is_file():
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return "images" in archive.files and "x_train" not in archive.files
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile):
+        return False  # whoever reads it says why
 
 
 def as_rgb(images) -> np.ndarray:
@@ -206,9 +229,11 @@ def _check_size(found, image_size, path):
     wanted = (image_size, image_size)
     wanted = tuple(image_size) if np.ndim(image_size) else wanted
     if wanted != found:
-        raise ValueError(
-            f"image_size must be None or {found}, the size of the images in "
-            f"{str(path)!r}: arrays are not resized; received {image_size!r}"
+        raise refusal(
+            "image_size",
+            f"None or {found}, the size of the images in {str(path)!r} (arrays "
+            "are not resized)",
+            image_size,
         )
 
 

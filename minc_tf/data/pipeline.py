@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from minc_tf.data.checks import check_count, check_seed
+from minc_tf._checks import check_int, refusal
 from minc_tf.data.service import (
     check_services,
     from_services,
@@ -179,15 +179,17 @@ def _stream(
     source, views, batch_size, seed, start_step, num_shards, shard, service
 ):
     """Batches of views; of the images themselves if `views` is None."""
-    check_count("batch_size", batch_size)
-    check_seed("seed", seed)
-    check_seed("start_step", start_step)
+    check_int("batch_size", batch_size, 1)
+    check_int("seed", seed, 0)
+    check_int("start_step", start_step, 0)
     part = _part_size(batch_size, num_shards, shard)
     num_examples = len(source)
     if batch_size > num_examples:
-        raise ValueError(
-            f"batch_size must be at most the {num_examples} examples of "
-            f"{source.name}/{source.split}; received {batch_size}"
+        raise refusal(
+            "batch_size",
+            f"at most the {num_examples} examples of "
+            f"{source.name}/{source.split}",
+            batch_size,
         )
     if service is not None:
         addresses = parse_services(service)
@@ -259,18 +261,18 @@ def _stream(
 
 def _part_size(batch_size, num_shards, shard):
     """Return how much of a batch one shard gets."""
-    check_count("num_shards", num_shards)
-    check_seed("shard", shard)
+    check_int("num_shards", num_shards, 1)
+    check_int("shard", shard, 0)
     if shard >= num_shards:
-        raise ValueError(
-            f"shard must be less than num_shards={num_shards}; received {shard}"
-        )
+        raise refusal("shard", f"less than num_shards={num_shards}", shard)
     part, rest = divmod(batch_size, num_shards)
     if rest:
         nearest = num_shards * max(1, round(batch_size / num_shards))
-        raise ValueError(
-            f"batch_size must be a multiple of num_shards={num_shards}; "
-            f"received {batch_size}, the nearest is {nearest}"
+        raise refusal(
+            "batch_size",
+            f"a multiple of num_shards={num_shards}",
+            batch_size,
+            f", the nearest is {nearest}.",
         )
     return part
 

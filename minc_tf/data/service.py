@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 # TensorFlow itself would try for an hour, without a word.
+from minc_tf._checks import refusal
+
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 60.0
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -38,9 +40,11 @@ def parse_services(service: str | Sequence[str]) -> list[str]:
     except (TypeError, ValueError):
         whole = False
     if not whole:
-        raise ValueError(
-            "service must be an address 'grpc://host:port', or several with "
-            f"commas between them; received {service!r}"
+        raise refusal(
+            "service",
+            "an address 'grpc://host:port', or several with commas between "
+            "them",
+            service,
         )
     return addresses
 

@@ -13,8 +13,8 @@ strong everywhere. What crops reliably share is the outline of the figure.
 
 import numpy as np
 
+from minc_tf._checks import check_choice, check_int
 from minc_tf.data.arrays import ArraySource
-from minc_tf.data.checks import check_choice, check_count, check_seed
 
 CLASS_NAMES = (
     "disk",
@@ -61,9 +61,9 @@ def render_shapes(
     print(images.shape, minc_tf.data.shapes.CLASS_NAMES[labels[0]])
     ```
     """
-    check_count("num_examples", num_examples)
+    check_int("num_examples", num_examples, 1)
     check_choice("split", split, SPLITS)
-    check_seed("seed", seed)
+    check_int("seed", seed, 0)
     shape = (num_examples, IMAGE_SIZE, IMAGE_SIZE, 3)
     images = np.empty(shape, np.uint8)
     labels = np.empty(num_examples, np.int64)

@@ -5,38 +5,45 @@ serves arrays in memory, encoded bytes and files on disk alike.
 """
 
 import copy
+import functools
 import os
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from minc_tf.data.checks import check_count, permutation
+from minc_tf._checks import check_int
 from minc_tf.data.labels import as_labels
+from minc_tf.data.subsets import rows_of_subset
 
 # Of images in memory, to a service. 1 GiB takes it half a minute and five
 # times the memory; from 2 GiB on TensorFlow ends the process.
 MOST_SENT = 2**30
 
+#: Labels that a source reads when they are first asked for.
+UNREAD = object()
+
 
 class ImageSource:
     """An indexed set of images, with or without labels.
 
-    The base class of `ArraySource` and `EncodedSource`; a subclass provides
-    `_image_at`, `_replace_rows` and, where there is a faster way than one
-    example at a time, `stream` or `batches`.
+    The base class of all sources. A subclass provides `at`, `_keep` and,
+    where there is a faster way than one example at a time, `stream` or
+    `batches`.
 
     Args:
         labels: int array `(N,)`, or `None` for unlabelled images. A label of
-            -1 means unknown.
+            -1 means unknown. `UNREAD`, with `class_names`, for those that the
+            subclass reads when they are first asked for.
         image_shape: tuple `(H, W, 3)`, or `(None, None, 3)` when the images
             differ in size.
         name: str, the data set's name, for messages and summaries.
         split: str, the split that this is.
         class_names: sequence of str, or `None`: then classes are named by
             their number.
-        skipped: paths of unreadable files that were left out.
-        num_examples: int, needed only when `labels` is `None`.
+        skipped: unreadable images that were left out: paths of files, or
+            numbers.
+        num_examples: int, needed only when there is no array of labels.
 
     Raises:
         TypeError: If the labels are no integers.
@@ -47,6 +54,7 @@ class ImageSource:
         class_names: tuple of str, or `None` when unlabelled.
         num_classes: int, 0 when unlabelled.
         labels: int64 NumPy array `(N,)`, all -1 when unlabelled.
+        left_out: list of str or int, the images that were left out.
 
     Example:
     ```python
@@ -69,24 +77,46 @@ class ImageSource:
         num_examples: int | None = None,
     ):
         if labels is None:
-            self.labels = np.full(num_examples, -1, np.int64)
-        else:
+            labels = np.full(num_examples, -1, np.int64)
+        elif labels is not UNREAD:
             if num_examples is None:
                 num_examples = len(labels)
-            self.labels = as_labels(labels, num_examples, class_names)
+            labels = as_labels(labels, num_examples, class_names)
             if class_names is None:
-                class_names = range(int(self.labels.max(initial=-1)) + 1)
+                class_names = range(int(labels.max(initial=-1)) + 1)
+        if class_names is not None:
             class_names = tuple(str(c) for c in class_names)
-        self.class_names = class_names
-        self.num_classes = len(class_names or ())
-        self.num_examples = len(self.labels)
+        self.num_examples = num_examples
+        self._relabel(labels, class_names)
         self.image_shape = tuple(
             None if size is None else int(size) for size in image_shape
         )
         self.name = name
         self.split = split
-        self.skipped = list(skipped)
-        self._labels = to_host(self.labels)
+        self.left_out = list(skipped)
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """int64 array `(N,)`; `UNREAD` ones are read when first asked for."""
+        return as_labels(
+            self._read_labels(), self.num_examples, self.class_names
+        )
+
+    @property
+    def skipped(self) -> list[str]:
+        """What the images are called that were left out."""
+        return [self._text(name) for name in self.left_out]
+
+    def _text(self, name):
+        return f"{self.split}#{name}" if isinstance(name, int) else name
+
+    def _relabel(self, labels, class_names):
+        """Set the labels, and `_labels`, those that a graph holds."""
+        self._labels = None
+        if labels is not UNREAD:
+            self.labels, self._labels = labels, to_host(labels)
+        self.class_names = class_names
+        self.num_classes = len(class_names or ())
 
     def __len__(self) -> int:
         return self.num_examples
@@ -108,15 +138,7 @@ class ImageSource:
             A dict of `"image"`, uint8 `(H, W, 3)`; `"label"`, int64 scalar,
             -1 when unlabelled; `"index"`, int64 scalar.
         """
-        index = tf.cast(index, tf.int64)
-        return self._example(self._image_at(index), index)
-
-    def _example(self, image, index):
-        return {
-            "image": tf.ensure_shape(image, self.image_shape),
-            "label": tf.gather(self._labels, index),
-            "index": index,
-        }
+        raise NotImplementedError
 
     @property
     def varies(self) -> bool:
@@ -180,7 +202,7 @@ class ImageSource:
             ValueError: If `batch_size` is not a positive int, or the images
                 differ in size.
         """
-        check_count("batch_size", batch_size)
+        check_int("batch_size", batch_size, 1)
         indices = tf.data.Dataset.range(self.num_examples)
         dataset = self.batches(indices, batch_size, drop_remainder=False)
         return dataset.prefetch(tf.data.AUTOTUNE)
@@ -200,13 +222,7 @@ class ImageSource:
         Raises:
             ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
         """
-        check_count("n", n)
-        if n > self.num_examples:
-            raise ValueError(
-                f"n must be at most the {self.num_examples} examples of "
-                f"{self.name}/{self.split}; received n={n}"
-            )
-        return self._replace_rows(permutation(self.num_examples, seed)[:n])
+        return self._replace_rows(rows_of_subset(self, n, seed))
 
     def portable(self) -> "ImageSource":
         """Return the same images for pipelines that other machines run.
@@ -232,22 +248,21 @@ class ImageSource:
         """How large the images are that the graph of a pipeline holds."""
         return 0
 
-    def _description(self, rows):
-        """Return the arguments that a subset shares with its source."""
-        unlabelled = self.class_names is None
-        return {
-            "labels": None if unlabelled else self.labels[rows],
-            "num_examples": len(rows),
-            "name": self.name,
-            "split": self.split,
-            "class_names": self.class_names,
-            "skipped": self.skipped,
-        }
+    def _replace_rows(self, rows):
+        """A source of the same kind, of some of the images."""
+        chosen = copy.copy(self)
+        chosen.num_examples = len(rows)
+        chosen.left_out = list(self.left_out)
+        chosen._keep(rows)
+        if "labels" in vars(self):  # others are read when they are asked for
+            chosen._relabel(self.labels[rows], self.class_names)
+        return chosen
 
-    def _image_at(self, index):
+    def _keep(self, rows):
+        """Forget all images but those of the rows, and keep their order."""
         raise NotImplementedError
 
-    def _replace_rows(self, rows):
+    def _read_labels(self):
         raise NotImplementedError
 
 

@@ -10,7 +10,7 @@ import pathlib
 
 import numpy as np
 
-from minc_tf.data.checks import check_seed, did_you_mean, permutation
+from minc_tf._checks import check_int, did_you_mean
 from minc_tf.data.download import prepare
 from minc_tf.data.encoded import EncodedSource, parse_image_size
 from minc_tf.data.formats import first_line
@@ -22,8 +22,9 @@ from minc_tf.data.prepared import (
     choose_prepared,
     find_prepared,
 )
-from minc_tf.data.readers import READERS, Shard
-from minc_tf.data.records import make_source
+from minc_tf.data.records.readers import READERS, Shard
+from minc_tf.data.records.source import make_source
+from minc_tf.data.subsets import permutation
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def load_tfds(
     ```
     """
     size = parse_image_size(image_size)
-    check_seed("seed", seed)
+    check_int("seed", seed, 0)
     check_max_pixels("max_pixels", max_pixels)
     builder = _builder(name, data_dir)
     total = _count_examples(builder, split)

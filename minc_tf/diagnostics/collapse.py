@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from minc_tf.diagnostics.directions import as_matrix, directions
+from minc_tf.diagnostics.vectors import as_matrix
+from minc_tf.objectives.norms import unit_norm
 
 
 def embedding_std(embeddings):
@@ -72,7 +73,7 @@ def effective_rank(embeddings):
 
 def _centred_directions(embeddings):
     """Embeddings of norm one, minus their mean; zeros stay zeros."""
-    unit = directions(as_matrix("embeddings", embeddings))
+    unit = unit_norm(as_matrix("embeddings", embeddings))
     centred = unit - ops.mean(unit, axis=0, keepdims=True)
     # Of thousands of equal rows the first mean is off by more than they vary.
     return centred - ops.mean(centred, axis=0, keepdims=True)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
+from minc_tf._checks import check_int
+
 
 def hessian_eigenvalues(
     loss: Callable,
@@ -55,9 +57,9 @@ def hessian_eigenvalues(
     Source: Golub & Van Loan 2013, Matrix Computations, section 10.1.
     """
     product, size = _hessian_product(loss, variables)
-    _check_range("count", count, 1, size)
+    check_int("count", count, 1, size)
     steps = max(20, 4 * count) if iterations is None else iterations
-    _check_range("iterations", steps, count, None)
+    check_int("iterations", steps, count)
     values, _ = _lanczos(product, size, min(steps, size), seed)
     largest = np.argsort(-np.abs(values), kind="stable")[:count]
     return values[largest]
@@ -105,8 +107,8 @@ def hessian_density(
     Source: Ghorbani et al. 2019, arXiv 1901.10159.
     """
     product, size = _hessian_product(loss, variables)
-    _check_range("iterations", iterations, 1, None)
-    _check_range("draws", draws, 1, None)
+    check_int("iterations", iterations, 1)
+    check_int("draws", draws, 1)
     rules = [
         _lanczos(product, size, min(iterations, size), seed + draw)
         for draw in range(draws)
@@ -166,11 +168,13 @@ def _hessian_product(loss, variables):
     return product, sum(sizes)
 
 
+# SciPy's eigsh keeps the tridiagonal matrix, whose eigenvectors weigh the
+# density, to itself.
 def _lanczos(product, size, steps, seed):
     """Ritz values, and the squared first components of their vectors."""
     vector = np.random.default_rng(seed).normal(size=size)
     basis = [vector / np.linalg.norm(vector)]
-    diagonal, beside = [], []
+    diagonal, off_diagonal = [], []
     for step in range(steps):
         image = product(basis[-1])
         if not np.all(np.isfinite(image)):
@@ -183,24 +187,14 @@ def _lanczos(product, size, steps, seed):
         for _ in range(2):
             image = image - known.T @ (known @ image)
         length = np.linalg.norm(image)
-        # float32 derivatives: what is left beyond is rounding.
+        # Derivatives are float32: anything smaller is rounding.
         exhausted = length < 1e-6 * max(np.abs(diagonal).max(), 1e-30)
         if step + 1 == steps or exhausted:
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis.append(image / length)
-    matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+    matrix = (
+        np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
+    )
     values, vectors = np.linalg.eigh(matrix)
     return values, vectors[0] ** 2
-
-
-def _check_range(name, value, smallest, largest):
-    wrong = isinstance(value, bool) or not isinstance(value, (int, np.integer))
-    too_large = largest is not None and not wrong and value > largest
-    if wrong or value < smallest or too_large:
-        between = f"at least {smallest}"
-        if largest is not None:
-            between = f"between {smallest} and {largest}"
-        raise ValueError(
-            f"{name} must be an int {between}; received {value!r}."
-        )

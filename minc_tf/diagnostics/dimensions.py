@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from minc_tf.diagnostics.directions import as_matrix, directions
+from minc_tf.diagnostics.vectors import as_matrix
+from minc_tf.objectives.norms import unit_norm
 
 
 def spectrum(embeddings):
@@ -62,5 +63,5 @@ def dimension_std(embeddings):
 
     Source: Chen & He 2021, arXiv 2011.10566, figure 2, times `sqrt(d)`.
     """
-    unit = directions(as_matrix("embeddings", embeddings))
+    unit = unit_norm(as_matrix("embeddings", embeddings))
     return ops.std(unit.shape[1] ** 0.5 * unit, axis=0)

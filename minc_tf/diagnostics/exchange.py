@@ -11,6 +11,7 @@ import math
 
 import keras
 
+from minc_tf._checks import check_int
 from minc_tf.objectives import Objective
 from minc_tf.objectives import replicas as global_batch
 
@@ -61,7 +62,9 @@ def exchanged_bytes(
     print(exchanged, diagnostics.ring_bytes(8, **exchanged))
     ```
     """
-    _check_sizes(batch_size=batch_size, dim=dim, replicas=replicas)
+    check_int("batch_size", batch_size, 1)
+    check_int("dim", dim, 1)
+    check_int("replicas", replicas, 1)
     if not isinstance(objective, Objective):
         raise TypeError(
             "exchanged_bytes: objective must be a minc_tf.objectives."
@@ -96,7 +99,7 @@ def exchanged_bytes(
 
 
 def _trace_gradient(objective, shape, previous):
-    """Traces a step of an objective and its gradient, and runs nothing."""
+    """Trace a step of an objective and its gradient, and run nothing."""
 
     def evaluate(*pair):
         kept = {"previous": pair} if previous else {}
@@ -156,7 +159,7 @@ def network_bytes(model: keras.Model, replicas: int) -> dict[str, int]:
     print(minc_tf.diagnostics.network_bytes(model, replicas=2))
     ```
     """
-    _check_sizes(replicas=replicas)
+    check_int("replicas", replicas, 1)
     if not model.built:
         raise ValueError(
             f"network_bytes: model must be built; {model.name} is not. Call "
@@ -205,7 +208,7 @@ def ring_bytes(
     Source: Patarasuk and Yuan 2009, "Bandwidth optimal all-reduce algorithms
     for clusters of workstations", J. Parallel Distrib. Comput. 69 (2).
     """
-    _check_sizes(replicas=replicas)
+    check_int("replicas", replicas, 1)
     return (2 * all_reduce + all_gather) * (replicas - 1) / replicas
 
 
@@ -218,11 +221,3 @@ def _channels(model):
         and layer.synchronized
         and layer.trainable
     )
-
-
-def _check_sizes(**sizes):
-    for name, value in sizes.items():
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(
-                f"{name} must be a positive int; received {value!r}."
-            )

@@ -2,7 +2,8 @@
 
 from keras import ops
 
-from minc_tf.diagnostics.directions import as_matrix, directions
+from minc_tf.diagnostics.vectors import as_matrix
+from minc_tf.objectives.norms import unit_norm
 
 
 def rank_me(embeddings):
@@ -71,7 +72,7 @@ def alignment(z1, z2):
             "z1 and z2 must have the same shape; received "
             f"{tuple(one.shape)} and {tuple(other.shape)}."
         )
-    difference = directions(one) - directions(other)
+    difference = unit_norm(one) - unit_norm(other)
     return ops.mean(ops.sum(ops.square(difference), axis=-1))
 
 
@@ -103,7 +104,7 @@ def uniformity(embeddings, temperature: float = 2.0):
 
     Source: Wang & Isola 2020, arXiv 2005.10242, eq. (4).
     """
-    unit = directions(as_matrix("embeddings", embeddings))
+    unit = unit_norm(as_matrix("embeddings", embeddings))
     count = unit.shape[0]
     if count < 2:
         raise ValueError(f"at least 2 embeddings are needed; received {count}.")

@@ -55,7 +55,7 @@ class GradientMeter:
         self._terms = []
 
     def add(self, vector):
-        """Takes the next vector, float array (P,)."""
+        """Take the next vector, float array (P,)."""
         vector = np.asarray(vector, "float64")
         if not np.all(np.isfinite(vector)):
             raise ValueError(

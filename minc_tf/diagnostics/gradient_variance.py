@@ -222,7 +222,7 @@ def _mean_moments(model, batches, mincs, training):
 
 
 def _gradients(model, batches, held, training):
-    """Yields for each batch the gradients of all objectives, flat."""
+    """Yield for each batch the gradients of all objectives, flat."""
     import tensorflow as tf
 
     values = [
@@ -252,7 +252,7 @@ def _gradients(model, batches, held, training):
 
 
 def _run(model, objectives, function, batches):
-    """Yields a function of each batch of views; no state of the model moves.
+    """Yield a function of each batch of views; no state of the model moves.
 
     Random generators go on from batch to batch, beside the model. The batches
     are gone through to their end: a data set that is cached must be.
@@ -301,7 +301,7 @@ def _embed_pairs(model, views, training):
 
 
 def _build(objectives, shape):
-    """Builds objectives that have seen no embeddings yet."""
+    """Build objectives that have seen no embeddings yet."""
     for objective in objectives:
         if isinstance(objective, Objective) and not objective.built:
             objective.build((None, *shape[1:]), (None, *shape[1:]))

@@ -57,8 +57,8 @@ class AugmentationGraph:
             )
         if len(images) != len(views):
             raise ValueError(
-                "`image_probabilities` must have one entry for each row of "
-                f"`view_probabilities`, {len(views)}. Received: {len(images)} "
+                "image_probabilities must have one entry for each row of "
+                f"view_probabilities, {len(views)}; received {len(images)} "
                 "entries"
             )
         unreached = np.flatnonzero(images @ views == 0.0)
@@ -81,7 +81,7 @@ class AugmentationGraph:
         concentration: float = 2.0,
         seed: int | np.random.Generator = 0,
     ) -> "AugmentationGraph":
-        """Draws a graph of noisy classes, with well-separated eigenvalues.
+        """Draw a graph of noisy classes, with well-separated eigenvalues.
 
         States and images are dealt out to classes in turn. A view of an image
         of class `c` is, with probability `1 - leak_c`, one of the states of
@@ -118,17 +118,17 @@ class AugmentationGraph:
         """
         if not 1 <= num_classes <= min(num_states, num_images):
             raise ValueError(
-                "`num_classes` must be at least 1 and at most `num_states` "
-                f"and `num_images`. Received: num_classes={num_classes}, "
+                "num_classes must be at least 1 and at most num_states "
+                f"and num_images; received num_classes={num_classes}, "
                 f"num_states={num_states}, num_images={num_images}"
             )
         if len(leaks) != 2 or not all(0.0 < leak <= 1.0 for leak in leaks):
             raise ValueError(
-                f"`leaks` must be two floats in (0, 1]. Received: {leaks}"
+                f"leaks must be two floats in (0, 1]; received {leaks}"
             )
         if not concentration > 0.0:
             raise ValueError(
-                f"`concentration` must be positive. Received: {concentration}"
+                f"concentration must be positive; received {concentration}"
             )
         rng = np.random.default_rng(seed)
         state_class = np.arange(num_states) % num_classes
@@ -203,7 +203,7 @@ class AugmentationGraph:
         Raises:
             ValueError: If `dim` is out of its range.
         """
-        self._check_dim(dim, "`dim`")
+        self._check_dim(dim, "dim")
         return float(np.sum(self.eigenvalues[:dim] ** 2))
 
     @property
@@ -240,7 +240,7 @@ class AugmentationGraph:
     def sample(
         self, num_pairs: int, seed: int | np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Draws positive pairs: an image, then two independent views of it.
+        """Draw positive pairs: an image, then two independent views of it.
 
         The image is not returned, so pairs are drawn from `joint` directly.
 
@@ -267,7 +267,7 @@ class AugmentationGraph:
         """
         if num_pairs < 1:
             raise ValueError(
-                f"`num_pairs` must be at least 1. Received: {num_pairs}"
+                f"num_pairs must be at least 1; received {num_pairs}"
             )
         rng = np.random.default_rng(seed)
         flat = rng.choice(self.joint.size, num_pairs, p=self.joint.ravel())
@@ -347,20 +347,20 @@ class AugmentationGraph:
         if not 1 <= dim <= self.num_states:
             raise ValueError(
                 f"{name} must be from 1 to the number of states, "
-                f"{self.num_states}. Received: {dim}"
+                f"{self.num_states}; received {dim}"
             )
 
     def _check_embedding(self, embedding):
         embedding = np.asarray(embedding, dtype="float64")
         if embedding.ndim != 2 or len(embedding) != self.num_states:
             raise ValueError(
-                f"`embedding` must have shape ({self.num_states}, dim), a row "
-                f"for each state. Received: shape {embedding.shape}"
+                f"embedding must have shape ({self.num_states}, dim), a row "
+                f"for each state; received shape {embedding.shape}"
             )
-        self._check_dim(embedding.shape[1], "The dim of `embedding`")
+        self._check_dim(embedding.shape[1], "the dim of embedding")
         if not np.all(np.isfinite(embedding)):
             raise ValueError(
-                "`embedding` must be finite. Received: "
+                "embedding must be finite; received "
                 f"{np.sum(~np.isfinite(embedding))} entries that are not"
             )
         return embedding
@@ -372,14 +372,14 @@ def _stochastic(name, values, ndim):
     if values.ndim != ndim or values.size == 0:
         shape = "(images, states)" if ndim == 2 else "(images,)"
         raise ValueError(
-            f"`{name}` must be a non-empty array of shape {shape}. Received: "
+            f"{name} must be a non-empty array of shape {shape}; received "
             f"shape {values.shape}"
         )
     # Written so that NaN fails it too.
     valid = (values >= 0.0) & (values < np.inf)
     if not np.all(valid):
         raise ValueError(
-            f"`{name}` must be non-negative and finite. Received: "
+            f"{name} must be non-negative and finite; received "
             f"{values[~valid][0]}"
         )
     sums = np.atleast_1d(values.sum(axis=-1))
@@ -387,7 +387,7 @@ def _stochastic(name, values, ndim):
     if abs(sums[worst] - 1.0) > 1e-6:
         row = f"row {worst} with sum" if ndim == 2 else "sum"
         raise ValueError(
-            f"`{name}` must sum to 1 over its last axis. Received: "
+            f"{name} must sum to 1 over its last axis; received "
             f"{row} {sums[worst]:.6g}"
         )
     return values / values.sum(axis=-1, keepdims=True)

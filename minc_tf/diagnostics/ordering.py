@@ -1,4 +1,4 @@
-"""Trained features as coordinates in order of importance, whatever the loss."""
+"""Trained features as coordinates in order of importance, with any loss."""
 
 from collections.abc import Callable, Iterable
 
@@ -33,7 +33,7 @@ class Ordering:
         self.eigenvalues = eigenvalues
 
     def __call__(self, features, dim: int | None = None) -> np.ndarray:
-        """Returns the first coordinates of features.
+        """Return the first coordinates of features.
 
         Args:
             features: float array (N, F).
@@ -78,7 +78,7 @@ class Ordering:
 def order(
     encoder: Callable, pairs: Iterable, *, dim: int | None = None
 ) -> Ordering:
-    """Orders the features of a trained encoder, of whatever method.
+    """Order the features of a trained encoder, of any method.
 
     Rayleigh-Ritz: among all linear functions of the features finds those
     whose values on two views of an image agree most, each uncorrelated with

@@ -5,92 +5,35 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf._checks import check_number
 from minc_tf.data.labels import check_class_count
-
-
-def check_features(name: str, features, dim: int | None = None) -> np.ndarray:
-    """Convert features to a float32 array, or raise a clear error.
-
-    Args:
-        name: str, what the caller calls the argument.
-        features: array-like (N, D).
-        dim: int, the D that is required; `None` for any.
-
-    Returns:
-        C-contiguous float32 array (N, D), not copied where it is one already.
-
-    Raises:
-        ValueError: wrong rank, no samples, wrong D, or values that are not
-            finite.
-
-    Example:
-    ```python
-    x = check_features("train_x", x)
-    ```
-    """
-    features = np.ascontiguousarray(features, dtype="float32")
-    if features.ndim != 2 or not features.size:
-        raise ValueError(
-            f"{name} must be a non-empty array of shape (samples, features), "
-            f"received shape {features.shape}"
-        )
-    if dim is not None and features.shape[1] != dim:
-        raise ValueError(
-            f"{name} must have the {dim} features of the training samples, "
-            f"received shape {features.shape}"
-        )
-    # The sum is finite when all is; it costs no temporary array.
-    with np.errstate(over="ignore", invalid="ignore"):
-        finite = np.isfinite(features.sum(dtype="float64"))
-    if not finite:
-        bad = ~np.isfinite(features)
-        raise ValueError(
-            f"{name} must be finite, received {np.count_nonzero(bad)} NaN or "
-            f"infinite values in {np.count_nonzero(bad.any(1))} of "
-            f"{len(features)} samples"
-        )
-    return features
+from minc_tf.diagnostics.vectors import check_features
 
 
 def check_labels(name: str, labels, samples: int) -> np.ndarray:
-    """Convert labels to an int64 array, or raise a clear error.
+    """Convert labels, class indices from 0, to an int64 array (N,).
 
-    Args:
-        name: str, what the caller calls the argument.
-        labels: integer array-like (N,), class indices from 0.
-        samples: int, the N that is required.
-
-    Returns:
-        int64 array (N,).
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: wrong shape, or negative values, which mean "no label".
-
-    Example:
-    ```python
-    y = check_labels("train_y", y, len(x))
-    ```
+    A wrong shape, or labels that are missing (negative), is a ValueError.
     """
     labels = np.asarray(labels)
     if labels.shape != (samples,):
         raise ValueError(
-            f"{name} must have shape ({samples},), one a sample, received "
+            f"{name} must have shape ({samples},), one a sample; received "
             f"shape {labels.shape}"
         )
     if labels.dtype.kind not in "iu":
         raise TypeError(
-            f"{name} must be integer class indices, received {labels.dtype}"
+            f"{name} must be integer class indices; received {labels.dtype}"
         )
     if labels.size and int(labels.max()) >= 2**63:
         raise ValueError(
-            f"{name} must be class indices from 0, received {labels.max()}, "
+            f"{name} must be class indices from 0; received {labels.max()}, "
             f"which is beyond int64 (-1 as {labels.dtype}?)"
         )
     missing = np.count_nonzero(labels < 0)
     if missing:
         raise ValueError(
-            f"{name} must be class indices from 0, received {missing} "
+            f"{name} must be class indices from 0; received {missing} "
             f"unlabelled (negative) of {samples} samples; use a labelled split"
         )
     return labels.astype("int64")
@@ -100,29 +43,16 @@ def check_several(name: str, labels: np.ndarray) -> None:
     """Raise `ValueError` where every sample has the same label."""
     if labels.min() == labels.max():
         raise ValueError(
-            f"{name} must hold at least two classes, received only class "
+            f"{name} must hold at least two classes; received only class "
             f"{labels[0]} in {len(labels)} samples"
         )
 
 
 def check_classes(name: str, labels: np.ndarray) -> int:
-    """Return the number of classes, `max + 1`; refuse a single class.
+    """Return the number of classes of checked labels, `max + 1`.
 
-    Args:
-        name: str, what the caller calls the argument.
-        labels: int64 array (N,), checked already.
-
-    Returns:
-        int, at least 2.
-
-    Raises:
-        ValueError: every sample has the same label, or the largest is far
-            beyond the number of samples.
-
-    Example:
-    ```python
-    check_classes("train_y", np.array([0, 2, 2]))  # 3
-    ```
+    A single class, or a label far beyond the number of samples, is a
+    ValueError.
     """
     check_several(name, labels)
     classes = int(labels.max()) + 1
@@ -136,115 +66,46 @@ def check_classes(name: str, labels: np.ndarray) -> int:
 def check_training(
     x, y, prefix: str = ""
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Check the training samples of a classifier.
-
-    Args:
-        x: array-like (N, D).
-        y: integer array-like (N,), class indices from 0.
-        prefix: str put before `x` and `y` in messages.
-
-    Returns:
-        Tuple `(x, y, classes)`: float32 (N, D), int64 (N,), int.
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: as `check_features`, `check_labels` and `check_classes`.
-
-    Example:
-    ```python
-    x, y, classes = check_training(x, y)
-    ```
-    """
+    """Check training samples; return float32 (N, D), int64 (N,), classes."""
     x = check_features(f"{prefix}x", x)
     y = check_labels(f"{prefix}y", y, len(x))
     return x, y, check_classes(f"{prefix}y", y)
 
 
 def check_test(test_x, test_y, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Check the test samples of a classifier.
-
-    Args:
-        test_x: array-like (M, D).
-        test_y: integer array-like (M,), class indices from 0.
-        dim: int, the D that is required.
-
-    Returns:
-        Tuple of float32 (M, D) and int64 (M,).
-
-    Raises:
-        TypeError: the labels are not integers.
-        ValueError: as `check_features` and `check_labels`.
-
-    Example:
-    ```python
-    test_x, test_y = check_test(test_x, test_y, train_x.shape[1])
-    ```
-    """
+    """Check test samples; return float32 (M, D) and int64 (M,)."""
     test_x = check_features("test_x", test_x, dim)
     return test_x, check_labels("test_y", test_y, len(test_x))
 
 
 def check_ranks(name: str, ranks, most: int, what: str) -> list[int]:
-    """Check numbers of neighbours, or places in a ranking.
-
-    Args:
-        name: str, what the caller calls the argument.
-        ranks: positive int, or a sequence of them.
-        most: int, the largest that there can be.
-        what: str, of what there are `most`.
-
-    Returns:
-        List of int, not empty.
-
-    Raises:
-        TypeError: a value is not an int.
-        ValueError: no value, or one out of range.
-
-    Example:
-    ```python
-    check_ranks("ks", (1, 5), 50, "other images")  # [1, 5]
-    ```
-    """
+    """Return one or several k, each from 1 to `most`, as a list of int."""
     values = _ints(name, ranks)
     for value in values:
         if not 1 <= value <= most:
             raise ValueError(
-                f"{name} must be between 1 and the {most} {what}, received "
+                f"{name} must be between 1 and the {most} {what}; received "
                 f"{value}"
             )
     return values
 
 
 def check_dims(dims, most: int | None = None) -> list[int]:
-    """Check numbers of coordinates to cut an embedding off after.
+    """Return numbers of coordinates to keep, ascending, as a list of int.
 
-    Args:
-        dims: positive int, or an ascending sequence of them.
-        most: int, the coordinates that there are; `None` where that is not
-            known yet.
-
-    Returns:
-        List of int, not empty.
-
-    Raises:
-        TypeError: a value is not an int.
-        ValueError: no value, values that do not ascend, or one out of range.
-
-    Example:
-    ```python
-    check_dims((8, 16, 32), 128)  # [8, 16, 32]
-    ```
+    `most` is how many coordinates there are; `None` where that is not known
+    yet.
     """
     values = _ints("dims", dims)
     ascending = all(a < b for a, b in itertools.pairwise(values))
     if values[0] < 1 or not ascending:
         raise ValueError(
-            "dims must be positive and ascend, as (8, 16, 32), received "
+            "dims must be positive and ascend, as (8, 16, 32); received "
             f"{values}"
         )
     if most is not None and values[-1] > most:
         raise ValueError(
-            f"dims must be at most {most}, the number of coordinates, "
+            f"dims must be at most {most}, the number of coordinates; "
             f"received {values[-1]}"
         )
     return values
@@ -253,59 +114,25 @@ def check_dims(dims, most: int | None = None) -> list[int]:
 def _ints(name, values):
     values = [values] if np.ndim(values) == 0 else list(values)
     if not values:
-        raise ValueError(f"{name} must hold at least one int, received none")
+        raise ValueError(f"{name} must hold at least one int; received none")
     for value in values:
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise TypeError(
-                f"{name} must be int or a sequence of int, received {value!r}"
+                f"{name} must be int or a sequence of int; received {value!r}"
             )
     return [int(value) for value in values]
 
 
 def check_l2(l2: float | Sequence[float]) -> list[float]:
-    """Check the penalty strengths to choose from.
-
-    Args:
-        l2: positive float, or a sequence of them.
-
-    Returns:
-        List of floats, the strongest first.
-
-    Raises:
-        ValueError: none, or one that is not positive.
-
-    Example:
-    ```python
-    check_l2((1e-3, 1e-1))  # [0.1, 0.001]
-    ```
-    """
+    """Return strengths of a penalty as a list, the strongest first."""
     grid = [l2] if np.ndim(l2) == 0 else list(l2)
     if not grid or not all(0 < s < float("inf") for s in grid):
         raise ValueError(
-            f"l2 must be a positive float or several of them, received {l2!r}"
+            f"l2 must be a positive float or several of them; received {l2!r}"
         )
     return sorted((float(s) for s in grid), reverse=True)
 
 
 def check_held_out(held_out: float) -> float:
-    """Check the held-out part.
-
-    Args:
-        held_out: float in (0, 1).
-
-    Returns:
-        `held_out` itself.
-
-    Raises:
-        ValueError: it is not between 0 and 1.
-
-    Example:
-    ```python
-    check_held_out(0.1)
-    ```
-    """
-    if not 0 < held_out < 1:
-        raise ValueError(
-            f"held_out must be between 0 and 1, received {held_out}"
-        )
-    return held_out
+    """Return the held-out part, a float in (0, 1)."""
+    return check_number("held_out", held_out, 0, 1, ends="()")

@@ -3,36 +3,40 @@
 import os
 import weakref
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from minc_tf.evaluation.checks import check_features
-from minc_tf.evaluation.saved_encoder import (
-    SavedEncoder,
-    check_image_shape,
-    load_savedmodel,
-)
-from minc_tf.objectives import replicas
+from minc_tf.diagnostics.vectors import check_features
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from minc_tf.export import SavedEncoder
 
 #: The compiled inference of models, by `id`, while somebody holds it: what
 #: watches a run shares one. It holds its model, so that no id is used twice.
 _FUNCTIONS = weakref.WeakValueDictionary()
+
+#: `tf.data.INFINITE_CARDINALITY`.
+_ENDLESS = -1
 
 
 def encoder_function(model: keras.Model) -> Callable:
     """Compile a live encoder's inference.
 
     The function is traced once and reads the weights afresh at every call, so
-    it can be kept while the encoder trains. The replicas of a model of several
-    share the images (then every worker calls it in step).
+    it can be kept while the encoder trains. The replicas of a model of several,
+    or the devices that share batches on JAX, share the images (then every
+    worker calls it in step).
 
     Args:
         model: Keras model, images (B, H, W, 3) -> features (B, F).
 
     Returns:
-        Function from images, 0..255, any dtype, to a float32 tensor (B, F).
+        Function from images, 0..255, any dtype, to a float32 tensor (B, F); on
+        JAX to an array.
 
     Example:
     ```python
@@ -43,47 +47,18 @@ def encoder_function(model: keras.Model) -> Callable:
     known = _FUNCTIONS.get(id(model))
     if known is not None:
         return known
-    strategy = getattr(model, "distribute_strategy", None)
-    count = 1 if strategy is None else strategy.num_replicas_in_sync
-    expected = _image_shape(model)
-    traced = tf.function(reduce_retracing=True)
-    if expected is not None:  # one trace, whatever the size of the last batch
-        spec = tf.TensorSpec((None, *expected), tf.float32)
-        traced = tf.function(input_signature=[spec])
-
-    @traced
-    def infer(images):
-        return tf.cast(model(images, training=False), tf.float32)
-
-    @traced
-    def infer_on_replicas(images):
-        def share(images):
-            rows = replicas.own_rows(tf.shape(images)[0] // count)
-            own = model(tf.gather(images, rows), training=False)
-            return replicas.gather(tf.cast(own, tf.float32))
-
-        whole = strategy.run(share, args=(images,))
-        return strategy.experimental_local_results(whole)[0]
-
-    def encode(images):
-        if expected is not None:
-            check_image_shape(images.shape[1:], expected)
-        images = tf.cast(images, tf.float32)
-        if count == 1:
-            return infer(images)
-        # Every replica gets as many; what fills up is cut off again.
-        rows = tf.minimum(
-            tf.range(-(-len(images) // count) * count), len(images) - 1
-        )
-        return infer_on_replicas(tf.gather(images, rows))[: len(images)]
-
+    if keras.backend.backend() == "jax":
+        from minc_tf.evaluation import jax_features as backend
+    else:
+        from minc_tf.evaluation import tensorflow_features as backend
+    encode = backend.compile_inference(model, _image_shape(model))
     _FUNCTIONS[id(model)] = encode
     return encode
 
 
 def extract(
     model_or_path: "str | os.PathLike | SavedEncoder | keras.Model | Callable",
-    batches: tf.data.Dataset,
+    batches: "tf.data.Dataset | list",
     output: str = "features",
     *,
     verbose: int = 0,
@@ -94,8 +69,8 @@ def extract(
         model_or_path: path of an exported SavedModel (a version folder, or
             their folder: the latest), a `SavedEncoder`, a Keras model that is
             the live encoder, or a function of `encoder_function`.
-        batches: finite `tf.data.Dataset` of dicts `image`: (b, H, W, 3), pixel
-            values 0..255, and `label`: int64 (b,), -1 where unknown.
+        batches: finite `tf.data.Dataset`, or list, of dicts `image`: (b, H, W,
+            3), pixel values 0..255, and `label`: int64 (b,), -1 where unknown.
         output: str, the signature of the SavedModel to run; a live encoder has
             only `"features"`.
         verbose: int, 1 shows a progress bar with rate and remaining time.
@@ -122,7 +97,7 @@ def extract(
 
 
 def raw_pixels(
-    batches: tf.data.Dataset, *, verbose: int = 0
+    batches: "tf.data.Dataset | list", *, verbose: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Take the pixels themselves as features: the baseline of no learning.
 
@@ -144,33 +119,19 @@ def raw_pixels(
     """
 
     def flatten(images):
-        flat = tf.reshape(images, (images.shape[0], -1))
-        return tf.cast(flat, tf.float32)
+        return np.reshape(images, (len(images), -1)).astype("float32")
 
     return _collect(flatten, batches, verbose)
 
 
-def check_finite(batches: tf.data.Dataset) -> int:
-    """Refuse a data set without an end.
-
-    Args:
-        batches: `tf.data.Dataset`.
-
-    Returns:
-        int, the number of its batches; negative where it is unknown.
-
-    Raises:
-        ValueError: the data set repeats forever.
-
-    Example:
-    ```python
-    check_finite(tf.data.Dataset.range(3))  # 3
-    ```
-    """
+def check_finite(batches: "tf.data.Dataset | list") -> int:
+    """Return the number of batches, negative where unknown; refuse no end."""
+    if not hasattr(batches, "cardinality"):
+        return len(batches)
     count = int(batches.cardinality())
-    if count == tf.data.INFINITE_CARDINALITY:
+    if count == _ENDLESS:
         raise ValueError(
-            "batches must be finite, received a data set that repeats forever"
+            "batches must be finite; received a data set that repeats forever"
         )
     return count
 
@@ -184,22 +145,25 @@ def _image_shape(model):
 
 
 def _encode(model, output):
-    if isinstance(model, (str, os.PathLike)):
-        model = load_savedmodel(model)
-    if isinstance(model, SavedEncoder):
-        return model.signature(output)
+    live = isinstance(model, keras.Model)
+    if isinstance(model, (str, os.PathLike)) or (
+        not live and hasattr(model, "signature")
+    ):
+        from minc_tf.export import load_savedmodel
+
+        return load_savedmodel(model).signature(output)
     if output != "features":
         raise ValueError(
-            "output must be 'features' for a live encoder, received "
+            "output must be 'features' for a live encoder; received "
             f"{output!r}; other outputs need an exported SavedModel"
         )
-    if isinstance(model, keras.Model):
+    if live:
         return encoder_function(model)
     if callable(model):
         return model
     raise TypeError(
         "model_or_path must be a path, a SavedEncoder, a Keras model or a "
-        f"function, received {type(model).__name__}"
+        f"function; received {type(model).__name__}"
     )
 
 
@@ -217,7 +181,7 @@ def _collect(encode, batches, verbose):
         images = len(batch["image"])
         if vectors.ndim != 2 or len(vectors) != images:
             raise ValueError(
-                "the model must return vectors of shape (batch, features), "
+                "the model must return vectors of shape (batch, features); "
                 f"received shape {vectors.shape} for {images} images"
             )
         features.append(vectors)
@@ -225,7 +189,7 @@ def _collect(encode, batches, verbose):
         if bar:
             bar.add(1)
     if not features:
-        raise ValueError("batches must hold images, received none")
+        raise ValueError("batches must hold images; received none")
     if bar and count < 0:
         bar.target = len(features)
         bar.update(len(features), finalize=True)
@@ -236,5 +200,5 @@ def _check_batch(batch):
     if not isinstance(batch, dict) or not {"image", "label"} <= set(batch):
         found = list(batch) if isinstance(batch, dict) else type(batch).__name__
         raise ValueError(
-            f"batches must yield dicts with image and label, received {found}"
+            f"batches must yield dicts with image and label; received {found}"
         )

@@ -6,6 +6,8 @@ import os
 import pathlib
 import re
 
+from minc_tf._files import replacing
+
 _SHARE = re.compile(r"accuracy|recall|_map$|^map$")
 _INTERVAL = "_ci95"
 
@@ -16,20 +18,9 @@ _IDENTITY = ("savedmodel", "output", "settings")
 def format_results(results: dict) -> str:
     """Lay out the results of `evaluate_savedmodel` as text.
 
-    Args:
-        results: dict that it returned.
-
-    Returns:
-        Lines of `key: value`; accuracies, recall and mAP also in per cent, with
-        the half-width of their interval where there is one; then a table of
-        each of `dims`.
-
-    Example:
-    ```python
-    print(format_results({"linear_accuracy": 0.62, "linear_l2": 0.001}))
-    #  linear_accuracy: 0.62    62.00 %
-    #        linear_l2: 0.001
-    ```
+    Lines of `key: value`; accuracies, recall and mAP also in per cent, with the
+    half-width of their interval where there is one; then a table of each
+    `dims`.
     """
     keys = [k for k in results if k != "dims" and not k.endswith(_INTERVAL)]
     width = max((len(key) for key in keys), default=0)
@@ -45,25 +36,10 @@ def format_results(results: dict) -> str:
 def make_record(
     savedmodel: str, output: str, settings: dict, results: dict
 ) -> dict:
-    """Put together what the evaluations of a run hold.
+    """Put together an entry of a run's evaluation.json.
 
-    Args:
-        savedmodel: path of the version folder.
-        output: str, the signature that was evaluated.
-        settings: dict of the rest that the numbers depend on.
-        results: dict that `evaluate_savedmodel` returned.
-
-    Returns:
-        Dict of `savedmodel`, `output`, `settings`, `results` (floats only),
-        `date` (now, ISO 8601) and, where there are any, `choices`, the lists of
-        what each seed chose, and `dims`, rows by order.
-
-    Example:
-    ```python
-    results = {"linear_accuracy": 0.6, "linear_l2": [0.1, 0.01]}
-    entry = make_record("savedmodels/a/1", "features", {"seeds": 2}, results)
-    entry["results"]  # {'linear_accuracy': 0.6}
-    ```
+    `settings` are the rest that the numbers depend on. Of `results` floats go
+    to `results`, lists of what each seed chose to `choices`, curves to `dims`.
     """
     choices = {k: v for k, v in results.items() if isinstance(v, list)}
     record = {
@@ -81,21 +57,16 @@ def make_record(
 
 
 def read_records(path: str | os.PathLike) -> list[dict]:
-    """Read the evaluations of a run.
+    """Read the evaluations of a run; none where there is no file.
 
     Args:
         path: path of an `evaluation.json`.
 
     Returns:
-        List of the entries; empty where there is no file.
+        List of dicts.
 
     Raises:
         ValueError: the file holds something else.
-
-    Example:
-    ```python
-    read_records("runs/a/evaluation.json")[0]["results"]
-    ```
     """
     path = pathlib.Path(path)
     if not path.exists():
@@ -112,24 +83,9 @@ def read_records(path: str | os.PathLike) -> list[dict]:
 
 
 def merge_record(path: str | os.PathLike, entry: dict) -> None:
-    """Add an evaluation to those of a run.
+    """Add an evaluation to those of a run, atomically.
 
-    An entry of the same `savedmodel`, `output` and `settings` is replaced. The
-    file is replaced as a whole, so nobody reads half of it.
-
-    Args:
-        path: path of an `evaluation.json`, made where missing.
-        entry: dict that JSON can hold, with these keys.
-
-    Raises:
-        ValueError: the file holds something else.
-        OSError: it cannot be written.
-
-    Example:
-    ```python
-    entry = make_record("savedmodels/a/1", "features", {}, results)
-    merge_record("runs/a/evaluation.json", entry)
-    ```
+    An entry of the same `savedmodel`, `output` and `settings` is replaced.
     """
     path = pathlib.Path(path)
     # As it will be read back: tuples become lists.
@@ -139,9 +95,8 @@ def merge_record(path: str | os.PathLike, entry: dict) -> None:
         for other in read_records(path)
         if any(other.get(key) != entry.get(key) for key in _IDENTITY)
     ]
-    part = path.with_name(f"{path.name}.tmp")
-    part.write_text(json.dumps([*kept, entry], indent=2) + "\n")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps([*kept, entry], indent=2) + "\n")
 
 
 def _format(key, value, results):

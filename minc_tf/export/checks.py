@@ -2,8 +2,6 @@
 
 import json
 
-from minc_tf.data.limits import MOST_PIXELS
-
 
 def check_model(model) -> None:
     """Refuse a model that lacks a part, or weights."""
@@ -11,12 +9,12 @@ def check_model(model) -> None:
         part = getattr(model, name, None)
         if part is None:
             raise TypeError(
-                "model must have encoder, projector and objective, received "
+                "model must have encoder, projector and objective; received "
                 f"{type(model).__name__} without {name}"
             )
         if name != "objective" and not part.built:
             raise ValueError(
-                f"model must be built, received a model whose {name} has no "
+                f"model must be built; received a model whose {name} has no "
                 "weights yet; build it or call it on one batch of images first"
             )
 
@@ -30,7 +28,7 @@ def resolve_image_shape(encoder, image_shape) -> tuple[int, int, int]:
     if image_shape is None:
         if len(own) != 3 or None in own:
             raise ValueError(
-                "image_shape must be given as (height, width, 3), received "
+                "image_shape must be given as (height, width, 3); received "
                 f"None, and the encoder's own is not fixed: {own}"
             )
         image_shape = own
@@ -39,14 +37,14 @@ def resolve_image_shape(encoder, image_shape) -> tuple[int, int, int]:
     fits = fits and all(isinstance(n, int) and n > 0 for n in shape)
     if not fits:
         raise ValueError(
-            "image_shape must be (height, width, 3) in pixels, received "
+            "image_shape must be (height, width, 3) in pixels; received "
             f"{image_shape!r}"
         )
     if len(own) != 3 or any(
         n not in (None, m) for n, m in zip(own, shape, strict=True)
     ):
         raise ValueError(
-            f"image_shape must fit the encoder's {own}, received {shape}"
+            f"image_shape must fit the encoder's {own}; received {shape}"
         )
     return shape
 
@@ -56,26 +54,8 @@ def check_output(name: str, shape) -> None:
     if shape.rank != 2 or shape[-1] is None:
         part = "encoder" if name == "features" else "projector"
         raise ValueError(
-            f"model.{part} must return vectors of shape (batch, {name}), "
+            f"model.{part} must return vectors of shape (batch, {name}); "
             f"received {tuple(shape) if shape.rank else shape}"
-        )
-
-
-def check_max_pixels(max_pixels: int) -> None:
-    """Refuse a limit that no image keeps, or that TensorFlow cannot decode."""
-    if isinstance(max_pixels, bool) or not isinstance(max_pixels, int):
-        raise TypeError(f"max_pixels must be an int, received {max_pixels!r}")
-    if not 1 <= max_pixels <= MOST_PIXELS:
-        raise ValueError(
-            f"max_pixels must be in 1 to {MOST_PIXELS}, received {max_pixels}"
-        )
-
-
-def check_choice(name: str, value, choices) -> None:
-    """Refuse a value that is not one of the choices."""
-    if value not in choices:
-        raise ValueError(
-            f"{name} must be one of {', '.join(choices)}, received {value!r}"
         )
 
 
@@ -89,13 +69,13 @@ def check_described(recipe, evaluation, data_licence) -> None:
 def _check_json(name, value, kind, hint):
     if value is not None and not isinstance(value, kind):
         raise TypeError(
-            f"{name} must be a {kind.__name__} or None, received "
+            f"{name} must be a {kind.__name__} or None; received "
             f"{type(value).__name__}{hint}"
         )
     try:
         json.dumps(value, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"{name} must be a {kind.__name__} that JSON can hold, received "
+            f"{name} must be a {kind.__name__} that JSON can hold; received "
             f"{value!r} ({error})"
         ) from error

@@ -9,8 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from minc_tf._checks import check_choice
 from minc_tf.export.checks import (
-    check_choice,
     check_described,
     check_model,
     check_output,
@@ -28,10 +28,7 @@ from minc_tf.export.runtimes import (
     reason_of,
     silenced,
 )
-from minc_tf.export.served import (
-    encoder_output,
-    served_embedding,
-)
+from minc_tf.export.served import features_of, served_embedding
 from minc_tf.export.value_range import (
     PIXELS,
     check_value_range,
@@ -195,24 +192,14 @@ class _Network(keras.Model):
 
     def call(self, images):
         images = to_pixels(images, self.value_range)
-        features = encoder_output(self.encoder)(images)
+        features = features_of(self.encoder, images)
         z = self.served.select(self.served.project(features))
         return {"features": features, "embedding": z}
 
 
 @contextlib.contextmanager
 def in_float32(layers: list[keras.Layer]) -> Iterator[None]:
-    """Let layers of mixed precision compute in float32, for a while.
-
-    Args:
-        layers: list of built Keras layers and models; afterwards as before.
-
-    Example:
-    ```python
-    with in_float32([encoder]):
-        features = encoder(images, training=False)
-    ```
-    """
+    """Let layers of mixed precision compute in float32, for a while."""
     found = itertools.chain(*(each._flatten_layers() for each in layers))
     changes = [change for layer in found for change in _to_float32(layer)]
     before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
@@ -252,7 +239,7 @@ def _expected(encoder, served, batches):
     # On the CPU, for a GPU may round the inputs of products to 10 bits.
     with tf.device("CPU:0"):
         for images in batches:
-            features = encoder_output(encoder)(images)
+            features = features_of(encoder, images)
             check_output("features", features.shape)
             z = served.project(features)
             check_output("embedding", z.shape)
@@ -261,7 +248,7 @@ def _expected(encoder, served, batches):
     for name in OUTPUTS:
         if not all(np.isfinite(outputs[name]).all() for outputs in found):
             raise ValueError(
-                f"model must give finite {name}, received NaN or infinite "
+                f"model must give finite {name}; received NaN or infinite "
                 "values for images of random pixels; export an earlier "
                 "checkpoint"
             )

@@ -28,24 +28,7 @@ def make_manifest(
     evaluation: list[dict] | None,
     data_licence: str | None,
 ) -> dict:
-    """Put together the manifest of an export.
-
-    Args:
-        model: the exported model.
-        served: `ServedEmbedding` of it.
-        image_shape: (H, W, 3), in pixels.
-        features_dim: int, F.
-        embedding_dim: int, d.
-        max_pixels: int, the most pixels of an encoded image; `None` where
-            the export takes none.
-        value_range: tuple of the values of black and white of float images.
-        recipe: dict of the settings that the model was trained with.
-        evaluation: list of dicts, as `minc_tf.evaluation.make_record`.
-        data_licence: str, the licence of the images it was trained on.
-
-    Returns:
-        Dict that JSON can hold.
-    """
+    """Put together the manifest of an export: a dict that JSON can hold."""
     eigenvalues = served.eigenvalues
     return {
         "image_shape": list(image_shape),
@@ -75,21 +58,9 @@ def make_manifest(
 def describe_inputs(
     specs: list[tf.TensorSpec], value_range: tuple[float, float]
 ) -> dict:
-    """Describe what a signature takes, for the manifest.
+    """Describe what a signature takes: dtype, shape, range, by name.
 
-    Args:
-        specs: list of `tf.TensorSpec`, with names.
-        value_range: tuple of the values of black and white of float images.
-
-    Returns:
-        Dict from name to a dict of `dtype`, `shape`, with None for any size,
-        and, of images, `value_range`: that of uint8 images is 0 to 255.
-
-    Example:
-    ```python
-    spec = tf.TensorSpec((None, 32, 32, 3), tf.float32, "images")
-    describe_inputs([spec], (0, 1))["images"]["value_range"]  # [0, 1]
-    ```
+    A size of any number is None; the range of uint8 images is 0 to 255.
     """
     found = {}
     for spec in specs:

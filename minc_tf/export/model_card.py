@@ -17,16 +17,7 @@ _CARDS = jinja2.Environment(
 
 
 def model_card(name: str, manifest: dict, signatures: dict) -> str:
-    """Write the model card of an export.
-
-    Args:
-        name: str, of the model.
-        manifest: dict, as `make_manifest` makes it.
-        signatures: dict from name to concrete function.
-
-    Returns:
-        Markdown.
-    """
+    """Write the model card of an export, Markdown, from its manifest."""
     rows = []
     for signature, function in sorted(signatures.items()):
         (taken,) = tf.nest.flatten(function.structured_input_signature)

@@ -12,36 +12,23 @@ import numpy as np
 def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
     """Tell how an objective orders the coordinates of its embedding.
 
-    Args:
-        objective: a `minc_tf.objectives.Objective`. One that orders has
-            `rotation()`, `second_moment` of shape (d, d) and `triangular`.
-
-    Returns:
-        Tuple `(ordered, rotation, eigenvalues)`: a bool; a float32 array
-        (d, d) to multiply the embedding with, or `None` where the coordinates
-        need none; a float32 array (d,) of estimates of lambda_i in the order of
-        the exported coordinates, or `None` where they have no order.
-
-    Raises:
-        ValueError: the second moment is not finite.
-
-    Example:
-    ```python
-    ordered, rotation, eigenvalues = order_of(model.objective)
-    ```
+    Returns whether it does; the rotation, float32 (d, d), to multiply the
+    embedding with, or `None`; and the eigenvalues (d,) in that order, or
+    `None`. One that orders has `rotation()`, `second_moment` (d, d), all
+    finite, and `triangular`.
     """
     if not callable(getattr(objective, "rotation", None)):
         return False, None, None
     if objective.second_moment is None:
         raise ValueError(
-            "model must be built, received a model whose objective has no "
+            "model must be built; received a model whose objective has no "
             "second moment yet; build it or train it first"
         )
     moment = keras.ops.convert_to_numpy(objective.second_moment)
     bad = np.size(moment) - np.count_nonzero(np.isfinite(moment))
     if bad:
         raise ValueError(
-            "objective.second_moment must be finite, received "
+            "objective.second_moment must be finite; received "
             f"{bad} NaN or infinite values of {moment.size}; export an "
             "earlier checkpoint"
         )
@@ -55,22 +42,9 @@ def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
 def rotated_layers(projector, rotation: np.ndarray) -> list:
     """Layers that, applied in turn, give `projector(x) @ rotation`.
 
-    Args:
-        projector: Keras layer or model, built, features -> (B, d).
-        rotation: float array (d, d).
-
-    Returns:
-        A list of Keras layers: a copy of the projector with the rotation
-        folded into its last layer, if that is a linear Dense; otherwise the
-        projector itself and a float32 Dense behind it. `projector` is left as
-        it is.
-
-    Example:
-    ```python
-    z = features
-    for layer in rotated_layers(model.projector, rotation):
-        z = layer(z, training=False)
-    ```
+    A copy of the projector with the rotation (d, d) folded into its last layer,
+    if that is a linear Dense; otherwise the projector itself, followed by a
+    float32 Dense. `projector` is not changed.
     """
     if not _ends_in_linear_dense(projector):
         rotate = keras.layers.Dense(

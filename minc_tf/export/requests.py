@@ -6,7 +6,12 @@ right is an `InvalidArgumentError` that names the element of the batch.
 
 import tensorflow as tf
 
-from minc_tf.data.decode import decode_rgb, encoded_size, is_jpeg_or_png
+from minc_tf.data.decode import (
+    decode_rgb,
+    encoded_size,
+    exceeds,
+    is_jpeg_or_png,
+)
 from minc_tf.data.resize import resize_and_crop
 
 #: How many images of a request are decoded at a time.
@@ -16,29 +21,15 @@ PARALLEL = 4
 _DESCRIBED = 8
 
 
+# tf.io.decode_image in map_fn ends at the first bad element, without its place.
 def decode_requests(
     image_bytes: tf.Tensor, size: tuple[int, int], max_pixels: int
 ) -> tf.Tensor:
-    """Decode JPEG and PNG images of any size to one size.
+    """Decode JPEG and PNG files (B,) to uint8 images (B, H, W, 3).
 
-    Args:
-        image_bytes: string tensor (B,).
-        size: tuple (H, W).
-        max_pixels: int; an image of more pixels is refused before it is
-            decoded, so that memory is bounded.
-
-    Returns:
-        uint8 tensor (B, H, W, 3).
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for elements that
-            are no such images, with the place and the reason of each, or for
-            an empty batch.
-
-    Example:
-    ```python
-    images = decode_requests(tf.constant([jpeg, png]), (224, 224), 10**7)
-    ```
+    Elements that are no such images, or of more than `max_pixels`, which are
+    not decoded, are an InvalidArgumentError with the place and the reason of
+    each.
     """
     image_bytes = some("image_bytes", image_bytes)
 
@@ -73,23 +64,11 @@ def decode_requests(
 
 
 def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Bring decoded images of one size to another.
-
-    Args:
-        images: uint8 tensor (B, h, w, 3).
-        size: tuple (H, W).
-
-    Returns:
-        uint8 tensor (B, H, W, 3).
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, for an empty
-            batch or images without pixels.
-    """
+    """Resize and crop uint8 images (B, h, w, 3) to (B, H, W, 3)."""
     images = some("images", images)
     shape = tf.shape(images)
     text = tf.strings.reduce_join(tf.strings.as_string(shape), separator=", ")
-    wanted = "expected shape (batch, height, width, 3), received ("
+    wanted = "expected shape (batch, height, width, 3); received ("
     message = tf.strings.join(["images have no pixels: ", wanted, text, ")"])
     with tf.control_dependencies(
         [_assert(tf.reduce_all(shape[1:3] > 0), message)]
@@ -98,18 +77,7 @@ def fit_images(images: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def check_views(images: tf.Tensor) -> tf.Tensor:
-    """Refuse pixel values that are not finite.
-
-    Args:
-        images: float32 tensor (B, H, W, 3).
-
-    Returns:
-        The same.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs, with the places
-            of bad images.
-    """
+    """Refuse float32 images (B, H, W, 3) that are not finite, by place."""
     good = tf.reduce_all(tf.math.is_finite(images), axis=(1, 2, 3))
     bad = tf.where(tf.logical_not(good))[:, 0]
     fault = tf.fill(tf.shape(bad)[:1], "has pixel values that are not finite")
@@ -123,9 +91,6 @@ def _fault(contents, max_pixels):
 
     def of_size():
         size = encoded_size(contents)
-        height, width = size[0], size[1]
-        # Divided, since a product of such numbers can be too large.
-        too_large = height > max_pixels // tf.maximum(width, 1)
         text = tf.strings.as_string(size)
         fault = tf.strings.join(
             [
@@ -133,7 +98,7 @@ def _fault(contents, max_pixels):
                 f" pixels, more than the {max_pixels} that are allowed",
             ]
         )
-        return tf.where(too_large, fault, "")
+        return tf.where(exceeds(size, max_pixels), fault, "")
 
     return tf.case(
         [
@@ -174,18 +139,7 @@ def _listed(name, bad, faults):
 
 
 def some(name: str, batch: tf.Tensor) -> tf.Tensor:
-    """Refuse an empty batch.
-
-    Args:
-        name: str, of the input.
-        batch: tensor of one or more dimensions.
-
-    Returns:
-        The same.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when the graph runs.
-    """
+    """Refuse an empty batch."""
     given = _assert(tf.shape(batch)[0] > 0, f"{name} is an empty batch")
     with tf.control_dependencies([given]):
         return tf.identity(batch)

@@ -10,14 +10,9 @@ from minc_tf.export.value_range import PIXELS, to_pixels
 
 
 def inference_and_training(encoder: keras.Layer) -> Callable:
-    """Make a `tf.function` of an encoder, in float32.
+    """Return a `tf.function` of images, 0..255, and `training`.
 
-    Args:
-        encoder: Keras layer or model, built, images -> features.
-
-    Returns:
-        Function of float32 images (B, H, W, 3), 0..255, and `training`, by
-        default False, that returns features, float32 (B, F).
+    It returns the features of an encoder, float32 (B, F).
     """
 
     @tf.function
@@ -41,36 +36,16 @@ def reusable(
     The object has, and keeps when it is loaded again:
 
     - `__call__(images, training=False)`: the features, float32 (B, F), of
-      float32 images (B, H, W, 3) of `value_range`. With `training=True`
-      batches are normalised by their own statistics, which move the stored
-      ones, and dropout drops.
+      float32 images (B, H, W, 3) of `value_range`. With `training=True` batches
+      are normalised by their own statistics, which move the stored ones, and
+      dropout drops.
     - `variables`: everything that `__call__` reads.
     - `trainable_variables`: the weights to train, without statistics and
       states of random generators.
 
     Weights that are frozen in `encoder` count as trainable: freezing belongs to
-    the run before. Weight regularisers are left to the next one, too.
-    `encoder` itself is not changed.
-
-    Args:
-        encoder: Keras layer or model, built, images -> features.
-        image_shape: (H, W, 3), in pixels.
-        encode: what `inference_and_training` made of it; `None` makes it.
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        A `tf.train.Checkpoint`.
-
-    Example:
-    ```python
-    tf.saved_model.save(reusable(encoder, (32, 32, 3)), "encoder")
-    loaded = tf.saved_model.load("encoder")
-    with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(loaded(images, training=True) ** 2)
-    gradients = tape.gradient(loss, loaded.trainable_variables)
-    ```
-
-    Source: https://www.tensorflow.org/hub/reusable_saved_models
+    the run before. Weight regularisers are left to the next one, too. `encoder`
+    itself is not changed. Source: https://www.tensorflow.org/hub/reusable_saved_models
     """
     encode = encode or inference_and_training(encoder)
 
@@ -96,13 +71,6 @@ def variables_of(layers: list, functions: list) -> list[tf.Variable]:
     """List the variables of layers, and further ones that functions read.
 
     The state of Keras's global random generator is one of those.
-
-    Args:
-        layers: list of Keras layers.
-        functions: list of concrete functions.
-
-    Returns:
-        List of `tf.Variable`, none twice.
     """
     found = {id(v): v.value for layer in layers for v in layer.variables}
     found = list(found.values())
@@ -124,15 +92,6 @@ def prepared(layer: keras.Layer) -> Iterator[None]:
 
     Nothing is frozen, and batch statistics are those of one replica: the
     reduction over replicas would be recorded as that over the present ones.
-
-    Args:
-        layer: Keras layer or model; afterwards as it was.
-
-    Example:
-    ```python
-    with prepared(model.encoder):
-        weights = model.encoder.trainable_variables
-    ```
     """
     # What is set goes down to the layers inside, so these come last.
     layers = sorted(

@@ -20,7 +20,7 @@ from tensorflow.python.framework.convert_to_constants import (
 INPUT = "images"
 OUTPUTS = ("features", "embedding")
 
-#: How the exporters and runtimes tell of operations that they do not know.
+#: The errors of exporters and runtimes about operations that they lack.
 _UNKNOWN = re.compile(
     r"(?:No conversion rule found for operations"
     r"|no translator found for operation\(s\)): (?P<openvino>[\w, ]+)"
@@ -172,7 +172,7 @@ def _load_openvino(path):
 
 
 def _write_litert(network, spec, path):
-    # Keras would allow TensorFlow's operations beside, for which the runtime
+    # Keras would also allow TensorFlow's operations, for which the runtime
     # must be built with TensorFlow.
     operations = {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}
     network.export(
@@ -223,11 +223,7 @@ RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 def reason_of(error: Exception) -> str:
     """Tell in one line why a model does not convert.
 
-    Args:
-        error: what an exporter or a runtime raised, however long.
-
-    Returns:
-        The operations that are unknown there, or the error's first words.
+    That is the operations that are unknown there, or the error's first words.
     """
     text = str(error)
     found = [m[m.lastgroup] for m in _UNKNOWN.finditer(text)]

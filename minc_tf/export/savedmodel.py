@@ -4,11 +4,10 @@ import os
 
 import tensorflow as tf
 
-from minc_tf.data.limits import MAX_PIXELS
+from minc_tf._checks import check_choice, check_int
+from minc_tf.data.limits import MAX_PIXELS, MOST_PIXELS
 from minc_tf.export.checks import (
-    check_choice,
     check_described,
-    check_max_pixels,
     check_model,
     check_output,
     resolve_image_shape,
@@ -119,7 +118,8 @@ def export_savedmodel(
             and cannot decode images.
         value_range: tuple of the values of black and of white in float32
             images, of signatures and of the loaded function: `(0, 1)` for
-            callers who have such images. Files and uint8 images are as ever.
+            callers who have such images. It applies to neither files nor
+            uint8 images.
         recipe: dict of the settings that `model` was trained with, as JSON
             can hold it; `None` where they are unknown.
         evaluation: list of dicts with `results`, as
@@ -150,7 +150,7 @@ def export_savedmodel(
     """
     check_model(model)
     check_described(recipe, evaluation, data_licence)
-    check_max_pixels(max_pixels)
+    check_int("max_pixels", max_pixels, 1, MOST_PIXELS, other_type=TypeError)
     check_choice("serving_default", serving_default, _DEFAULTS)
     value_range = check_value_range(value_range)
     image_shape = resolve_image_shape(model.encoder, image_shape)

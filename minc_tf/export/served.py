@@ -1,7 +1,6 @@
-"""What an export returns beside the features: the served embedding."""
+"""The embedding that an export serves, besides the features."""
 
 import dataclasses
-from collections.abc import Callable
 
 import keras
 import numpy as np
@@ -52,26 +51,11 @@ class ServedEmbedding:
         return z
 
     def names(self, dim: int) -> list[str]:
-        """Return a name for each served coordinate.
-
-        Args:
-            dim: int, d.
-
-        Returns:
-            List of str, `"embedding_<i>"`; i counts all d coordinates from 0.
-        """
+        """Return a name for each served coordinate of d, counted from 0."""
         return [f"embedding_{i}" for i in range(dim)[self._served]]
 
     def manifest(self, dim: int) -> dict:
-        """Return what the manifest tells of the served embedding.
-
-        Args:
-            dim: int, d.
-
-        Returns:
-            Dict of `dim`, `whiten`, `normalize` and `dropped`, the coordinates
-            of d that are not served.
-        """
+        """Return the manifest's entry on the served embedding of d."""
         kept = range(dim)[self._served]
         return {
             "dim": len(kept),
@@ -91,33 +75,13 @@ def served_embedding(
 ) -> ServedEmbedding:
     """Find out how a model's embedding is to be served.
 
-    Args:
-        model: a built `minc_tf.models.TwoViewModel`, or any object with
-            `projector` and `objective`.
-        dims: int, serve only the first coordinates; `None` for all.
-        whiten: bool, divide each by the root of its eigenvalue, which makes
-            their mean squares 1.
-        normalize: bool, scale vectors to L2 norm 1.
-
-    Returns:
-        A `ServedEmbedding`.
-
-    Raises:
-        TypeError: `dims` is not an int, `whiten` or `normalize` no bool.
-        ValueError: `dims` or `whiten` of an embedding without order, more
-            `dims` than there are, an eigenvalue too small to divide by, or a
-            second moment that is not finite.
-
-    Example:
-    ```python
-    served = served_embedding(model, dims=64, whiten=False, normalize=True)
-    z = served.select(served.project(features))  # (B, 64), of norm 1
-    ```
+    Of an embedding without order, `dims` and `whiten` are a ValueError, as are
+    more `dims` than there are and an eigenvalue too small to divide by.
     """
     for name, value in (("whiten", whiten), ("normalize", normalize)):
         if not isinstance(value, bool):
-            raise TypeError(f"{name} must be a bool, received {value!r}")
-    # Behind a predictor the objective orders the predictions, not these.
+            raise TypeError(f"{name} must be a bool; received {value!r}")
+    # With a predictor the objective orders the predictions, not these.
     objective = model.objective
     if getattr(model, "predictor", None) is not None:
         objective = None
@@ -133,19 +97,19 @@ def served_embedding(
     )
 
 
-def encoder_output(encoder: keras.Layer) -> Callable:
-    """Return the inference of an encoder: images -> features in float32."""
-    return lambda images: ops.cast(encoder(images, training=False), "float32")
+def features_of(encoder: keras.Layer, images):
+    """The features of images at inference, float32 (B, F)."""
+    return ops.cast(encoder(images, training=False), "float32")
 
 
 def _check_dims(dims, ordered, eigenvalues):
     if dims is None:
         return
     if isinstance(dims, bool) or not isinstance(dims, int):
-        raise TypeError(f"dims must be an int or None, received {dims!r}")
+        raise TypeError(f"dims must be an int or None; received {dims!r}")
     if not ordered:
         raise ValueError(
-            f"dims must be None for an embedding without order, received "
+            f"dims must be None for an embedding without order; received "
             f"{dims}; only MINC orders its coordinates, and only without a "
             "predictor"
         )
@@ -153,14 +117,14 @@ def _check_dims(dims, ordered, eigenvalues):
     if not 1 <= dims <= most:
         raise ValueError(
             f"dims must be in 1 to {most}, the coordinates but the constant "
-            f"one, received {dims}"
+            f"one; received {dims}"
         )
 
 
 def _check_whiten(ordered, eigenvalues, dims):
     if not ordered:
         raise ValueError(
-            "whiten must be False for an embedding without eigenvalues, "
+            "whiten must be False for an embedding without eigenvalues; "
             "received True; only MINC estimates them, and only without a "
             "predictor"
         )
@@ -168,7 +132,7 @@ def _check_whiten(ordered, eigenvalues, dims):
     if small.any():
         first = int(np.argmax(small))
         raise ValueError(
-            f"whiten must be False, or dims at most {first}, received True "
+            f"whiten must be False, or dims at most {first}; received True "
             f"and dims={dims}: eigenvalue {first + 1} is "
             f"{eigenvalues[1 + first]:.3g}, too small to divide by"
         )

@@ -12,30 +12,14 @@ PIXELS = (0, 255)
 
 
 def check_value_range(value_range) -> tuple[float, float]:
-    """Refuse what is no range of numbers.
-
-    Args:
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The same as a tuple of two ints or floats.
-
-    Raises:
-        TypeError: it is no pair of numbers.
-        ValueError: they are not finite, or the second is not the larger.
-
-    Example:
-    ```python
-    check_value_range([0, 1])  # (0, 1)
-    ```
-    """
+    """Return the values of black and of white as a tuple of two numbers."""
     pair = isinstance(value_range, (tuple, list)) and len(value_range) == 2
     if not pair or not all(
         isinstance(x, numbers.Real) and not isinstance(x, bool)
         for x in value_range
     ):
         raise TypeError(
-            "value_range must be two numbers, such as (0, 1), received "
+            "value_range must be two numbers, such as (0, 1); received "
             f"{value_range!r}"
         )
     try:
@@ -46,26 +30,13 @@ def check_value_range(value_range) -> tuple[float, float]:
     if not 1e-30 < high - low < 1e30:
         raise ValueError(
             "value_range must be two finite numbers, of which the second is "
-            f"larger, received {value_range!r}"
+            f"larger; received {value_range!r}"
         )
     return tuple(int(x) if x.is_integer() else x for x in (low, high))
 
 
 def to_pixels(images, value_range: tuple[float, float]):
-    """Bring images of a range to 0..255.
-
-    Args:
-        images: float tensor or array of any shape.
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The like; the images themselves where that is their range.
-
-    Example:
-    ```python
-    to_pixels(np.ones(3), (0, 1))  # [255, 255, 255]
-    ```
-    """
+    """Bring images of a range to 0..255."""
     low, high = value_range
     if (low, high) == PIXELS:
         return images
@@ -75,20 +46,7 @@ def to_pixels(images, value_range: tuple[float, float]):
 
 
 def from_pixels(images, value_range: tuple[float, float]):
-    """Bring images of 0..255 to a range: the reverse of `to_pixels`.
-
-    Args:
-        images: float tensor or array of any shape.
-        value_range: tuple of the values of black and of white.
-
-    Returns:
-        The like; the images themselves where that is their range.
-
-    Example:
-    ```python
-    from_pixels(np.full(3, 255.0), (-1, 1))  # [1, 1, 1]
-    ```
-    """
+    """Bring images of 0..255 to a range: the reverse of `to_pixels`."""
     low, high = value_range
     if (low, high) == PIXELS:
         return images

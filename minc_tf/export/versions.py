@@ -10,6 +10,8 @@ import shutil
 import uuid
 from collections.abc import Callable
 
+from minc_tf._checks import check_int
+
 
 def latest_version(directory: str | os.PathLike) -> int | None:
     """Find the highest version number in a folder of exported models.
@@ -67,7 +69,7 @@ def find_version(path: str | os.PathLike) -> str:
     elif os.path.exists(path):
         found = "holds neither saved_model.pb nor a numbered folder"
     raise FileNotFoundError(
-        "path must be a SavedModel folder or the folder of its versions, "
+        "path must be a SavedModel folder or the folder of its versions; "
         f"received {path!r}, which {found}"
     )
 
@@ -77,33 +79,12 @@ def write_version(
     write: Callable[[str], None],
     version: int | None = None,
 ) -> str:
-    """Write a new version folder atomically.
+    """Write a new version folder atomically; return its path.
 
-    Everything goes to a hidden folder beside the versions, which is renamed
-    when it is complete. If `write` raises, it is removed again; only a killed
-    process leaves one (`.incomplete-*`), which nobody takes for a version.
-
-    Args:
-        directory: path of the folder of versions; made where missing.
-        write: function that fills the (existing, empty) folder it is given.
-        version: positive int; `None` takes the next free one.
-
-    Returns:
-        The path of the new version folder.
-
-    Raises:
-        TypeError: `version` is not an int.
-        ValueError: `version` is not positive or exists already, or `directory`
-            cannot be written.
-
-    Example:
-    ```python
-    def write(folder):
-        tf.saved_model.save(module, folder)
-
-
-    write_version("savedmodels/mine", write)  # "savedmodels/mine/1"
-    ```
+    `write` fills the empty folder that it is given, a hidden one beside the
+    versions, which is renamed when it is complete. If `write` raises, it is
+    removed; only a killed process leaves one (`.incomplete-*`), which nobody
+    takes for a version. `version=None` takes the next free number.
     """
     directory = os.fspath(directory)
     if version is not None:
@@ -119,7 +100,7 @@ def write_version(
         os.mkdir(partial)
     except OSError as error:
         raise ValueError(
-            "directory must be a folder that can be written, received "
+            "directory must be a folder that can be written; received "
             f"{directory!r} ({error.strerror})"
         ) from error
     try:
@@ -137,15 +118,10 @@ def write_version(
 
 
 def _check_version(directory, version):
-    if isinstance(version, bool) or not isinstance(version, int):
-        raise TypeError(
-            f"version must be a positive int or None, received {version!r}"
-        )
-    if version < 1:
-        raise ValueError(f"version must be 1 or more, received {version}")
+    check_int("version", version, 1, other_type=TypeError)
     if os.path.lexists(os.path.join(directory, str(version))):
         raise ValueError(
-            f"version must be new, received {version}, which exists in "
+            f"version must be new; received {version}, which exists in "
             f"{directory!r}; the next free one is "
             f"{(latest_version(directory) or 0) + 1}"
         )

@@ -20,12 +20,6 @@ def write_warmup(
 ) -> None:
     """Write one request for each signature, several for encoded images.
 
-    Args:
-        folder: path of a SavedModel that becomes a version.
-        signatures: dict from name to concrete function of one argument: images
-            (B, h, w, 3), or encoded ones (B,).
-        value_range: tuple of the values of black and white of float images.
-
     Source: https://www.tensorflow.org/tfx/serving/saved_model_warmup
     """
     path = os.path.join(folder, WARMUP)

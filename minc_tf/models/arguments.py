@@ -1,7 +1,7 @@
 """What a `TwoViewModel` refuses, in one line."""
 
+from minc_tf._checks import check_int, check_number
 from minc_tf.objectives import Objective
-from minc_tf.objectives.checks import check_positive_int, is_number
 
 
 def check_model(objective, predictor, target_momentum, **counts) -> None:
@@ -22,14 +22,12 @@ def check_model(objective, predictor, target_momentum, **counts) -> None:
             "TwoViewModel: objective must be a minc_tf.objectives "
             f"objective; received {type(objective).__name__}."
         )
-    check_positive_int("TwoViewModel", **counts)
-    if not (target_momentum is None or callable(target_momentum)) and not (
-        is_number(target_momentum) and 0.0 <= target_momentum <= 1.0
-    ):
-        raise ValueError(
-            "TwoViewModel: target_momentum must be in [0, 1], a schedule, "
-            f"or None; received {target_momentum!r}."
-        )
+    for name, count in counts.items():
+        check_int(f"TwoViewModel: {name}", count, 1)
+    if not (target_momentum is None or callable(target_momentum)):
+        name = "TwoViewModel: target_momentum"
+        also = ", a schedule, or None"
+        check_number(name, target_momentum, 0, 1, also=also)
     if objective.needs_previous and not (
         predictor is None and target_momentum is None
     ):

@@ -1,6 +1,5 @@
 """Encoders by name, and any Keras model as an encoder."""
 
-import difflib
 import functools
 import importlib
 import sys
@@ -8,6 +7,7 @@ import sys
 import keras
 from keras import layers
 
+from minc_tf._checks import did_you_mean
 from minc_tf._registry import Registry
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
@@ -76,12 +76,11 @@ def build_encoder(
         return _imported(name, image_shape, kwargs)
     library, _, attribute = name.rpartition(".")
     if library not in _LIBRARIES:
-        near = difflib.get_close_matches(name, ENCODERS, n=1)
         raise ValueError(
-            f"build_encoder: unknown encoder {name!r}; "
-            + (f"did you mean {near[0]!r}? " if near else "")
-            + f"Known are {', '.join(ENCODERS)}, dotted names in "
-            f"{', '.join(_LIBRARIES)}, and 'package.module:Name'."
+            f"build_encoder: unknown encoder {name!r}"
+            f"{did_you_mean(name, ENCODERS)} Known are {', '.join(ENCODERS)}, "
+            f"dotted names in {', '.join(_LIBRARIES)}, and "
+            "'package.module:Name'."
         )
     try:
         module = importlib.import_module(library)
@@ -92,15 +91,10 @@ def build_encoder(
         ) from error
     builder = getattr(module, attribute, None)
     if not callable(builder):
-        names = {
-            each.lower(): each
-            for each in dir(module)
-            if callable(getattr(module, each))
-        }
-        near = difflib.get_close_matches(attribute.lower(), names, n=1)
+        names = [n for n in dir(module) if callable(getattr(module, n))]
         raise ValueError(
             f"build_encoder: {library} has no model {attribute!r}"
-            + (f"; did you mean {names[near[0]]!r}?" if near else ".")
+            f"{did_you_mean(attribute, names)}"
         )
     if library == "keras.applications":
         encoder = _application(builder, attribute, image_shape, kwargs)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import layers
 
+from minc_tf._checks import check_choice, refusal
+
 _NORMS = ("batch", "layer", None)
 
 
@@ -50,15 +52,11 @@ def mlp(
     print(projector.output_shape)
     ```
     """
-    if norm not in _NORMS:
-        raise ValueError(f"mlp: norm must be one of {_NORMS}; got {norm!r}.")
+    check_choice("mlp: norm", norm, _NORMS)
     if not widths or any(w < 1 for w in widths):
-        raise ValueError(
-            "mlp: widths must be one or more positive ints; received "
-            f"{tuple(widths)}."
-        )
+        raise refusal("mlp: widths", "one or more ints >= 1", tuple(widths))
     if final_norm and norm is None:
-        raise ValueError("mlp: final_norm=True needs a norm; received None.")
+        raise refusal("mlp: norm", "given with final_norm=True", norm)
 
     def normalise(x, index, affine):
         if norm == "batch":

@@ -1,12 +1,12 @@
 """Every method, as an objective, a predictor and a target setting."""
 
 import dataclasses
-import difflib
 import inspect
 from collections.abc import Mapping, Sequence
 
 import keras
 
+from minc_tf._checks import check_choice
 from minc_tf._pixels import PIXELS
 from minc_tf.models.assembly import assemble
 from minc_tf.models.momentum import CosineMomentum
@@ -283,14 +283,7 @@ def find_method(name: str) -> Method:
     Raises:
         ValueError: for an unknown name, with the nearest.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(str(name), METHODS, n=1)
-        guess = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(
-            f"method must be one of {', '.join(METHODS)}; received "
-            f"{name!r}{guess}"
-        )
-    return METHODS[name]
+    return METHODS[check_choice("method", name, METHODS)]
 
 
 def build(

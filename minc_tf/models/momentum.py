@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
+from minc_tf._checks import check_int, check_number
 from minc_tf.objectives.base import PACKAGE
-from minc_tf.objectives.checks import check_positive_int, is_number
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -37,13 +37,10 @@ class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
 
     def __init__(self, start: float, steps: int, name: str = "cosine_momentum"):
         """See the class."""
-        if not (is_number(start) and 0.0 <= start <= 1.0):
-            raise ValueError(
-                f"CosineMomentum: start must be in [0, 1]; received {start!r}."
-            )
-        check_positive_int("CosineMomentum", steps=steps)
+        check_number("CosineMomentum: start", start, 0, 1)
+        check_int("CosineMomentum: steps", steps, 1)
         self.start = start
-        self.steps = steps
+        self.steps = int(steps)
         self.name = name
 
     def __call__(self, step):

@@ -4,6 +4,8 @@ import keras
 from keras import layers
 
 #: Blocks a stage, and whether a block is a bottleneck.
+from minc_tf._checks import check_choice, check_int, refusal
+
 _DEPTHS = {
     18: ((2, 2, 2, 2), False),
     34: ((3, 4, 6, 3), False),
@@ -54,19 +56,9 @@ def resnet(
     Source: He et al. 2016, arXiv 1512.03385; the v1.5 strides of
     torchvision; the CIFAR stem of SimCLR, arXiv 2002.05709, appendix B.9.
     """
-    if depth not in _DEPTHS:
-        raise ValueError(
-            f"resnet: depth must be one of {sorted(_DEPTHS)}; received "
-            f"{depth!r}."
-        )
-    if not isinstance(width, int) or width < 1:
-        raise ValueError(
-            f"resnet: width must be a positive int; received {width!r}."
-        )
-    if stem not in ("imagenet", "cifar"):
-        raise ValueError(
-            f'resnet: stem must be "imagenet" or "cifar"; received {stem!r}.'
-        )
+    check_choice("resnet: depth", depth, sorted(_DEPTHS))
+    check_int("resnet: width", width, 1)
+    check_choice("resnet: stem", stem, ("imagenet", "cifar"))
     blocks, bottleneck = _DEPTHS[depth]
     net = _Builder(batch_norm_momentum, synchronized)
 
@@ -134,10 +126,7 @@ def small_resnet(
         or not filters
         or min(filters) < 1
     ):
-        raise ValueError(
-            "small_resnet: filters must be one or more positive ints; received "
-            f"{filters!r}."
-        )
+        raise refusal("small_resnet: filters", "one or more ints >= 1", filters)
     net = _Builder(batch_norm_momentum, synchronized)
     images = keras.Input(image_shape, name="images")
     x = pixels_to_unit(images)

@@ -124,7 +124,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.objective = objective
         self.predictor = predictor
         self.target_momentum = target_momentum
-        self.micro_batches = micro_batches
+        self.micro_batches = int(micro_batches)
         self.views = views
         self.value_range = check_value_range(
             "TwoViewModel", value_range, optional=True

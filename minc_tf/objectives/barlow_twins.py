@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_number
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre
-from minc_tf.objectives.checks import check_not_negative
 
 #: Added to a variance before its root is taken, as in batch normalisation.
 _EPSILON = 1e-5
@@ -97,7 +97,7 @@ class BarlowTwins(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_not_negative("BarlowTwins", redundancy_weight=redundancy_weight)
+        check_number("BarlowTwins: redundancy_weight", redundancy_weight, 0)
         self.redundancy_weight = redundancy_weight
 
     def compute(self, z1, z2, training, sample_weight):

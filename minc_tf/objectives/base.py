@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_int
 from minc_tf._registry import Registry
 from minc_tf.objectives import replicas, unguarded
-from minc_tf.objectives.checks import check_positive_int
 
 PACKAGE = "minc_tf"
 
@@ -303,7 +303,7 @@ class Objective(keras.layers.Layer):
 
     def _check_images(self, pairs_per_image, previous, z):
         caller = type(self).__name__
-        check_positive_int(caller, pairs_per_image=pairs_per_image)
+        check_int(f"{caller}: pairs_per_image", pairs_per_image, 1)
         if pairs_per_image > 1 and not self.takes_images:
             raise ValueError(
                 f"{caller}: pairs_per_image must be 1: the loss does not "

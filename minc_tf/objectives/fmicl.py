@@ -7,9 +7,9 @@ from collections.abc import Callable
 import keras
 from keras import ops
 
+from minc_tf._checks import check_choice, check_number, check_positive, refusal
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
-from minc_tf.objectives.checks import check_choice, check_positive, is_number
 from minc_tf.objectives.norms import unit_norm
 
 #: Below it `exp(1 / sigma^2)` comes too near to what float32 can hold.
@@ -252,25 +252,24 @@ class FMICL(Objective):
 
 
 def _check_arguments(divergence, alpha, sigma, order):
-    check_choice("FMICL", tuple(DIVERGENCES), divergence=divergence)
+    check_choice("FMICL: divergence", divergence, DIVERGENCES)
     if alpha is not None:
-        check_positive("FMICL", alpha=alpha)
-    check_positive("FMICL", sigma=sigma)
+        check_positive("FMICL: alpha", alpha)
+    check_positive("FMICL: sigma", sigma)
     # Squared distances reach 4, so Hellinger's f' reaches exp(1 / sigma^2).
     if sigma < SMALLEST_SIGMA:
-        raise ValueError(
-            f"FMICL: sigma must be at least {SMALLEST_SIGMA:.5f}, so that "
-            f"exp(1 / sigma^2) fits in float32; received {sigma!r}."
+        raise refusal(
+            "FMICL: sigma",
+            f"at least {SMALLEST_SIGMA:.5f}, so that exp(1 / sigma^2) fits in "
+            "float32",
+            sigma,
         )
     if order is None:
         return
     if divergence != "tsallis":
-        raise ValueError(
-            'FMICL: order is an argument of divergence="tsallis"; must be '
-            f"None for {divergence!r}; received {order!r}."
+        raise refusal(
+            "FMICL: order",
+            f'None: divergence="tsallis" has one, not {divergence!r}',
+            order,
         )
-    if not (is_number(order) and 1.0 < order < math.inf):
-        raise ValueError(
-            "FMICL: order must be above 1 and finite, or None; received "
-            f"{order!r}."
-        )
+    check_number("FMICL: order", order, 1, ends="(]", also=", or None")

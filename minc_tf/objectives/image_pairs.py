@@ -31,6 +31,7 @@ class ImagePairs:
     def __init__(self, z1, z2, weights, per_image):
         """See the class."""
         self._pair, self._weights = (z1, z2), weights
+        self._per_image = per_image
         dim = z1.shape[1]
         by_image = [ops.reshape(z, (-1, per_image, dim)) for z in (z1, z2)]
         self._rows = ops.concatenate(by_image, axis=1)
@@ -53,7 +54,8 @@ class ImagePairs:
             squares = replicas.mean(ops.sum(ops.square(by_image)))
             # Kish's effective number.
             self.images = replicas.count() / ops.maximum(squares, _TINY)
-        self.moment = replicas.mean(second_moment(z1, z2, weights))
+        self._local_moment = second_moment(z1, z2, weights)
+        self.moment = replicas.mean(self._local_moment)
 
     def covariance(self, other):
         """Sampling covariance with the moment of `ImagePairs` like these.
@@ -74,6 +76,41 @@ class ImagePairs:
         """Sampling variance of the moment, a scalar tensor."""
         return self.covariance(self)
 
+    def _left_out(self):
+        """By how much the other images count more, `s / (1 - s)`.
+
+        Zero for a single image: nothing would be left.
+        """
+        others = 1.0 - self._share
+        ratio = self._share / ops.where(others > 0.0, others, 1.0)
+        return ops.where(others > 0.0, ratio, 0.0)
+
+    def repulsion(self, estimate, parts):
+        """Mean of `z^T M z`, with M as in `push`, in full.
+
+        Takes moments alone, and is therefore cheaper than `push`.
+
+        Returns:
+            Scalar tensor; over replicas its mean counts.
+        """
+        found = ops.sum(estimate * self._local_moment)
+        if not parts:
+            return found
+        left_out = self._left_out()
+        moments = sum(weight * pairs.moment for weight, pairs in parts)
+        own = sum(
+            weight * moment_products(pairs._own_rows, self._own_rows)
+            for weight, pairs in parts
+        )
+        if self._weights is None:
+            other = ops.sum(moments * self._local_moment) - ops.mean(own)
+            return found + left_out * other
+        by_pair = ops.reshape(self._weights, (-1, self._per_image))
+        by_pair = by_pair * left_out[:, :, 0]
+        moment = second_moment(*self._pair, ops.reshape(by_pair, (-1, 1)))
+        own = ops.sum(ops.sum(by_pair, axis=1) * own)
+        return found + ops.sum(moments * moment) - own
+
     def push(self, estimate, parts, *, triangular):
         """`M z` of each embedding, without what the image itself gave to M.
 
@@ -88,12 +125,7 @@ class ImagePairs:
             Two tensors (B n, d). A single image is not left out: nothing
             would be left.
         """
-        others = 1.0 - self._share
-        left_out = ops.where(
-            others > 0.0,
-            self._share / ops.where(others > 0.0, others, 1.0),
-            0.0,
-        )
+        left_out = self._left_out()
         moments = sum(weight * pairs.moment for weight, pairs in parts)
         own = sum(
             weight

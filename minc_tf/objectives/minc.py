@@ -72,7 +72,8 @@ class MINC(Objective):
             `"read_first"` (it uses what it expects before it has seen the
             batch: the loss is then a sum over samples).
         mu: float, the largest squared norm of an embedding (`clip_norm`), or
-            None for no bound, which the theory assumes.
+            None for no bound, which the theory assumes: at the start the loss
+            of an untrained network can then be in the thousands.
         name: string, the layer's name.
 
     Attributes:
@@ -114,7 +115,7 @@ class MINC(Objective):
         self_pairs: bool = False,
         triangular: bool = True,
         order: str = "update_first",
-        mu: float | None = None,
+        mu: float | None = 10.0,
         name: str | None = None,
     ):
         """See the class."""
@@ -122,7 +123,7 @@ class MINC(Objective):
         check_arguments(
             dim, tracking, rate, floor, self_pairs, triangular, order, mu
         )
-        self.dim = dim
+        self.dim = int(dim)
         self.tracking = tracking
         self.rate = rate
         self.floor = floor
@@ -187,10 +188,8 @@ class MINC(Objective):
         if self.self_pairs:
             parts = []
 
-        push = batch.push(used, parts, triangular=False)
-        value = negative_objective(*held, *push, weights)
-        if self.triangular:
-            push = batch.push(used, parts, triangular=True)
+        value = negative_objective(*held, batch.repulsion(used, parts), weights)
+        push = batch.push(used, parts, triangular=self.triangular)
         gradient = surrogate(z1, z2, *push, weights)
         # x - stop_gradient(x) is exactly zero and has the gradient of x.
         return value + (gradient - ops.stop_gradient(gradient))

@@ -1,12 +1,13 @@
 """What MINC can be told, and one line about anything else."""
 
-from minc_tf.objectives.checks import (
+from minc_tf._checks import (
     check_bool,
     check_choice,
-    check_mu,
-    check_positive_int,
-    is_number,
+    check_int,
+    check_number,
+    refusal,
 )
+from minc_tf.objectives.norms import check_mu
 
 TRACKINGS = ("auto", "corrected", "lead", "mean")
 ORDERS = ("update_first", "read_first")
@@ -21,24 +22,23 @@ def check_arguments(
     dim, tracking, rate, floor, self_pairs, triangular, order, mu
 ) -> None:
     """Raises a ValueError for arguments of `MINC` out of range."""
-    check_positive_int("MINC", dim=dim)
-    check_choice("MINC", TRACKINGS, tracking=tracking)
-    if rate != "adaptive" and not (is_number(rate) and 0.0 < rate <= 1.0):
-        raise ValueError(
-            'MINC: rate must be "adaptive" or a float in (0, 1]; received '
-            f"{rate!r}."
-        )
-    if not (is_number(floor) and 0.0 <= floor <= 1.0):
-        raise ValueError(f"MINC: floor must be in [0, 1]; received {floor!r}.")
-    check_bool("MINC", self_pairs=self_pairs)
-    check_bool("MINC", triangular=triangular)
-    check_choice("MINC", ORDERS, order=order)
+    check_int("MINC: dim", dim, 1)
+    check_choice("MINC: tracking", tracking, TRACKINGS)
+    if rate != "adaptive":
+        also = ', or "adaptive"'
+        check_number("MINC: rate", rate, 0, 1, ends="(]", also=also)
+    check_number("MINC: floor", floor, 0, 1)
+    check_bool("MINC: self_pairs", self_pairs)
+    check_bool("MINC: triangular", triangular)
+    check_choice("MINC: order", order, ORDERS)
     if tracking == "corrected" and order == "read_first":
-        raise ValueError(
-            "MINC: order must be 'update_first' with tracking='corrected', "
-            "which corrects by the batch itself; received 'read_first'."
+        raise refusal(
+            "MINC: order",
+            "'update_first' with tracking='corrected', which corrects by the "
+            "batch itself",
+            order,
         )
-    check_mu("MINC", mu)
+    check_mu("MINC: mu", mu)
 
 
 def check_dim(dim: int, shape) -> None:

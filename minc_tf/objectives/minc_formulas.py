@@ -25,14 +25,13 @@ def second_moment(z1, z2, weights=None):
     return total / 2.0
 
 
-def negative_objective(z1, z2, push1, push2, weights=None):
+def negative_objective(z1, z2, repulsion, weights=None):
     """Value of the loss, `-J = -2 E[z1.z2] + E[z^T Lambda z]`.
 
     Args:
         z1: float tensor (B, d).
         z2: float tensor (B, d).
-        push1: tensor (B, d), `z1 Lambda`, with Lambda in full.
-        push2: tensor (B, d), the same for `z2`.
+        repulsion: scalar, `E[z^T Lambda z]` over both views.
         weights: optional tensor (B, 1) of pair weights that sum to one.
 
     Returns:
@@ -40,9 +39,11 @@ def negative_objective(z1, z2, push1, push2, weights=None):
 
     Source: arXiv 2504.16667, eq. (5), averaged over both views.
     """
-    repulsion = z1 * push1 + z2 * push2
-    pairs = ops.sum(repulsion / 2.0 - 2.0 * z1 * z2, axis=-1, keepdims=True)
-    return ops.mean(pairs) if weights is None else ops.sum(weights * pairs)
+    pairs = ops.sum(z1 * z2, axis=-1, keepdims=True)
+    attraction = (
+        ops.mean(pairs) if weights is None else ops.sum(weights * pairs)
+    )
+    return repulsion - 2.0 * attraction
 
 
 def surrogate(z1, z2, push1, push2, weights=None):

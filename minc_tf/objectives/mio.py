@@ -3,14 +3,10 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_choice, check_number, check_positive, refusal
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
-from minc_tf.objectives.checks import (
-    check_choice,
-    check_not_negative,
-    check_positive,
-)
 from minc_tf.objectives.norms import unit_norm
 
 _FORMS = ("published", "improved")
@@ -144,19 +140,16 @@ class MIO(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_positive(
-            "MIO",
-            positive_temperature=positive_temperature,
-            negative_temperature=negative_temperature,
-        )
-        check_choice("MIO", _FORMS, form=form)
+        check_positive("MIO: positive_temperature", positive_temperature)
+        check_positive("MIO: negative_temperature", negative_temperature)
+        check_choice("MIO: form", form, _FORMS)
         if mse_weight is not None:
-            check_not_negative("MIO", mse_weight=mse_weight)
+            check_number("MIO: mse_weight", mse_weight, 0)
             if form == "improved" and mse_weight != 0.0:
-                raise ValueError(
-                    "MIO: mse_weight must be None or 0 with "
-                    'form="improved", which has no such term; received '
-                    f"{mse_weight!r}."
+                raise refusal(
+                    "MIO: mse_weight",
+                    'None or 0 with form="improved", which has no such term',
+                    mse_weight,
                 )
         self.positive_temperature = positive_temperature
         self.negative_temperature = negative_temperature

@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_choice, check_positive
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
-from minc_tf.objectives.checks import check_choice, check_positive
 from minc_tf.objectives.norms import unit_norm
 
 
@@ -94,8 +94,8 @@ class NegativeCosine(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_choice("NegativeCosine", tuple(_FORMS), form=form)
-        check_positive("NegativeCosine", weight=weight)
+        check_choice("NegativeCosine: form", form, _FORMS)
+        check_positive("NegativeCosine: weight", weight)
         self.form = form
         self.weight = weight
 

@@ -1,9 +1,18 @@
 """Norms of embeddings: bounded, or one. Safe at zero and at large values."""
 
+import numpy as np
 from keras import ops
 
-#: Embeddings of a smaller norm count as zero.
-_TINY = 1e-30
+from minc_tf._checks import check_number
+
+#: Rows of smaller entries count as zero.
+_TINY = 1e-36
+
+
+def check_mu(name: str, mu) -> None:
+    """Raises a ValueError unless `mu` is a bound for `clip_norm`."""
+    if mu is not None:
+        check_number(name, mu, 0, ends="(]", also=", or None")
 
 
 def clip_norm(z, mu):
@@ -28,13 +37,14 @@ def clip_norm(z, mu):
 
 
 def unit_norm(z):
-    """Scales each embedding to norm one; zeros stay zeros.
+    """Scales each row to norm one; zeros stay zeros.
 
     Args:
-        z: float tensor (B, d).
+        z: float tensor (B, d), or a NumPy array, which stays one.
 
     Returns:
-        Tensor (B, d), `z / ||z||`. The gradient at a zero row is finite.
+        Tensor or array (B, d), `z / ||z||`. The gradient at a zero row is
+        finite.
     """
     _, unit = _largest_and_unit(z)
     return unit / _norm(unit)
@@ -42,14 +52,23 @@ def unit_norm(z):
 
 def _largest_and_unit(z):
     """The largest entry of each row, and the row divided by it."""
+    library = _library(z)
     # Divided before it is squared: squares of 1e20 overflow float32.
-    largest = ops.stop_gradient(ops.max(ops.abs(z), axis=-1, keepdims=True))
+    largest = library.max(library.abs(z), axis=-1, keepdims=True)
+    if library is ops:
+        largest = ops.stop_gradient(largest)
     # Divided by one where it is zero, so that the gradient stays bounded.
-    return largest, z / ops.where(largest > _TINY, largest, 1.0)
+    return largest, z / library.where(largest > _TINY, largest, 1.0)
 
 
 def _norm(unit):
     """Norm of each row, and one for a row of zeros."""
-    squared = ops.sum(ops.square(unit), axis=-1, keepdims=True)
+    library = _library(unit)
+    squared = library.sum(library.square(unit), axis=-1, keepdims=True)
     # sqrt'(0) is infinite; a zero row must give a finite gradient, not NaN.
-    return ops.sqrt(ops.where(squared > _TINY, squared, 1.0))
+    return library.sqrt(library.where(squared > _TINY, squared, 1.0))
+
+
+def _library(z):
+    """Whose functions take `z`: features in memory stay NumPy's."""
+    return np if isinstance(z, np.ndarray) else ops

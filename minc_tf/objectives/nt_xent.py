@@ -3,9 +3,9 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_bool, check_choice, check_positive
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
-from minc_tf.objectives.checks import check_bool, check_choice, check_positive
 from minc_tf.objectives.norms import unit_norm
 
 _SIMILARITIES = {
@@ -104,9 +104,9 @@ class NTXent(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_positive("NTXent", temperature=temperature)
-        check_choice("NTXent", tuple(_SIMILARITIES), similarity=similarity)
-        check_bool("NTXent", decoupled=decoupled)
+        check_positive("NTXent: temperature", temperature)
+        check_choice("NTXent: similarity", similarity, _SIMILARITIES)
+        check_bool("NTXent: decoupled", decoupled)
         self.temperature = temperature
         self.similarity = similarity
         self.decoupled = decoupled

@@ -5,8 +5,7 @@ from keras import ops
 
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
-from minc_tf.objectives.checks import check_mu
-from minc_tf.objectives.norms import clip_norm
+from minc_tf.objectives.norms import check_mu, clip_norm
 
 
 def spectral_contrastive_loss(z1, z2):
@@ -99,7 +98,7 @@ class SpectralContrastive(Objective):
     def __init__(self, *, mu: float | None = 1.0, name: str | None = None):
         """See the class."""
         super().__init__(name=name)
-        check_mu("SpectralContrastive", mu)
+        check_mu("SpectralContrastive: mu", mu)
         self.mu = mu
 
     def compute(self, z1, z2, training, sample_weight):

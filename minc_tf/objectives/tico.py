@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_number
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
-from minc_tf.objectives.checks import check_not_negative, is_number
 from minc_tf.objectives.norms import unit_norm
 
 
@@ -86,11 +86,8 @@ class TiCo(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_not_negative("TiCo", rho=rho)
-        if not (is_number(beta) and 0.0 <= beta < 1.0):
-            raise ValueError(
-                f"TiCo: beta must be a float in [0, 1); received {beta!r}."
-            )
+        check_number("TiCo: rho", rho, 0)
+        check_number("TiCo: beta", beta, 0, 1, ends="[)")
         self.rho = rho
         self.beta = beta
         self.covariance = None

@@ -3,10 +3,10 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_number, check_positive
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre, masked_logsumexp
-from minc_tf.objectives.checks import check_not_negative, check_positive
 from minc_tf.objectives.norms import unit_norm
 
 #: Added to a variance before its root is taken.
@@ -142,12 +142,12 @@ class VICReg(Objective):
     ):
         """See the class."""
         super().__init__(name=name)
-        check_not_negative(
-            type(self).__name__,
-            invariance_weight=invariance_weight,
-            variance_weight=variance_weight,
-            covariance_weight=covariance_weight,
-        )
+        for argument, weight in (
+            ("invariance_weight", invariance_weight),
+            ("variance_weight", variance_weight),
+            ("covariance_weight", covariance_weight),
+        ):
+            check_number(f"{type(self).__name__}: {argument}", weight, 0)
         self.invariance_weight = invariance_weight
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
@@ -231,7 +231,7 @@ class VICRegExp(VICReg):
             covariance_weight=covariance_weight,
             name=name,
         )
-        check_positive(type(self).__name__, temperature=temperature)
+        check_positive(f"{type(self).__name__}: temperature", temperature)
         self.temperature = temperature
 
     def redundancy(self, matrix):

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from minc_tf._checks import check_choice, check_number, check_positive
+
 
 @keras.saving.register_keras_serializable(package="minc_tf")
 class LARS(keras.optimizers.Optimizer):
@@ -61,25 +63,10 @@ class LARS(keras.optimizers.Optimizer):
         """See the class."""
         # The base class would add decoupled decay of its own.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
-        if not 0.0 <= momentum < 1.0:
-            raise ValueError(
-                f"LARS: momentum must be in [0, 1); received {momentum!r}."
-            )
-        if weight_decay < 0.0:
-            raise ValueError(
-                "LARS: weight_decay must not be negative; received "
-                f"{weight_decay!r}."
-            )
-        if trust_coefficient <= 0.0:
-            raise ValueError(
-                "LARS: trust_coefficient must be positive; received "
-                f"{trust_coefficient!r}."
-            )
-        if momentum_of not in ("update", "gradient"):
-            raise ValueError(
-                'LARS: momentum_of must be "update" or "gradient"; received '
-                f"{momentum_of!r}."
-            )
+        check_number("LARS: momentum", momentum, 0, 1, ends="[)")
+        check_number("LARS: weight_decay", weight_decay, 0)
+        check_positive("LARS: trust_coefficient", trust_coefficient)
+        check_choice("LARS: momentum_of", momentum_of, ("update", "gradient"))
         self.momentum = momentum
         self.coupled_weight_decay = weight_decay
         self.trust_coefficient = trust_coefficient

@@ -2,6 +2,8 @@
 
 import keras
 
+from minc_tf._checks import refusal
+
 
 def warmup_cosine(
     peak: float, *, steps: int, warmup_steps: int = 0, final: float = 0.0
@@ -29,9 +31,10 @@ def warmup_cosine(
     ```
     """
     if not 0 <= warmup_steps < steps:
-        raise ValueError(
-            f"warmup_cosine: warmup_steps must be in [0, {steps}), the length "
-            f"of the schedule; received {warmup_steps!r}."
+        raise refusal(
+            "warmup_cosine: warmup_steps",
+            f"in [0, {steps}), the length of the schedule",
+            warmup_steps,
         )
     alpha = final / peak if peak else 0.0
     if warmup_steps == 0:

@@ -1,27 +1,34 @@
-"""Runs to look at: the page of a run, and what TensorBoard shows of it."""
+"""Runs to look at: the page of a run, and what TensorBoard shows of it.
 
-from minc_tf.report.embedding import (
-    Snapshot,
-    embedding_map,
-    load_snapshot,
-    make_snapshot,
-    save_snapshot,
+Names are imported when they are first used: the page needs no TensorFlow, what
+is for TensorBoard does.
+"""
+
+from minc_tf._lazy import lazy_names
+
+_LAZY = {
+    "Snapshot": "embedding",
+    "embedding_map": "embedding",
+    "finish_run": "finish",
+    "load_snapshot": "embedding",
+    "make_snapshot": "embedding",
+    "plot_dims": "dims",
+    "read_spectra": "runs",
+    "save_snapshot": "embedding",
+    "write_projector": "projector",
+    "write_report": "page",
+    "write_spectra": "runs",
+    "write_spectrum": "projector",
+}
+
+__all__ = [*_LAZY]
+
+__getattr__ = lazy_names(
+    __name__,
+    _LAZY,
+    needs="matplotlib, Pillow and jinja2, for TensorBoard TensorFlow",
 )
-from minc_tf.report.finish import finish_run
-from minc_tf.report.page import write_report
-from minc_tf.report.projector import write_projector, write_spectrum
-from minc_tf.report.runs import read_spectra, write_spectra
 
-__all__ = [
-    "Snapshot",
-    "embedding_map",
-    "finish_run",
-    "load_snapshot",
-    "make_snapshot",
-    "read_spectra",
-    "save_snapshot",
-    "write_projector",
-    "write_report",
-    "write_spectra",
-    "write_spectrum",
-]
+
+def __dir__():
+    return sorted(__all__)

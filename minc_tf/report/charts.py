@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report import numbers
 
 #: Okabe & Ito's colours, which colour-blind readers tell apart; not the two
@@ -21,6 +22,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("solid", "dashed", "dotted", "dashdot")
 
 _INK, _GRID = "#333333", "#d0d0d0"
+_GREYS = ("#505050", "#808080", "#b0b0b0")
 
 #: What the page replaces colours by, so that they follow its theme.
 _VARIABLES = {
@@ -43,12 +45,14 @@ class Line:
         y: floats, as many.
         style: int, which of the colours and, of more lines, dashes.
         band: optional pair of floats each, the ends of intervals around `y`.
+        baseline: bool, whether it is grey and dashed, whatever its style.
     """
 
     x: Sequence[float]
     y: Sequence[float]
     style: int = 0
     band: tuple[Sequence[float], Sequence[float]] | None = None
+    baseline: bool = False
 
 
 def line_chart(
@@ -60,44 +64,19 @@ def line_chart(
     y_scale: str = "linear",
     percent: bool = False,
 ) -> str:
-    """Draws lines over a common axis.
+    """Draw lines over a common axis, as an `<svg>` element.
 
-    Args:
-        lines: `Line`s.
-        text: what the chart shows, for those who do not see it.
-        x_label: name of the horizontal axis.
-        x_scale: "linear" or "log2".
-        y_scale: "linear" or "log".
-        percent: bool, whether shares of 1 are labelled as per cent.
-
-    Returns:
-        An `<svg>` element, whose colours are CSS variables: `--muted`,
-        `--line` and `--series-0` to `--series-5`.
-
-    Example:
-    ```python
-    from minc_tf.report import charts
-
-    line = charts.Line([1, 2, 3], [0.9, 0.5, 0.4])
-    svg = charts.line_chart([line], "the loss falls", x_label="epoch")
-    ```
+    `text` tells what the chart shows to those who do not see it. `x_scale` is
+    "linear" or "log2", `y_scale` "linear" or "log"; `percent` labels shares of
+    1 as per cent. Colours are CSS variables: `--muted`, `--line`, `--series-0`
+    to `-5`.
     """
     figure = _figure(lines, x_label, x_scale, y_scale, percent)
     return _svg(figure, text)
 
 
 def spectrum_picture(spectrum: np.ndarray) -> np.ndarray:
-    """Draws a spectrum over the number of the coordinate.
-
-    Args:
-        spectrum: float array (d,), descending.
-
-    Returns:
-        uint8 array (height, width, 3).
-
-    Raises:
-        ValueError: if the spectrum is empty, or not finite.
-    """
+    """Draw a descending spectrum (d,): uint8 array (height, width, 3)."""
     (values,) = check_features("spectrum", np.asarray(spectrum)[None])
     figure = _figure(
         [spectrum_line(values)], "coordinate", "linear", "log", False
@@ -110,12 +89,7 @@ def spectrum_picture(spectrum: np.ndarray) -> np.ndarray:
 
 
 def spectrum_line(spectrum: np.ndarray, style: int = 0) -> Line:
-    """A spectrum as a line, without what rounding leaves of zeros.
-
-    Args:
-        spectrum: float array (d,), descending.
-        style: int, see `Line`.
-    """
+    """A spectrum (d,) as a line, without what rounding leaves of zeros."""
     spectrum = np.asarray(spectrum, np.float64)
     shown = spectrum > 1e-7 * spectrum.max()
     return Line(np.flatnonzero(shown) + 1, spectrum[shown], style)
@@ -124,6 +98,19 @@ def spectrum_line(spectrum: np.ndarray, style: int = 0) -> Line:
 def _figure(lines, x_label, x_scale, y_scale, percent):
     figure = Figure(_SIZE, layout="constrained", facecolor="none")
     axes = figure.add_subplot(facecolor="none")
+    draw(axes, lines, x_label, x_scale, y_scale, percent)
+    return figure
+
+
+def draw(
+    axes: Axes,
+    lines: Sequence[Line],
+    x_label: str,
+    x_scale: str = "linear",
+    y_scale: str = "linear",
+    percent: bool = False,
+) -> None:
+    """Draw lines into axes, as `line_chart` does."""
     axes.grid(color=_GRID, linewidth=0.6)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(_INK)
@@ -134,6 +121,10 @@ def _figure(lines, x_label, x_scale, y_scale, percent):
         _draw(axes, line)
     if x_scale == "log2":
         axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_locator(
+            FixedLocator(sorted({x for line in lines for x in line.x}))
+        )
+        axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.xaxis.set_major_locator(
             MaxNLocator(6, integer=True, steps=(1, 2, 5, 10))
@@ -147,12 +138,13 @@ def _figure(lines, x_label, x_scale, y_scale, percent):
     unit = 100 if percent else 1
     axes.xaxis.set_major_formatter(lambda value, _: numbers.plain(value))
     axes.yaxis.set_major_formatter(lambda y, _: numbers.plain(unit * y))
-    return figure
 
 
 def _draw(axes, line):
     colour = PALETTE[line.style % len(PALETTE)]
     dash = DASHES[line.style // len(PALETTE) % len(DASHES)]
+    if line.baseline:
+        colour, dash = _GREYS[line.style % len(_GREYS)], "dashed"
     if line.band is not None:
         axes.fill_between(
             line.x, *line.band, color=colour, alpha=0.2, linewidth=0

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from minc_tf import diagnostics
+from minc_tf._files import replacing
 from minc_tf.data.labels import check_class_count
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
+from minc_tf.objectives.norms import unit_norm
 from minc_tf.report.images import check_images, thumbnails
 
 #: Images on a map; t-SNE takes some ten seconds for as many.
@@ -45,7 +47,7 @@ class Snapshot:
 
 
 def embedding_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Lays feature vectors out in two dimensions: neighbours stay neighbours.
+    """Lay feature vectors out in two dimensions: neighbours stay neighbours.
 
     t-SNE of the directions of the vectors, as cosine similarity compares
     them, after PCA to 50 dimensions. Of fewer than five vectors the first two
@@ -77,7 +79,7 @@ def embedding_map(features: np.ndarray, seed: int = 0) -> np.ndarray:
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    directions = _directions(check_features("features", features))
+    directions = unit_norm(check_features("features", features))
     count, dim = directions.shape
     if np.ptp(directions, axis=0).max() < 1e-6:
         return np.zeros((count, 2), np.float32)
@@ -109,7 +111,7 @@ def make_snapshot(
     limit: int = LIMIT,
     seed: int = 0,
 ) -> Snapshot:
-    """Gathers what a report shows of an embedding.
+    """Gather what a report shows of an embedding.
 
     Args:
         features: float array (N, d), one row an image.
@@ -161,20 +163,10 @@ def draw(count: int, limit: int, seed: int) -> np.ndarray:
 
 
 def known_classes(labels, class_names, count: int) -> tuple:
-    """Checks labels that may be missing.
+    """Check labels (N,), -1 where unknown, that may be missing.
 
-    Args:
-        labels: None, or ints (N,), -1 where unknown.
-        class_names: None, or strings by label.
-        count: int, the N that is required.
-
-    Returns:
-        (labels, class_names): int64 array (N,) and tuple of strings; all -1
-        and empty where there are none.
-
-    Raises:
-        TypeError: if the labels are not integers.
-        ValueError: for another shape, or labels without a name.
+    Returns int64 labels and the names as a tuple; all -1 and empty without
+    labels.
     """
     if labels is None:
         labels = np.full(count, -1)
@@ -199,7 +191,7 @@ def known_classes(labels, class_names, count: int) -> tuple:
 
 
 def save_snapshot(path: str | os.PathLike, snapshot: Snapshot) -> None:
-    """Writes a snapshot as `.npz`; a file of before is replaced at once.
+    """Write a snapshot as `.npz`; an earlier file is replaced atomically.
 
     Args:
         path: path of the file.
@@ -212,14 +204,12 @@ def save_snapshot(path: str | os.PathLike, snapshot: Snapshot) -> None:
     """
     arrays = dataclasses.asdict(snapshot)
     arrays["class_names"] = np.asarray(snapshot.class_names, np.str_)
-    part = f"{os.fspath(path)}.tmp"
-    with open(part, "wb") as file:
+    with replacing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, **arrays)
-    os.replace(part, path)
 
 
 def load_snapshot(path: str | os.PathLike) -> Snapshot:
-    """Reads what `save_snapshot` wrote.
+    """Read what `save_snapshot` wrote.
 
     Args:
         path: path of the file.
@@ -248,12 +238,3 @@ def load_snapshot(path: str | os.PathLike) -> Snapshot:
         ) from error
     class_names = tuple(arrays.pop("class_names").tolist())
     return Snapshot(class_names=class_names, **arrays)
-
-
-def _directions(features):
-    """Rows of norm one; zeros stay zeros."""
-    # Of large numbers the squares would not be finite.
-    largest = np.abs(features).max(axis=1, keepdims=True)
-    scaled = features / np.maximum(largest, np.finfo(np.float32).tiny)
-    norm = np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled / np.maximum(norm, 1e-30)

@@ -1,4 +1,4 @@
-"""The charts of a page: curves, spectra, accuracy against dimensions."""
+"""The charts of a page: curves and spectra."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -100,14 +100,7 @@ def _chart(name, lines):
 
 
 def spectrum_chart(run: RunData) -> Chart | None:
-    """The spectrum of a run, at a few epochs where they were kept.
-
-    Args:
-        run: `RunData`.
-
-    Returns:
-        A `Chart`, or None where there is no spectrum.
-    """
+    """The spectrum of a run, at a few epochs where they were kept, or None."""
     spectra = run.spectra
     if not spectra and run.snapshot is not None:
         spectra = {None: run.snapshot.spectrum}
@@ -138,14 +131,7 @@ def spectrum_chart(run: RunData) -> Chart | None:
 
 
 def spectra_chart(runs: Sequence[RunData]) -> Chart | None:
-    """The last spectra of runs, as shares of their sums.
-
-    Args:
-        runs: `RunData`s, whose styles are their positions.
-
-    Returns:
-        A `Chart`, or None where no run has a spectrum.
-    """
+    """The last spectra of runs, as shares of their sums; None for none."""
     lines = []
     for style, run in enumerate(runs):
         spectrum = last_spectrum(run)
@@ -174,44 +160,3 @@ def _captured(spectrum):
         f"{needed} of {len(spectrum)} coordinates hold 90 % of the sum, the "
         f"first {100 * share[0]:.0f} %."
     )
-
-
-def dims_charts(curves: Sequence[tuple[str, int, list[dict]]]) -> list[Chart]:
-    """Charts of accuracy and recall against the number of coordinates.
-
-    Args:
-        curves: tuples (name, style, rows), the rows as
-            `minc_tf.evaluation.evaluate_dims` returns them.
-    """
-    keys = dict.fromkeys(
-        k for _, _, rows in curves for row in rows for k in row
-    )
-    found = []
-    for key in filter(numbers.is_better_higher, keys):
-        lines, legend = [], []
-        for name, style, rows in curves:
-            points = [(row["dim"], row[key]) for row in rows if key in row]
-            if points:
-                lines.append(charts.Line(*zip(*points, strict=True), style))
-                legend.append((name, style))
-        title = f"{numbers.title(key)}, %"
-        svg = charts.line_chart(
-            lines,
-            f"{title}, against the number of coordinates",
-            x_label="coordinates",
-            x_scale="log2",
-            percent=True,
-        )
-        found.append(
-            Chart(title, "of the first coordinates alone", svg, legend)
-        )
-    return found
-
-
-def dims_of(run: RunData) -> dict[tuple[str, str], list[dict]]:
-    """The newest rows of `dims` that a run has, by order and output."""
-    return {
-        (order, entry.get("output", "features")): rows
-        for entry in run.evaluation
-        for order, rows in entry.get("dims", {}).items()
-    }

@@ -6,14 +6,13 @@ import os
 import pathlib
 from collections.abc import Sequence
 
+import keras
 import numpy as np
-import tensorflow as tf
 
-from minc_tf import diagnostics
-from minc_tf.evaluation.checks import check_features
+from minc_tf import diagnostics, report
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report.embedding import make_snapshot, save_snapshot
 from minc_tf.report.page import write_report
-from minc_tf.report.projector import write_projector, write_spectrum
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -30,12 +29,12 @@ def finish_run(
     seed: int = 0,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the pictures of a run that has ended, and its page.
+    """Write the pictures of a run that has ended, and its page.
 
     The folder gets `embedding.npz`, `report.html`, and in `events/embedding`
-    the projector's files and the picture of the spectrum. What cannot be
-    written is logged as a warning, and the rest still is: the run has ended
-    whatever becomes of its pictures.
+    the projector's files and the picture of the spectrum (not on JAX). What
+    cannot be written is logged as a warning, and the rest still is: the run
+    has ended whatever becomes of its pictures.
 
     Args:
         workdir: path of the run's folder, with its config.json.
@@ -62,14 +61,17 @@ def finish_run(
     snapshot, page = folder / "embedding.npz", folder / "report.html"
     events = folder / "events" / "embedding"
     shown = (features, images, labels, class_names)
+    on_tensorflow = keras.backend.backend() == "tensorflow"
     with _warned(snapshot):
         z = check_features("embeddings", embeddings)
         spectrum = np.asarray(diagnostics.spectrum(z))
         made = make_snapshot(*shown, spectrum=spectrum, seed=seed)
         save_snapshot(snapshot, made)
-        write_spectrum(events, spectrum, step)
-    with _warned(events):
-        write_projector(events, *shown, seed=seed)
+        if on_tensorflow:
+            report.write_spectrum(events, spectrum, step)
+    if on_tensorflow:
+        with _warned(events):
+            report.write_projector(events, *shown, seed=seed)
     with _warned(page):
         write_report(folder, page, defaults=defaults)
     return page
@@ -77,8 +79,13 @@ def finish_run(
 
 @contextlib.contextmanager
 def _warned(path):
-    """Makes a warning of what keeps a file from being written."""
+    """Log as a warning why a file cannot be written."""
+    errors = [ImportError, OSError, ValueError]
+    if keras.backend.backend() == "tensorflow":
+        from tensorflow.errors import OpError
+
+        errors.append(OpError)
     try:
         yield
-    except (OSError, ValueError, tf.errors.OpError) as error:
+    except tuple(errors) as error:
         _LOGGER.warning("%s is not written: %s", path, error)

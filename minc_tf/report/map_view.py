@@ -31,15 +31,10 @@ _SPRITE_LIMIT, _PICTURE_LIMIT = 800_000, 300_000
 
 
 def map_view(snapshot: Snapshot) -> dict:
-    """What the template needs to draw a map.
+    """What the template needs to draw a map: its size, and the classes.
 
-    Args:
-        snapshot: `Snapshot`.
-
-    Returns:
-        dict: `width` and `height`; `groups`, the classes in the order of
-        their labels, dicts of `name`, `count`, `series` (index of the colour,
-        None for grey), `swatch` and `paths`.
+    These are dicts of `name`, `count`, `series` (index of the colour, None for
+    grey), `swatch` and `paths`.
     """
     points, height = _scaled(snapshot.points)
     groups = []
@@ -58,17 +53,7 @@ def map_view(snapshot: Snapshot) -> dict:
 
 
 def map_images(snapshot: Snapshot) -> dict:
-    """The images of a map, for those who look at it closely.
-
-    Args:
-        snapshot: `Snapshot`.
-
-    Returns:
-        dict: `picture`, address of a picture that is laid out as the map;
-        `sprite`, address of the thumbnails; `data`, for the script: the
-        points, the class of each, and how many images a row of the sprite
-        has.
-    """
+    """The images of a map: `picture`, `sprite`, and `data` for the script."""
     points, height = _scaled(snapshot.points)
     tiles = snapshot.thumbnails
     names = [

@@ -97,17 +97,12 @@ def is_choice(key: str) -> bool:
 
 
 def is_better_higher(key: str) -> bool:
-    """Whether more of the number is better, in whatever runs."""
+    """Whether more of the number is better, in all runs."""
     return bool(_HIGHER.search(key)) and not is_choice(key)
 
 
 def show(key: str, value) -> str:
-    """A value as text, with its unit.
-
-    Args:
-        key: what it is called.
-        value: number, list of them, or anything else; None is a dash.
-    """
+    """A value, list of values, or anything else as text, with its unit."""
     if value is None:
         return "—"
     if isinstance(value, list):

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import jinja2
 from markupsafe import Markup
 
-from minc_tf.report import figures, images, numbers, settings, tables
+from minc_tf._files import replacing
+from minc_tf.report import dims, figures, images, numbers, settings, tables
 from minc_tf.report.map_view import common_legend, map_images, map_view
 from minc_tf.report.runs import RunData, read_runs
 
@@ -37,7 +38,7 @@ def write_report(
     *,
     defaults: dict | None = None,
 ) -> pathlib.Path:
-    """Writes the page of a run, or one that compares several.
+    """Write the page of a run, or one that compares several.
 
     The page is one file that needs no network. It shows what the folders
     hold; what they do not hold, also because a run has not ended, it names.
@@ -80,9 +81,8 @@ def write_report(
             "folder that exists."
         )
     text = _single(found[0], defaults) if len(found) == 1 else _several(found)
-    part = path.with_name(f"{path.name}.tmp")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return path
 
 
@@ -104,7 +104,7 @@ def _single(run, defaults):
         spectrum=chart and _drawn([chart])[0],
         map=run.snapshot and _map(run.snapshot),
         evaluation=tables.evaluations(run.evaluation),
-        dims=_drawn(figures.dims_charts(_by_order(run))),
+        dims=_drawn(dims.dims_charts(_by_order(run))),
         changed=changed,
         config=json.dumps(run.config, indent=2),
         environment=tables.environment(run.summary),
@@ -124,7 +124,7 @@ def _several(runs):
         maps=maps,
         legend=common_legend([found for found in maps if found]),
         evaluation=tables.side_by_side([run.evaluation for run in runs]),
-        dims=_drawn(figures.dims_charts(_by_run(runs))),
+        dims=_drawn(dims.dims_charts(_by_run(runs))),
         differences=settings.differences([run.config for run in runs]),
         environments=[tables.environment(run.summary) for run in runs],
     )
@@ -132,7 +132,7 @@ def _several(runs):
 
 def _by_order(run):
     """What a run's evaluations have of `dims`, a curve an order."""
-    curves = figures.dims_of(run).items()
+    curves = dims.dims_of(run).items()
     return [
         (f"{order} of {output}", style, rows)
         for style, ((order, output), rows) in enumerate(curves)
@@ -143,7 +143,7 @@ def _by_run(runs):
     """The same of several runs: a curve a run, of an order that it learnt."""
     curves = []
     for style, run in enumerate(runs):
-        found = figures.dims_of(run)
+        found = dims.dims_of(run)
         learnt = [key for key in found if key[0] != "pca"]
         for key in (learnt or list(found))[:1]:
             curves.append((f"{run.label}, {key[0]}", style, found[key]))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorboard.plugins import projector
 
-from minc_tf.evaluation.checks import check_features
+from minc_tf.diagnostics.vectors import check_features
 from minc_tf.report import charts
 from minc_tf.report.embedding import LIMIT, draw, known_classes
 from minc_tf.report.images import (
@@ -33,7 +33,7 @@ def write_projector(
     limit: int = LIMIT,
     seed: int = 0,
 ) -> pathlib.Path:
-    """Writes an embedding for TensorBoard's projector.
+    """Write an embedding for TensorBoard's projector.
 
     The folder gets `projector_config.pbtxt`, `tensors.tsv`, `metadata.tsv`
     (the classes, where there are labels) and `sprite.png`, which name one
@@ -103,7 +103,7 @@ def write_projector(
 def write_spectrum(
     folder: str | os.PathLike, spectrum: np.ndarray, step: int
 ) -> None:
-    """Writes the picture of a spectrum to TensorBoard.
+    """Write the picture of a spectrum to TensorBoard.
 
     Args:
         folder: path of the events.

@@ -1,8 +1,6 @@
 """What the folder of a run holds, read for a report."""
 
-import csv
 import dataclasses
-import io
 import json
 import math
 import os
@@ -11,10 +9,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minc_tf._run_folder import (
+    POSITION,
+    RunFolder,
+    read_table,
+    write_table,
+)
 from minc_tf.report.embedding import Snapshot, load_snapshot
-
-#: Columns that say where in the run a row stands.
-_POSITION = ("epoch", "step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,19 +61,7 @@ class RunData:
 
 
 def read_runs(paths: Sequence[str | os.PathLike]) -> list[RunData]:
-    """Reads the folders of runs.
-
-    Args:
-        paths: paths of the folders, each once.
-
-    Returns:
-        A `RunData` each, with labels that differ.
-
-    Raises:
-        FileNotFoundError: if a folder holds no run.
-        ValueError: for a folder that is given twice, or a file in one that
-            cannot be read.
-    """
+    """Read the folders of runs, each given once, with labels that differ."""
     folders = [pathlib.Path(path) for path in paths]
     resolved = [folder.resolve() for folder in folders]
     for folder, full in zip(folders, resolved, strict=True):
@@ -96,7 +85,7 @@ def short_labels(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
-    """Writes the spectra of a run as `spectrum.csv`, a row an epoch.
+    """Write the spectra of a run as `spectrum.csv`, a row an epoch.
 
     Args:
         path: path of the file.
@@ -108,17 +97,15 @@ def write_spectra(path: str | os.PathLike, spectra: dict) -> None:
     ```
     """
     dim = max(map(len, spectra.values()), default=0)
-    part = f"{os.fspath(path)}.tmp"
-    with open(part, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["epoch", *range(1, dim + 1)])
-        for epoch, values in sorted(spectra.items()):
-            writer.writerow([epoch, *(f"{value:.6g}" for value in values)])
-    os.replace(part, path)
+    rows = [
+        {"epoch": epoch, **{n: f"{v:.6g}" for n, v in enumerate(values, 1)}}
+        for epoch, values in sorted(spectra.items())
+    ]
+    write_table(path, ["epoch", *range(1, dim + 1)], rows)
 
 
 def read_spectra(path: str | os.PathLike) -> dict[int, np.ndarray]:
-    """Reads what `write_spectra` wrote.
+    """Read what `write_spectra` wrote.
 
     Args:
         path: path of the file; one that does not exist holds none.
@@ -130,35 +117,36 @@ def read_spectra(path: str | os.PathLike) -> dict[int, np.ndarray]:
         ValueError: for a file that is no such table.
     """
     return {
-        int(row.pop("epoch")): np.asarray(list(row.values()))
-        for row in _read_rows(path)
+        row.pop("epoch"): np.asarray(list(row.values()))
+        for row in read_table(path)
     }
 
 
-def _read(folder, label):
-    if not (folder / "config.json").exists():
+def _read(path, label):
+    folder = RunFolder(path)
+    if not folder.config.exists():
         raise FileNotFoundError(
-            f"{str(folder)!r} holds no run: there is no config.json."
+            f"{str(path)!r} holds no run: there is no config.json."
         )
-    evaluation = _read_json(folder / "evaluation.json", list)
+    evaluation = _read_json(folder.evaluation, list)
     for entry in evaluation:
         if not _is_evaluation(entry):
             raise ValueError(
-                f"{folder / 'evaluation.json'} must hold what minc-evaluate "
+                f"{folder.evaluation} must hold what minc-evaluate "
                 f"writes; received the entry {entry!r}."
             )
-    snapshot = folder / "embedding.npz"
+    snapshot = folder.embedding
     return RunData(
-        path=folder,
+        path=path,
         label=label,
-        config=_read_json(folder / "config.json", dict),
-        curves=_curves(folder / "timing.csv") | _curves(folder / "metrics.csv"),
-        spectra=read_spectra(folder / "spectrum.csv"),
-        summary=_read_json(folder / "summary.json", dict),
+        config=_read_json(folder.config, dict),
+        curves=_curves(folder.timing) | _curves(folder.metrics),
+        spectra=read_spectra(folder.spectrum),
+        summary=_read_json(folder.summary, dict),
         evaluation=evaluation,
         snapshot=load_snapshot(snapshot) if snapshot.exists() else None,
-        views=_bytes(folder / "pictures" / "views.png"),
-        neighbours=_bytes(folder / "pictures" / "neighbours.png"),
+        views=_bytes(folder.pictures / "views.png"),
+        neighbours=_bytes(folder.pictures / "neighbours.png"),
     )
 
 
@@ -194,43 +182,12 @@ def _read_json(path, kind):
     return found
 
 
-def _read_rows(path):
-    """The rows of a table as dicts of floats, without empty cells."""
-    if not path.exists():
-        return []
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
-    try:
-        rows = [_numbers(row) for row in reader]
-    except (ValueError, csv.Error) as error:
-        # The line of the reader inside counts the line that it fails on.
-        line = reader.reader.line_num
-        raise ValueError(f"{path}, line {line}: {error}") from error
-    if not all(math.isfinite(row.get("epoch", math.nan)) for row in rows):
-        raise ValueError(f"{path} must have an epoch in each row.")
-    return rows
-
-
-def _text(path):
-    contents = path.read_bytes()
-    try:
-        return contents.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = contents.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path}, line {line}: not UTF-8 text") from error
-
-
-def _numbers(row):
-    if None in row or None in row.values():
-        raise ValueError("the row is not as long as the header")
-    return {key: float(value) for key, value in row.items() if value != ""}
-
-
 def _curves(path):
-    rows = _read_rows(path)
+    rows = read_table(path)
     names = dict.fromkeys(name for row in rows for name in row)
     curves = {}
     for name in names:
-        if name not in _POSITION:
+        if name not in POSITION:
             kept = [r for r in rows if math.isfinite(r.get(name, math.nan))]
             curves[name] = Curve(
                 [row["epoch"] for row in kept], [row[name] for row in kept]

@@ -16,14 +16,9 @@ def flatten(settings: dict, prefix: str = "") -> dict:
 
 
 def changes(settings: dict, defaults: dict) -> list[tuple]:
-    """What settings set otherwise than the defaults, or in addition.
+    """What settings set otherwise than the defaults: (key, value, default).
 
-    Args:
-        settings: dict, of one run.
-        defaults: dict.
-
-    Returns:
-        Tuples (key, value, default) as text; a default of None: there is none.
+    The values are text; a default of None: there is none.
     """
     default = flatten(json.loads(json.dumps(defaults)))
     return [
@@ -34,14 +29,9 @@ def changes(settings: dict, defaults: dict) -> list[tuple]:
 
 
 def differences(runs: Sequence[dict]) -> list[tuple]:
-    """The settings in which runs differ.
+    """The settings in which runs differ: (key, values), a text a run.
 
-    Args:
-        runs: dicts, one a run.
-
-    Returns:
-        Tuples (key, values) with a text a run, None where it has no such
-        setting.
+    None where a run has no such setting.
     """
     flat = [flatten(settings) for settings in runs]
     rows = []

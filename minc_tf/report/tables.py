@@ -9,16 +9,7 @@ _INTERVAL = "_ci95"
 
 
 def finals(runs: Sequence[dict], names: Sequence[str]) -> dict:
-    """The last values of runs, the best of those that compare marked.
-
-    Args:
-        runs: dicts of floats by column, one a run.
-        names: columns, in the order of reading.
-
-    Returns:
-        dict: `heads`, names for readers, and `rows`, a list a run of tuples
-        (text, best).
-    """
+    """The last values of runs: `heads`, and `rows` of (text, best) a run."""
     names = [name for name in names if any(name in run for run in runs)]
     rows = [[_cell(name, run, runs) for name in names] for run in runs]
     return {"heads": [numbers.title(name) for name in names], "rows": rows}
@@ -27,25 +18,15 @@ def finals(runs: Sequence[dict], names: Sequence[str]) -> dict:
 def evaluations(entries: Sequence[dict]) -> list[dict]:
     """Tables of what was evaluated, the newest first.
 
-    Args:
-        entries: of a run's evaluation.json.
-
-    Returns:
-        A dict an entry: `head`, and `measured` and `chosen`, lists of tuples
-        (name, text).
+    A dict each: `head`, and `measured` and `chosen`, lists of (name, text).
     """
     return [_evaluation(entry) for entry in reversed(entries)]
 
 
 def side_by_side(runs: Sequence[list[dict]]) -> list[tuple]:
-    """What was measured of runs, a row a number.
+    """What was measured of runs: (name, cells), the cells (text, best).
 
-    Args:
-        runs: the entries of evaluation.json, one list a run; of the same
-            number the newest counts.
-
-    Returns:
-        Tuples (name, cells), the cells (text, best), one a run.
+    Of the same number the newest counts.
     """
     latest = []
     for entries in runs:

@@ -1,15 +1,15 @@
-"""What watches a run: finite losses, checkpoints, the table, the bar."""
+"""What watches a run: finite losses, the tables, the bar."""
 
-import csv
 import os
-import sys
 import time
 from collections.abc import Callable
 
 import keras
 import numpy as np
-from tqdm import tqdm
 
+from minc_tf import report
+from minc_tf._progress import image_bar
+from minc_tf._run_folder import read_table, write_table
 from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
@@ -20,7 +20,7 @@ CLOCK = ("seconds", "images_per_second")
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops training at the first step whose loss or metrics are not finite.
+    """Stop training at the first step whose loss or metrics are not finite.
 
     Args:
         checkpoints: optional `Checkpoints`, for the last good one in the
@@ -43,19 +43,18 @@ class StopOnNonFinite(keras.callbacks.Callback):
         checkpoints: Checkpoints | None = None,
         step: Callable[[], int] | None = None,
     ):
-        """See the class."""
         super().__init__()
         self.checkpoints = checkpoints
         self.step = step
 
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the running means: a value that is not finite stays there."""
+        """Check the running means: a value that is not finite stays there."""
         for name, value in (logs or {}).items():
             if not np.all(np.isfinite(np.asarray(value))):
                 self._stop(f"{name} is {float(np.asarray(value))}")
 
     def on_epoch_end(self, epoch, logs=None):
-        """Checks the weights, which are newer than the last loss."""
+        """Check the weights, which are newer than the last loss."""
         for variable in self.model.weights:
             value = keras.ops.convert_to_numpy(variable).astype("float64")
             if not np.all(np.isfinite(value)):
@@ -83,7 +82,7 @@ def learning_rate_of(model: keras.Model) -> float:
 
 
 class Throughput(keras.callbacks.Callback):
-    """Adds the time of an epoch and its rate to the logs.
+    """Add the time of an epoch and its rate to the logs.
 
     `seconds`, wall-clock time of the epoch's steps, and `images_per_second`,
     without the first step of the run, which compiles (unless it is the only
@@ -94,18 +93,17 @@ class Throughput(keras.callbacks.Callback):
     """
 
     def __init__(self, batch_size: int):
-        """See the class."""
         super().__init__()
         self.batch_size = batch_size
         self._warm = False
 
     def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clocks."""
+        """Start the clocks."""
         self._start = self._counted_from = time.perf_counter()
         self._steps = 0
 
     def on_train_batch_end(self, batch, logs=None):
-        """Counts; the run's first step only starts the clock of the rate."""
+        """Count; the run's first step only starts the clock of the rate."""
         if self._warm:
             self._steps += 1
         else:
@@ -113,7 +111,7 @@ class Throughput(keras.callbacks.Callback):
             self._counted_from = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes both into the logs."""
+        """Write both into the logs."""
         now = time.perf_counter()
         logs["seconds"] = now - self._start
         elapsed = now - self._counted_from
@@ -123,7 +121,7 @@ class Throughput(keras.callbacks.Callback):
 
 
 class MetricsCSV(keras.callbacks.Callback):
-    """Writes a row an epoch: step, learning rate and every log.
+    """Write a row an epoch: step, learning rate and every log.
 
     A run that resumes drops the rows of epochs that it trains again.
 
@@ -144,19 +142,18 @@ class MetricsCSV(keras.callbacks.Callback):
         first_epoch: int = 0,
         timing: str | os.PathLike | None = None,
     ):
-        """See the class."""
         super().__init__()
         self.path = os.fspath(path)
         self.timing = timing and os.fspath(timing)
         self.rows = []
-        if first_epoch and os.path.exists(self.path):
-            self.rows = _read_rows(self.path)[:first_epoch]
-        if self.timing and self.rows and os.path.exists(self.timing):
-            times = {row["epoch"]: row for row in _read_rows(self.timing)}
+        if first_epoch:
+            self.rows = read_table(self.path)[:first_epoch]
+        if self.timing and self.rows:
+            times = {row["epoch"]: row for row in read_table(self.timing)}
             self.rows = [r | times.get(r["epoch"], {}) for r in self.rows]
 
     def on_epoch_end(self, epoch, logs=None):
-        """Adds a row and writes the table."""
+        """Add a row, and write the table."""
         row = {
             "epoch": epoch + 1,
             "step": step_of(self.model),
@@ -167,23 +164,31 @@ class MetricsCSV(keras.callbacks.Callback):
         names = list(dict.fromkeys(key for row in self.rows for key in row))
         if self.timing:
             clock = [name for name in names if name in CLOCK]
-            _write_rows(self.timing, ["epoch", *clock], self.rows)
+            write_table(self.timing, ["epoch", *clock], self.rows)
             names = [name for name in names if name not in CLOCK]
-        _write_rows(self.path, names, self.rows)
+        write_table(self.path, names, self.rows)
 
 
-def _read_rows(path):
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+class Spectra(keras.callbacks.Callback):
+    """Write the spectra that a `DiagnosticsMonitor` measured, a row an epoch.
 
+    The monitor stands before it in the list. A run that resumes drops the rows
+    of the epochs that it trains again.
+    """
 
-def _write_rows(path, names, rows):
-    part = f"{path}.tmp"
-    with open(part, "w", newline="") as file:
-        writer = csv.DictWriter(file, names, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
+    def __init__(self, path, monitor, first_epoch: int = 0):
+        super().__init__()
+        self.path = path
+        self.monitor = monitor
+        rows = report.read_spectra(path).items() if first_epoch else ()
+        self._rows = {epoch: row for epoch, row in rows if epoch <= first_epoch}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Add the row of the epoch, if it was measured."""
+        measured = self.monitor.history
+        if epoch in measured["epoch"][-1:]:
+            self._rows[epoch + 1] = measured["spectrum"][-1]
+            report.write_spectra(self.path, self._rows)
 
 
 class Progress(keras.callbacks.Callback):
@@ -196,7 +201,6 @@ class Progress(keras.callbacks.Callback):
     """
 
     def __init__(self, batch_size: int, steps: int, first_step: int = 0):
-        """See the class."""
         super().__init__()
         self.batch_size = batch_size
         self.steps = steps
@@ -205,34 +209,28 @@ class Progress(keras.callbacks.Callback):
         self._beside = {}
 
     def on_train_begin(self, logs=None):
-        """Opens the bar."""
-        self._bar = tqdm(
-            total=self.steps * self.batch_size,
-            initial=self.first_step * self.batch_size,
-            desc="pretrain",
-            unit="img",
-            unit_scale=True,
-            file=sys.stdout,
-            dynamic_ncols=True,
-            # A log file gets a line now and then instead of ten a second.
-            mininterval=0.2 if sys.stdout.isatty() else 10.0,
+        """Open the bar."""
+        self._bar = image_bar(
+            "pretrain",
+            self.steps * self.batch_size,
+            self.first_step * self.batch_size,
         )
 
     def on_train_batch_end(self, batch, logs=None):
-        """Moves the bar."""
+        """Move the bar."""
         self._show(logs)
         self._bar.update(self.batch_size)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Shows the kNN accuracy."""
+        """Show the kNN accuracy."""
         self._show(logs)
 
     def on_train_end(self, logs=None):
-        """Closes the bar."""
+        """Close the bar."""
         self.close()
 
     def close(self):
-        """Closes the bar, also where `fit` ended in an error."""
+        """Close the bar, also where `fit` ended in an error."""
         if self._bar is not None:
             self._bar.close()
 

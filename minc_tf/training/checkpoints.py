@@ -12,11 +12,29 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
+from minc_tf._checks import check_int
+from minc_tf._files import replacing
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings
 
 _NAME = re.compile(r"step-(\d+)\.npz")
 _SETTINGS, _MEANS = "settings", "means"
+
+#: Of a `TwoViewModel`, those with state.
+_PARTS = (
+    "encoder",
+    "projector",
+    "predictor",
+    "objective",
+    "target_encoder",
+    "target_projector",
+    "views",
+)
+
+#: What Keras appends to the name of a second layer of a class.
+_NUMBER, _NUMBER_INSIDE = re.compile(r"_\d+$"), re.compile(r"_\d+(?=_)")
+#: All names of checkpoints from before variables had names of their own.
+_NUMBERED = re.compile(r"(model|optimizer)/\d{4,}")
 
 
 class Checkpoints:
@@ -53,12 +71,7 @@ class Checkpoints:
         config: ConfigDict | None = None,
         max_to_keep: int = 2,
     ):
-        """See the class."""
-        if max_to_keep < 1:
-            raise ValueError(
-                "Checkpoints: max_to_keep must be 1 or more; received "
-                f"{max_to_keep}."
-            )
+        check_int("Checkpoints: max_to_keep", max_to_keep, 1)
         self.folder = pathlib.Path(folder)
         self.config = config
         self.max_to_keep = max_to_keep
@@ -75,7 +88,7 @@ class Checkpoints:
         return self.paths[-1] if self.paths else None
 
     def save(self, model: keras.Model, write: bool = True) -> None:
-        """Writes a checkpoint and removes those that are too old.
+        """Write a checkpoint and remove those that are too old.
 
         Args:
             model: a built and compiled `TwoViewModel`.
@@ -112,7 +125,7 @@ class Checkpoints:
             ) from error
 
     def restore(self, model: keras.Model) -> int:
-        """Loads the newest checkpoint, if there is one.
+        """Load the newest checkpoint, if there is one.
 
         Args:
             model: a built and compiled model of the same settings.
@@ -153,19 +166,51 @@ def step_of(model: keras.Model) -> int:
 
 
 def _variables(model):
-    """All state by name; the same model gives the same names."""
+    """All state by name, `part/layer/variable`, the same for the same model."""
     if not model.optimizer.built:  # twice would make some variables twice
         model.optimizer.build(model.trainable_variables)
-    owners = {
-        "model": model.variables,
-        "optimizer": model.optimizer.variables,
+    parts = {
+        id(variable): part
+        for part in _PARTS
+        if getattr(model, part, None) is not None
+        for variable in getattr(model, part).variables
     }
-    # Names that Keras numbers, of layers say, differ from process to process.
-    return {
-        f"{owner}/{index:04d}": variable
-        for owner, variables in owners.items()
-        for index, variable in enumerate(variables)
-    }
+    parts |= {id(v): "optimizer" for v in model.optimizer.variables}
+    found = {}
+    for variable in (*model.variables, *model.optimizer.variables):
+        part = parts.get(id(variable), "model")
+        path = _path(part, variable)
+        name, count = f"{part}/{path}", 1
+        while name in found:
+            count += 1
+            name = f"{part}/{path}:{count}"
+        found[name] = variable
+    return found
+
+
+def _path(part, variable):
+    """The end of a variable's path, the same in every process.
+
+    Keras numbers the layers of a process; those that then have one name are
+    counted in their order.
+    """
+    layer, _, name = variable.path.rpartition("/")
+    if part == "model":
+        return _NUMBER.sub("", name)
+    if part == "optimizer":  # its names have those of layers inside
+        name = _NUMBER_INSIDE.sub("", name)
+    return f"{_NUMBER.sub('', layer.rpartition('/')[2])}/{name}"
+
+
+def _renamed(state, names):
+    """The state of an old checkpoint: `model/0000`, ... in the same order."""
+    if not all(_NUMBERED.fullmatch(name) for name in state):
+        return state
+    if len(state) != len(names):
+        return state
+    return dict(
+        zip(names, (state[name] for name in sorted(state)), strict=True)
+    )
 
 
 def _read(model):
@@ -205,25 +250,12 @@ def _assign_means(model, values):
 
 
 def _write(path, state):
-    """Writes arrays in one atomic step."""
+    """Write arrays in one atomic step."""
     # In memory first: plain writes report a full disk, libraries crash on it.
     buffer = io.BytesIO()
     np.savez(buffer, **state)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    with replacing(path) as part, open(part, "wb") as file:
+        file.write(buffer.getbuffer())
 
 
 def _load(path):
@@ -246,6 +278,7 @@ def _assign(model, state):
     if _MEANS not in state:
         raise ValueError("it lacks the running means")
     means = state.pop(_MEANS)
+    state = _renamed(state, variables)
     if variables.keys() != state.keys():
         first = sorted(variables.keys() ^ state.keys())[0]
         where = "the model has no" if first in state else "it lacks"

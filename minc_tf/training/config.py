@@ -80,7 +80,9 @@ def default_config() -> ConfigDict:
           encoded image; a larger one is bad), `service` (addresses of
           tf.data services that make the views); for the kNN monitor and
           evaluation `labelled_split` (None: `split`) and `test_split` (None:
-          no monitor);
+          no monitor); `holdout`, the part of `split` that is taken as the test
+          split instead (None: 0.1 where a folder or file has no other split,
+          0: nothing);
         - `views`: `preset` (one of `minc_tf.augment.presets.PRESETS`), `size`
           in pixels, the arguments of the preset, fields of
           `minc_tf.augment.ViewConfig` to set in all its views, and
@@ -149,6 +151,7 @@ def default_config() -> ConfigDict:
                 "split": "train",
                 "labelled_split": config_dict.placeholder(str),
                 "test_split": _optional("test"),
+                "holdout": config_dict.placeholder(float),
                 "image_size": config_dict.placeholder(int),
                 "skip_bad": False,
                 "max_pixels": MAX_PIXELS,
@@ -165,7 +168,7 @@ def default_config() -> ConfigDict:
                 "momentum": config_dict.placeholder(float),
                 "schedule": "cosine",
             },
-            "objective": {"name": "minc", "dim": 128},
+            "objective": {"name": "minc", "dim": 128, "mu": 10.0},
             "optimizer": {
                 "name": "adamw",
                 "learning_rate": 1e-3,

@@ -1,80 +1,62 @@
-"""On which devices a run on JAX trains: `keras.distribution`."""
+"""Where a run trains; `tensorflow_devices` and `jax_devices` extend it."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 
-import jax
 import keras
-import numpy as np
 from ml_collections import ConfigDict
 
-from minc_tf.models.view_pairs import shares
-from minc_tf.training.source_checks import check_shares
 
+class Devices:
+    """The devices of a run, and the processes that train in step with this one.
 
-def share_batches(config: ConfigDict) -> contextlib.AbstractContextManager:
-    """A context in which models are made, and batches shared, as a run says.
+    As it stands, this process alone. The methods that compare are collective:
+    every process calls them at the same point of the run.
 
-    `config.strategy` "default" leaves it to what is set already, one device
-    if nothing is; "mirrored" takes all devices of this process, or the first
-    `config.distribute.devices`; "auto" the same where there are several.
-
-    Args:
-        config: the run's settings.
-
-    Returns:
-        A context manager.
-
-    Raises:
-        ValueError: if there are not so many devices, they cannot share a
-            batch, or other processes train in step with this one.
+    Attributes:
+        chief: bool, whether this process writes the files of the run.
+        ahead: int, how many steps the devices are given before the logs of
+            the first of them are looked at.
+        compiles: bool, `jit_compile` of the model.
     """
-    if jax.process_count() > 1:
-        raise ValueError(
-            "a run on JAX trains in one process; jax.distributed has "
-            f"{jax.process_count()}."
-        )
-    distribution = _distribution(config)
-    count = shares()
-    if distribution is not None:
-        count = distribution.num_model_replicas
-    check_shares(config, count)
-    if distribution is None:
+
+    chief = True
+    ahead = 0
+    compiles = False
+
+    def scope(self) -> contextlib.AbstractContextManager:
+        """A context in which the model and its optimizer are made."""
         return contextlib.nullcontext()
-    return distribution.scope()
 
+    def in_use(
+        self, last_checkpoint: Callable
+    ) -> contextlib.AbstractContextManager:
+        """A context around the whole run.
 
-def to_devices(batch: np.ndarray) -> jax.Array:
-    """Starts to send a batch to the devices that share it.
+        `last_checkpoint` returns the path of the newest checkpoint, or None.
+        """
+        return contextlib.nullcontext()
 
-    Args:
-        batch: array (B, ...).
+    def steps(self, model: keras.Model, batches) -> Iterator[dict]:
+        """Train on the batches; each `next` gives the devices one step.
 
-    Returns:
-        The same as an array of JAX.
-    """
-    distribution = keras.distribution.distribution()
-    if distribution is None:
-        return jax.device_put(batch)
-    layout = distribution.get_data_layout(batch.shape)
-    return keras.distribution.distribute_tensor(batch, layout)
+        Yields its logs, which need not be computed yet.
+        """
+        raise NotImplementedError
 
+    def settle(self, model: keras.Model) -> None:
+        """Give the model's variables their values after the last step."""
 
-def _distribution(config):
-    devices = config.distribute.devices
-    if config.strategy == "default":
-        if devices is not None:
-            raise ValueError(
-                f"config.distribute.devices={devices!r} needs "
-                "config.strategy='mirrored'; received 'default'."
-            )
-        return None
-    found = keras.distribution.list_devices()
-    count = len(found) if devices is None else devices
-    if not isinstance(count, int) or not 1 <= count <= len(found):
-        raise ValueError(
-            "config.distribute.devices must be an int on JAX, at most the "
-            f"{len(found)} devices that there are; received {devices!r}."
-        )
-    if config.strategy == "auto" and count == 1:
-        return None
-    return keras.distribution.DataParallel(devices=found[:count])
+    def any(self, flag: bool) -> bool:
+        """Whether the flag of any process is true."""
+        return bool(flag)
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+
+    def check_same_step(self, step: int) -> None:
+        """Raise ValueError where processes go on from different steps."""
+
+    def left_out(self, config: ConfigDict) -> list[str]:
+        """What is not made here though the settings ask for it, in words."""
+        return []

@@ -1,7 +1,4 @@
-"""What a run shows when it ends: neighbours, and a map of its embeddings.
-
-TensorFlow only.
-"""
+"""What a run shows when it ends: neighbours, and a map of its embeddings."""
 
 import numpy as np
 
@@ -11,42 +8,41 @@ from minc_tf.training.checkpoints import step_of
 from minc_tf.training.config import default_config
 
 
-def neighbours(model, train, test):
-    """A picture of the nearest training images of a few (test) images."""
-    drawn = (
-        train.subset(min(2000, len(train)), seed=0),
-        (test or train).subset(min(8, len(test or train)), seed=1),
-    )
-    images = [
-        np.concatenate([batch["image"] for batch in source.examples(256)])
-        for source in drawn
-    ]
+def neighbours(model, images) -> np.ndarray:
+    """A picture of the nearest training images of a few others.
+
+    Test images, or where there are none training images that are left out of
+    those that are looked among.
+    """
     encode = evaluation.encoder_function(model.encoder)
-    features = [
-        evaluation.extract(encode, source.examples(256))[0] for source in drawn
-    ]
+
+    def embed(source, count, seed):
+        batches = images.examples(source.subset(min(count, len(source)), seed))
+        return evaluation.extract(encode, batches)[0], _pixels(batches)
+
+    if images.test is not None:
+        queries = embed(images.test, 8, 1)
+        return pictures.nearest_neighbours(
+            *embed(images.reference, 2000, 0), *queries
+        )
+    features, shown = embed(images.reference, 2008, 0)
+    few = min(8, len(shown) // 2)
     return pictures.nearest_neighbours(
-        features[0], images[0], features[1], images[1]
+        features[few:], shown[few:], features[:few], shown[:few]
     )
 
 
-def shown(config, model, source) -> dict:
+def report_arguments(config, model, images) -> dict:
     """What `minc_tf.report.finish_run` shows of a run's embeddings.
 
-    The replicas share the images, so that every worker makes the call.
-
-    Args:
-        config: the run's settings.
-        model: the trained `TwoViewModel`.
-        source: `minc_tf.data.ImageSource`, images without crop.
-
-    Returns:
-        dict of arguments; empty where no report is wanted.
+    The devices share the images, so that every worker makes the call. Empty
+    where no report is wanted.
     """
+    source = images.test or images.reference
     count = min(config.report.num_examples, len(source))
     if not count:
         return {}
-    batches = source.subset(count, config.seed).examples(256)
+    batches = images.examples(source.subset(count, config.seed))
     arrays = {
         name: evaluation.extract(evaluation.encoder_function(part), batches)
         for name, part in (("features", model.encoder), ("embeddings", model))
@@ -54,10 +50,14 @@ def shown(config, model, source) -> dict:
     labels = arrays["features"][1]
     return {
         **{name: vectors for name, (vectors, _) in arrays.items()},
-        "images": np.concatenate([batch["image"] for batch in batches]),
+        "images": _pixels(batches),
         "labels": labels if source.class_names else None,
         "class_names": source.class_names,
         "step": step_of(model),
         "seed": config.seed,
         "defaults": default_config().to_dict(),
     }
+
+
+def _pixels(batches):
+    return np.concatenate([batch["image"] for batch in batches])

@@ -25,17 +25,10 @@ def complete(config: ConfigDict) -> dict:
 
 
 def changed_settings(old: ConfigDict, new: ConfigDict) -> str:
-    """The first settings that make two runs different ones.
+    """The first settings that make two runs different ones; empty if it is one.
 
     Where and how often a run is saved, and on which machines it runs, can
     change from one start to the next.
-
-    Args:
-        old: the settings of one run.
-        new: those of another.
-
-    Returns:
-        `key: old -> new` of up to three settings; empty if it is one run.
     """
     before, after = _flat(complete(old)), _flat(complete(new))
     keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]

@@ -9,8 +9,9 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from minc_tf import data
-from minc_tf.data.checks import check_count
-from minc_tf.training import build, pictures
+from minc_tf._checks import check_int
+from minc_tf.training import pictures, tensorflow_images
+from minc_tf.training.held_out import with_held_out
 from minc_tf.training.validation import validate
 
 
@@ -21,7 +22,7 @@ def inspect(
     batches: int = 20,
     images: int = 8,
 ) -> dict:
-    """Looks at the images and views of a recipe, without training.
+    """Look at the images and views of a recipe, without training.
 
     Args:
         config: the settings.
@@ -53,10 +54,11 @@ def inspect(
     ```
     """
     validate(config)
-    check_count("batches", batches)
-    check_count("images", images)
-    layer = build.build_views(config)
-    source = build.build_train_source(config)
+    config = with_held_out(config)
+    check_int("batches", batches, 1)
+    check_int("images", images, 1)
+    layer = tensorflow_images.build_views(config)
+    source = tensorflow_images.load_train_source(config)
     stream = data.view_batches(
         source, layer, config.batch_size, seed=config.seed
     )
@@ -69,14 +71,13 @@ def inspect(
     decoded = decoded.prefetch(tf.data.AUTOTUNE)
     _, decode_speed = _measure(decoded, batches * config.batch_size, 1)
 
-    folder = pathlib.Path(directory)
-    folder.mkdir(parents=True, exist_ok=True)
     count = min(images, len(source))
     picture = pictures.view_pairs(
-        *pictures.draw_views(source, layer, count, config.seed, epoch=0)
+        *tensorflow_images.draw_views(
+            source, layer, count, config.seed, epoch=0
+        )
     )
-    path = folder / "views.png"
-    path.write_bytes(tf.io.encode_png(picture).numpy())
+    path = pictures.write_png(pathlib.Path(directory), "views", picture)
     names = source.class_names or ()
     known = source.labels[source.labels >= 0]
     counts = np.bincount(known, minlength=len(names))

@@ -19,7 +19,7 @@ _LINES.propagate = False
 
 @contextlib.contextmanager
 def log_file(path: str | os.PathLike) -> Iterator[None]:
-    """Adds what the library logs to a file, with the time of each line.
+    """Add what the library logs to a file, with the time of each line.
 
     An error that ends it is the last line.
 
@@ -67,9 +67,9 @@ def log_file(path: str | os.PathLike) -> Iterator[None]:
 
 
 class LogLines(keras.callbacks.Callback):
-    """Writes a line an epoch into the log files: loss, accuracy, time left.
+    """Write a line an epoch into the log files: loss, accuracy, time left.
 
-    Stands behind `Throughput` in the list.
+    It stands after `Throughput` in the list.
 
     Args:
         epochs: int, of the whole run.
@@ -77,14 +77,13 @@ class LogLines(keras.callbacks.Callback):
     """
 
     def __init__(self, epochs: int, first_epoch: int = 0):
-        """See the class."""
         super().__init__()
         self.epochs = epochs
         self.first_epoch = first_epoch
         self._seconds = 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes the line of the epoch."""
+        """Write the line of the epoch."""
         values = {k: float(np.asarray(v)) for k, v in (logs or {}).items()}
         self._seconds += values["seconds"]
         done = epoch + 1

@@ -1,64 +1,82 @@
 """The loop of a run: epochs from any step, checkpoints, a clean end.
 
-What `fit` does, but for one thing: it can begin in the middle of an epoch.
+What `fit` does, but for two things: it can begin in the middle of an epoch,
+and devices get a step before those that watch have seen the one before.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+import collections
 
 import keras
 
 from minc_tf.training.checkpoints import Checkpoints, step_of
+from minc_tf.training.devices import Devices
 from minc_tf.training.termination import PreemptedError, Termination
 
-if TYPE_CHECKING:
-    from minc_tf.training.workers import Workers
 
+class Loop:
+    """Train a compiled model from any step to the end of its last epoch.
 
-def train(
-    model: keras.Model,
-    batches: Iterable,
-    callbacks: list[keras.callbacks.Callback],
-    *,
-    first_step: int,
-    steps_per_epoch: int,
-    epochs: int,
-) -> None:
-    """Trains a compiled model to the end of its last epoch.
-
-    Args:
-        model: a compiled `TwoViewModel`; where it begins in the middle of an
-            epoch, with the running means of that epoch.
-        batches: an endless data set (of a strategy), from `first_step` on.
-        callbacks: Keras callbacks.
-        first_step: int, the number of steps taken before.
-        steps_per_epoch: int.
-        epochs: int, of the whole run.
+    While an epoch lasts, the model is `devices.ahead` steps further than
+    `watched`, the number of the step whose logs the callbacks see.
     """
-    watchers = keras.callbacks.CallbackList(
-        callbacks, model=model, epochs=epochs, steps=steps_per_epoch
-    )
-    model.make_train_function()
-    iterator = iter(batches)
-    watchers.on_train_begin()
-    first_epoch, done = divmod(first_step, steps_per_epoch)
-    for epoch in range(first_epoch, epochs):
-        if not done:
-            model.reset_metrics()
-        watchers.on_epoch_begin(epoch)
-        for batch in range(done, steps_per_epoch):
-            watchers.on_train_batch_begin(batch)
-            logs = model.train_function(iterator)
-            watchers.on_train_batch_end(batch, logs)
-        done = 0
-        watchers.on_epoch_end(epoch, model.get_metrics_result())
-    # Optimizers can keep averages of the weights for the end.
-    model.optimizer.finalize_variable_values(model.trainable_weights)
-    watchers.on_train_end()
+
+    def __init__(self, devices, steps_per_epoch, epochs, first_step=0):
+        self.devices = devices
+        self.steps_per_epoch = steps_per_epoch
+        self.epochs = epochs
+        self.first_step = first_step
+        self.watched = first_step
+
+    def run(self, model, batches, callbacks, saver) -> None:
+        """Train on endless batches, from `first_step` on.
+
+        Where that is in the middle of an epoch, the model has its running
+        means. Callbacks see the logs of steps; the saver sees each step at
+        once.
+        """
+        # It comes last, once what the others write is there.
+        watchers = keras.callbacks.CallbackList(
+            [*callbacks, saver],
+            model=model,
+            epochs=self.epochs,
+            steps=self.steps_per_epoch,
+        )
+        steps = self.devices.steps(model, batches)
+        watchers.on_train_begin()
+        first_epoch, done = divmod(self.first_step, self.steps_per_epoch)
+        for epoch in range(first_epoch, self.epochs):
+            if not done:
+                model.reset_metrics()
+            watchers.on_epoch_begin(epoch)
+            self._run_epoch(epoch, done, steps, callbacks, saver)
+            done = 0
+            self.devices.settle(model)
+            watchers.on_epoch_end(epoch, model.get_metrics_result())
+        # Optimizers can keep averages of the weights for the end.
+        model.optimizer.finalize_variable_values(model.trainable_weights)
+        watchers.on_train_end()
+
+    def _run_epoch(self, epoch, done, steps, callbacks, saver):
+        """The rest of an epoch, of whose steps so many are done."""
+        start = epoch * self.steps_per_epoch
+        unseen = collections.deque()
+        for index in range(done, self.steps_per_epoch):
+            unseen.append((index, next(steps)))
+            if len(unseen) > self.devices.ahead:
+                self._watch(start, *unseen.popleft(), callbacks)
+            if index + 1 < self.steps_per_epoch:  # the epoch's end saves
+                saver.after_step(start + index + 1)
+        while unseen:
+            self._watch(start, *unseen.popleft(), callbacks)
+
+    def _watch(self, start, index, logs, callbacks):
+        self.watched = start + index + 1
+        for callback in callbacks:
+            callback.on_train_batch_end(index, logs)
 
 
 class SaveCheckpoints(keras.callbacks.Callback):
-    """Saves at the end of epochs, every so many steps, and when told to end.
+    """Save at the end of epochs, every so many steps, and when told to end.
 
     It stands last in the list of callbacks, so that what the others write
     is there before the checkpoint that follows it.
@@ -66,7 +84,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
     Args:
         checkpoints: `Checkpoints`.
         every_steps: int, save also after each so many steps; 0: not.
-        workers: optional `Workers`, of which one writes.
+        devices: optional `Devices` of a run, of whose processes one writes.
         termination: optional `Termination` to watch.
 
     Raises:
@@ -88,31 +106,23 @@ class SaveCheckpoints(keras.callbacks.Callback):
         self,
         checkpoints: Checkpoints,
         every_steps: int = 0,
-        workers: "Workers | None" = None,
+        devices: Devices | None = None,
         termination: Termination | None = None,
     ):
-        """See the class."""
         super().__init__()
         self.checkpoints = checkpoints
         self.every_steps = every_steps
-        self.workers = workers
+        self.devices = devices or Devices()
         self.termination = termination
 
     def on_train_batch_end(self, batch, logs=None):
-        """Saves in the middle of an epoch."""
+        """Save in the middle of an epoch."""
         if batch + 1 == (self.params or {}).get("steps"):
             return  # the end of the epoch saves, with its row in the table
         self.after_step(step_of(self.model))
 
     def after_step(self, step: int) -> None:
-        """Saves in the middle of an epoch, where that is due.
-
-        Args:
-            step: int, the number of steps taken.
-
-        Raises:
-            PreemptedError: see the class.
-        """
+        """Save in the middle of an epoch, where the step is due."""
         told = self._told_to_end()
         if told or (self.every_steps and step % self.every_steps == 0):
             self.save()
@@ -120,24 +130,20 @@ class SaveCheckpoints(keras.callbacks.Callback):
             self._end(step)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves at the end of an epoch."""
+        """Save at the end of an epoch."""
         self.save()
         more = epoch + 1 < (self.params or {}).get("epochs", 0)
         if self._told_to_end() and more:
             self._end(step_of(self.model))
 
     def save(self) -> None:
-        """Writes a checkpoint; of several workers, one does."""
-        chief = self.workers is None or self.workers.chief
-        self.checkpoints.save(self.model, write=chief)
-        if self.workers is not None:
-            self.workers.wait()
+        """Write a checkpoint; of several processes, one does."""
+        self.checkpoints.save(self.model, write=self.devices.chief)
+        self.devices.wait()
 
     def _told_to_end(self):
         requested = self.termination is not None and self.termination.requested
-        return (
-            requested if self.workers is None else self.workers.any(requested)
-        )
+        return self.devices.any(requested)
 
     def _end(self, step):
         raise PreemptedError(

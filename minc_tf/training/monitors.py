@@ -1,9 +1,15 @@
 """What measures a run while it trains, as its settings say."""
 
+import dataclasses
+import logging
+
 import keras
 
-from minc_tf import data, evaluation
+from minc_tf import evaluation
+from minc_tf.evaluation.checks import check_classes, check_labels
 from minc_tf.training.source_checks import check_neighbours
+
+_LOGGER = logging.getLogger(__name__)
 
 #: Images that the collapse monitor and the alarm embed.
 _COLLAPSE_IMAGES, _ALARM_IMAGES = 512, 128
@@ -15,60 +21,67 @@ _FEWEST_PAIRS = 3
 _ALARM_EVERY = 20
 
 
-def collapse_monitor(config, reference) -> evaluation.CollapseMonitor:
-    """The monitor of collapse, which `summary.json` quotes.
+@dataclasses.dataclass(frozen=True)
+class Monitors:
+    """What measures a run; None where it is off or there are too few images."""
 
-    Args:
-        config: the run's settings.
-        reference: `minc_tf.data.ImageSource`, images without crop.
-    """
-    images = _some(reference, _COLLAPSE_IMAGES, config.seed)
-    return evaluation.CollapseMonitor(data.eval_batches(images, 256))
+    collapse: keras.callbacks.Callback
+    alarm: keras.callbacks.Callback | None
+    diagnostics: keras.callbacks.Callback | None
+    knn: keras.callbacks.Callback | None
 
-
-def collapse_alarm(config, reference) -> list[keras.callbacks.Callback]:
-    """The alarm, unless it is off or there are too few images for it.
-
-    Args:
-        config: the run's settings.
-        reference: `minc_tf.data.ImageSource`, images without crop.
-    """
-    if config.diagnostics.alarm == "off":
-        return []
-    source = _some(reference, _ALARM_IMAGES, config.seed)
-    if len(source) < _FEWEST_IMAGES:
-        return []
-    (batch,) = source.examples(len(source))
-    action = "raise" if config.diagnostics.alarm == "stop" else "warn"
-    return [
-        evaluation.CollapseAlarm(
-            batch["image"],
-            every=_ALARM_EVERY,
-            patience=200 // _ALARM_EVERY,
-            action=action,
+    @classmethod
+    def of(cls, config, images) -> "Monitors":
+        """Those of a run; a ValueError where images or labels do not fit."""
+        return cls(
+            _collapse_monitor(config, images),
+            _collapse_alarm(config, images),
+            _diagnostics_monitor(config, images),
+            _knn_monitor(config, images),
         )
-    ]
+
+    def callbacks(self) -> list[keras.callbacks.Callback]:
+        """Those that there are, in the order of the table's columns."""
+        found = (self.collapse, self.alarm, self.diagnostics, self.knn)
+        return [each for each in found if each is not None]
 
 
-def diagnostics_monitor(
-    config, source, views
-) -> list[keras.callbacks.Callback]:
-    """The diagnostics of held-out pairs, unless off or too few.
+def _collapse_monitor(config, images):
+    few = _some(images.reference, _COLLAPSE_IMAGES, config.seed)
+    return evaluation.CollapseMonitor(images.examples(few))
 
-    Args:
-        config: the run's settings.
-        source: `minc_tf.data.ImageSource` of images to draw views of, those
-            of the test split where there is one.
-        views: `minc_tf.augment.MultiView`.
 
-    Raises:
-        ValueError: if there are too few images for the batches asked for.
-    """
+def _collapse_alarm(config, images):
+    if config.diagnostics.alarm == "off":
+        return None
+    few = _some(images.reference, _ALARM_IMAGES, config.seed)
+    if len(few) < _FEWEST_IMAGES:
+        return None
+    (batch,) = images.examples(few)
+    action = "warn" if config.diagnostics.alarm == "warn" else "raise"
+    return evaluation.CollapseAlarm(
+        batch["image"],
+        every=_ALARM_EVERY,
+        patience=200 // _ALARM_EVERY,
+        action=action,
+    )
+
+
+def _diagnostics_monitor(config, images):
     section = config.diagnostics
+    source = images.test or images.reference
     if not section.every or len(source) < _FEWEST_PAIRS:
-        return []
+        return None
+    if images.test is None:
+        _LOGGER.warning(
+            "no images are held out (config.data.holdout): what is called held "
+            "out in the diagnostics is of new views of training images"
+        )
     size = config.batch_size
-    if not section.gradient_batches:
+    # What it differentiates with is TensorFlow.
+    on_jax = keras.backend.backend() == "jax"
+    gradient_batches = 0 if on_jax else section.gradient_batches
+    if not gradient_batches:
         size = min(size, section.num_examples, len(source))
     if size > len(source):
         raise ValueError(
@@ -76,38 +89,32 @@ def diagnostics_monitor(
             f"needs batches of {size} images; {source.name}/{source.split} has "
             f"{len(source)}. Set it to 0."
         )
-    count = max(-(-section.num_examples // size), section.gradient_batches)
-    pairs = data.view_batches(source, views, size, seed=config.seed + 1)
-    return [
-        evaluation.DiagnosticsMonitor(
-            pairs.take(count),
-            every=section.every,
-            gradient_batches=section.gradient_batches,
-        )
-    ]
+    count = max(-(-section.num_examples // size), gradient_batches)
+    return evaluation.DiagnosticsMonitor(
+        images.view_pairs(source, size, count),
+        every=section.every,
+        gradient_batches=gradient_batches,
+    )
 
 
-def knn_monitor(config, train, test) -> list[keras.callbacks.Callback]:
-    """The kNN monitor, unless it is off or the images have no labels.
-
-    Args:
-        config: the run's settings.
-        train: `minc_tf.data.ImageSource`, images without crop.
-        test: the same of the test split, or None.
-
-    Raises:
-        ValueError: if there are fewer images than neighbours.
-    """
+def _knn_monitor(config, images):
     section = config.monitor
+    train, test = images.reference, images.test
     labelled = test is not None and train.class_names and test.class_names
     if not section.every or not labelled:
-        return []
+        return None
     check_neighbours(config, train)
     parts = [
-        data.eval_batches(_some(source, section.num_examples, config.seed), 256)
+        _some(source, section.num_examples, config.seed)
         for source in (train, test)
     ]
-    return [evaluation.KNNMonitor(*parts, every=section.every, k=section.k)]
+    for part in parts:
+        name = f"the labels of {part.name}/{part.split}"
+        check_labels(name, part.labels, len(part))
+    check_classes(f"{train.name}/{train.split}", parts[0].labels)
+    return evaluation.KNNMonitor(
+        *map(images.examples, parts), every=section.every, k=section.k
+    )
 
 
 def _some(source, count, seed):

@@ -11,7 +11,7 @@ from minc_tf import models
 
 
 def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
-    """Runs a recipe file and returns its settings.
+    """Run a recipe file and return its settings.
 
     Args:
         recipe: path of a Python file that defines `get_config()`, or path and
@@ -86,7 +86,7 @@ def _check_arguments(recipe, get_config, arguments):
 
 
 def use_method(config: ConfigDict, method: str, **objective) -> None:
-    """Sets what makes a method: objective, heads and target network.
+    """Set what makes a method: objective, heads and target network.
 
     The rest of the settings stays, so that recipes of several methods differ
     only where the methods do.
@@ -118,7 +118,7 @@ def use_method(config: ConfigDict, method: str, **objective) -> None:
 
 
 def set_widths(config: ConfigDict, projector, predictor=None) -> None:
-    """Sets the widths of the heads, and what depends on them.
+    """Set the widths of the heads, and what depends on them.
 
     Args:
         config: the settings of a method, changed in place.

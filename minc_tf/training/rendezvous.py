@@ -15,20 +15,12 @@ _PAUSE_S = 0.2
 def wait_for_workers(
     addresses: Sequence[str], index: int, timeout: float
 ) -> None:
-    """Returns when every worker listens at its address.
+    """Return when every worker listens at its address, `host:port`.
 
-    Each worker opens its own port, where TensorFlow's server follows, and
-    tries those of the others until all have answered once.
-
-    Args:
-        addresses: `host:port` of every worker, this one included.
-        index: int, this worker's place among them.
-        timeout: float, seconds.
-
-    Raises:
-        ValueError: for an address that is not `host:port`.
-        OSError: if this worker's port is taken.
-        TimeoutError: if workers are missing, with their addresses.
+    Each worker, this one `index` of them, opens its own port, where
+    TensorFlow's server follows, and tries those of the others until all have
+    answered once. A port that is taken is an OSError, workers that are missing
+    a TimeoutError.
     """
     places = [_parse(address) for address in addresses]
     missing = dict(enumerate(addresses))

@@ -8,16 +8,10 @@ from minc_tf.objectives import replicas
 
 
 def read(model: keras.Model) -> np.ndarray:
-    """The sums and counts of the running means, of each replica.
+    """The sums and counts of the running means, of each replica (n, k).
 
-    A replica's sum is its own: added up and divided again they would differ
-    in the last digit from those of a run that was not interrupted.
-
-    Args:
-        model: a compiled `TwoViewModel`.
-
-    Returns:
-        float array (n, k), of n replicas and k variables.
+    A replica's sum is its own: added up and divided again they would differ in
+    the last digit from those of a run that was not interrupted.
     """
 
     @tf.function
@@ -32,12 +26,7 @@ def read(model: keras.Model) -> np.ndarray:
 
 
 def assign(model: keras.Model, values: np.ndarray) -> None:
-    """Sets what `read` read, also on another number of replicas.
-
-    Args:
-        model: a compiled `TwoViewModel`.
-        values: float array (n, k).
-    """
+    """Set what `read` read, also on another number of replicas."""
     count = model.distribute_strategy.num_replicas_in_sync
     if len(values) != count:
         # Each replica counts every step.

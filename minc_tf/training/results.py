@@ -10,23 +10,18 @@ from importlib import metadata
 import keras
 import numpy as np
 
+from minc_tf._files import replacing
 from minc_tf.commit import library_commit
 
 
 def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
-    """Writes the model, then the summary, which says that the run ended.
+    """Write the model, then the summary, which says that the run ended.
 
-    Args:
-        folder: `Workdir`.
-        model: the trained `TwoViewModel`.
-        rows: list of dicts, the rows of `MetricsCSV`.
-        collapse: str, what is wrong with the embeddings, or empty.
-        images: int, number of images trained on.
-        skipped: paths of images that could not be read.
+    `rows` are those of `MetricsCSV`; `collapse` is what is wrong with the
+    embeddings, or empty; `images` counts those that were trained on.
     """
-    part = folder.model.with_suffix(".tmp.keras")
-    model.save(part)
-    os.replace(part, folder.model)
+    with replacing(folder.model) as part:
+        model.save(part)
     summary = {
         **_numbers(rows),
         "encoder_parameters": model.encoder.count_params(),
@@ -36,9 +31,8 @@ def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
         **_circumstances(),
         "collapse": collapse,
     }
-    part = folder.summary.with_suffix(".tmp")
-    part.write_text(json.dumps(summary, indent=2) + "\n")
-    os.replace(part, folder.summary)
+    with replacing(folder.summary) as part:
+        part.write_text(json.dumps(summary, indent=2) + "\n")
 
 
 def _numbers(rows):

@@ -1,5 +1,6 @@
 """A run from its settings to its results: `run(config, workdir)`."""
 
+import contextlib
 import json
 import logging
 import os
@@ -7,8 +8,22 @@ import os
 import keras
 from ml_collections import ConfigDict
 
-from minc_tf.training import parts
+from minc_tf import report
+from minc_tf.training import (
+    callbacks,
+    ending,
+    events,
+    from_settings,
+    pictures,
+)
 from minc_tf.training.checkpoints import Checkpoints
+from minc_tf.training.held_out import with_held_out
+from minc_tf.training.log import LogLines, log_file
+from minc_tf.training.loop import Loop, SaveCheckpoints
+from minc_tf.training.monitors import Monitors
+from minc_tf.training.results import write_results
+from minc_tf.training.source_checks import check_views_vary
+from minc_tf.training.termination import Termination
 from minc_tf.training.validation import validate
 from minc_tf.training.workdir import Workdir
 
@@ -22,7 +37,7 @@ def run(
     overwrite: bool = False,
     verbose: int = 1,
 ) -> dict:
-    """Pretrains an encoder as a recipe says.
+    """Pretrain an encoder as a recipe says.
 
     The folder gets the resolved settings, a checkpoint at the end of each
     epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
@@ -35,8 +50,8 @@ def run(
     them see.
 
     On Keras's JAX backend the images are those of an `.npz` file, the views
-    are made on the device, and there are no diagnostics, pictures, events or
-    report; what else the settings ask for is a ValueError.
+    are made on the device, and there are no TensorBoard events; what else the
+    settings ask for is a ValueError.
 
     Args:
         config: the settings: `default_config()`, changed.
@@ -70,21 +85,18 @@ def run(
     ```
     """
     validate(config)
+    config = with_held_out(config)
     folder = Workdir(workdir)
     folder.check(config, overwrite)
     if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    if keras.backend.backend() == "jax":
-        from minc_tf.training import array_run as runs
-    else:
-        from minc_tf.training import pipeline_run as runs
-    runs.train(config, folder, overwrite=overwrite, verbose=verbose)
+    _train(config, folder, overwrite, verbose)
     return json.loads(folder.summary.read_text())
 
 
 def load_run(workdir: str | os.PathLike) -> tuple:
-    """Loads the model of a run, also of one that has not ended.
+    """Load the model of a run, also of one that has not ended.
 
     Args:
         workdir: path of the run's folder.
@@ -112,15 +124,15 @@ def load_run(workdir: str | os.PathLike) -> tuple:
             f"workdir {str(folder.path)!r} holds no checkpoint yet; the first "
             "is written at the end of the first epoch."
         )
-    model = parts.build_model(config)
+    model = from_settings.build_model(config)
     # Weights alone do not need the schedule's true length.
-    model.compile(optimizer=parts.build_optimizer(config, 1, model))
+    model.compile(optimizer=from_settings.build_optimizer(config, 1, model))
     checkpoints.restore(model)
     return model, config
 
 
 def read_config(workdir: str | os.PathLike) -> ConfigDict:
-    """Reads the settings of a run.
+    """Read the settings of a run.
 
     Args:
         workdir: path of the run's folder.
@@ -132,3 +144,147 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
         FileNotFoundError: if there is no run in the folder.
     """
     return Workdir(workdir).read_config()
+
+
+def _train(config, folder, overwrite, verbose):
+    """From the settings to the results, on the backend that Keras uses."""
+    find_devices, find_images = _on_backend()
+    with Termination() as termination, contextlib.ExitStack() as stack:
+        # First of all: it decides which devices TensorFlow sees.
+        devices = find_devices(config)
+        # The services of a cluster take SIGTERM over.
+        termination.watch()
+        saved = Checkpoints(folder.checkpoints)
+        with devices.in_use(lambda: saved.latest):
+            run = _Run(config, folder, devices, find_images(config, devices))
+            # Only now, so that settings that do not work leave no run behind.
+            devices.wait()
+            if devices.chief:
+                folder.claim(config, overwrite)
+                stack.enter_context(log_file(folder.log))
+            devices.wait()
+            run.train(termination, verbose)
+            run.finish()
+
+
+class _Run:
+    """A run that is given where it trains, and what feeds it.
+
+    All that can fail is made here; the folder is only written to later.
+    """
+
+    def __init__(self, config, folder, devices, images):
+        self.config = config
+        self.folder = folder
+        self.devices = devices
+        self.images = images
+        self.skipped = _count_skipped(images.train)
+        self.steps = len(images.train) // config.batch_size
+        with devices.scope():
+            self.model = from_settings.build_compiled_model(
+                config, self.steps, devices.compiles
+            )
+        self.monitors = Monitors.of(config, images)
+        drawn, first, later = images.draw_views(min(8, len(images.train)))
+        check_views_vary(first, later)
+        self.views = pictures.view_pairs(drawn, first)
+        # Looked up now: what draws a page may not be installed.
+        self.finish_report = config.report.num_examples and report.finish_run
+        images.check()
+
+    def train(self, termination, verbose):
+        """Train from the last checkpoint to the end of the last epoch."""
+        config, folder, devices = self.config, self.folder, self.devices
+        checkpoints = Checkpoints(
+            folder.checkpoints, config, config.checkpoint.max_to_keep
+        )
+        done = checkpoints.restore(self.model)
+        devices.check_same_step(done)
+        left_out = devices.left_out(config)
+        if left_out:
+            _LOGGER.info("not made on JAX: %s", ", ".join(left_out))
+        if done:
+            _LOGGER.info("resuming at step %d", done)
+        loop = Loop(devices, self.steps, config.epochs, done)
+        self.table = callbacks.MetricsCSV(
+            folder.metrics, done // self.steps, folder.timing
+        )
+        progress = callbacks.Progress(
+            config.batch_size, config.epochs * self.steps, done
+        )
+        watchers = [
+            callbacks.StopOnNonFinite(checkpoints, lambda: loop.watched),
+            callbacks.Throughput(config.batch_size),
+            *self.monitors.callbacks(),
+        ]
+        if devices.chief:
+            self._show("views", self.views)
+            watchers += self._records(done // self.steps)
+            watchers += [progress] * bool(verbose)
+        saver = SaveCheckpoints(
+            checkpoints,
+            config.checkpoint.every_steps,
+            devices,
+            termination,
+        )
+        with contextlib.closing(progress):
+            loop.run(self.model, self.images.batches(done), watchers, saver)
+
+    def _records(self, first_epoch):
+        """What writes down each epoch, after it was measured."""
+        found = [self.table, LogLines(self.config.epochs, first_epoch)]
+        if events.writes_events():
+            folder = self.folder.events / "train"
+            found.append(events.Curves(folder, self.table))
+        if self.monitors.diagnostics is not None:
+            path, monitor = self.folder.spectrum, self.monitors.diagnostics
+            found.append(callbacks.Spectra(path, monitor, first_epoch))
+        return found
+
+    def finish(self):
+        """Write the results, also where only these were left to write."""
+        images, model, folder = self.images, self.model, self.folder
+        collapse = self.monitors.collapse
+        collapse.set_model(model)
+        collapse.measure()
+        neighbours = ending.neighbours(model, images)
+        shown = ending.report_arguments(self.config, model, images)
+        _count_skipped(images.train, self.skipped)
+        if self.devices.chief:
+            self._show("neighbours", neighbours)
+            write_results(
+                folder,
+                model,
+                self.table.rows,
+                collapse.reason,
+                len(images.train),
+                images.train.skipped,
+            )
+            if shown:
+                self.finish_report(folder.path, **shown)
+        self.devices.wait()
+
+    def _show(self, name, picture):
+        pictures.write_png(self.folder.pictures, name, picture)
+        events.write_picture(self.folder.events, name, picture)
+
+
+def _on_backend():
+    """Where a run trains, and what feeds it, on Keras's backend."""
+    if keras.backend.backend() == "jax":
+        from minc_tf.training.jax_devices import SharedDevices
+        from minc_tf.training.jax_images import ArrayImages
+
+        return SharedDevices.of, ArrayImages
+    from minc_tf.training.tensorflow_devices import Replicas
+    from minc_tf.training.tensorflow_images import PipelineImages
+
+    return Replicas.of, PipelineImages
+
+
+def _count_skipped(source, before=0):
+    """The number of unreadable images, which large sets find as they train."""
+    count = len(source.skipped)
+    if count > before:
+        _LOGGER.warning("%d unreadable images skipped", count)
+    return count

@@ -9,15 +9,7 @@ from ml_collections import ConfigDict
 
 
 def check_batch_size(config: ConfigDict, source) -> None:
-    """Checks that a source fills a batch.
-
-    Args:
-        config: the run's settings.
-        source: the images to train on.
-
-    Raises:
-        ValueError: if it has fewer images.
-    """
+    """Check that a source fills a batch."""
     if config.batch_size > len(source):
         raise ValueError(
             f"config.batch_size={config.batch_size} is larger than the data "
@@ -26,15 +18,7 @@ def check_batch_size(config: ConfigDict, source) -> None:
 
 
 def check_shares(config: ConfigDict, count: int) -> None:
-    """Checks that replicas can share a batch.
-
-    Args:
-        config: the run's settings.
-        count: int, the number of replicas.
-
-    Raises:
-        ValueError: if they cannot, each with its micro-batches.
-    """
+    """Check that so many replicas can share a batch, and its micro-batches."""
     unit = count * config.micro_batches
     if config.batch_size % unit:
         nearest = unit * max(1, round(config.batch_size / unit))
@@ -47,15 +31,7 @@ def check_shares(config: ConfigDict, count: int) -> None:
 
 
 def check_view_size(config: ConfigDict, source) -> None:
-    """Checks that images can be embedded as they are.
-
-    Args:
-        config: the run's settings.
-        source: images of one size.
-
-    Raises:
-        ValueError: if they are not as large as a view.
-    """
+    """Check that images can be embedded as they are, as large as a view."""
     size = config.views.size
     if source.image_shape[:2] != (size, size):
         raise ValueError(
@@ -67,15 +43,7 @@ def check_view_size(config: ConfigDict, source) -> None:
 
 
 def check_neighbours(config: ConfigDict, source) -> None:
-    """Checks that the kNN monitor has enough images.
-
-    Args:
-        config: the run's settings.
-        source: the images that are the neighbours.
-
-    Raises:
-        ValueError: if there are fewer than neighbours.
-    """
+    """Check that the kNN monitor has as many images as neighbours."""
     section = config.monitor
     neighbours = min(section.num_examples, len(source))
     if section.k > neighbours:
@@ -86,15 +54,9 @@ def check_neighbours(config: ConfigDict, source) -> None:
 
 
 def check_views_vary(first, later) -> None:
-    """Checks that the views of a few images are not all the same.
+    """Check that views differ from each other, and from those drawn later.
 
-    Args:
-        first: sequence of arrays (N, H, W, 3), the views of N images.
-        later: the same, drawn again.
-
-    Raises:
-        ValueError: if the views of no image differ from each other, or from
-            those that are drawn later.
+    Both are sequences of arrays (N, H, W, 3), the views of N images.
     """
     pairs = (
         ("from each other", first[0], first[1]),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from minc_tf._checks import check_choice
 from minc_tf.training.config import STRATEGIES
 from minc_tf.training.rendezvous import wait_for_workers
 
@@ -22,7 +23,7 @@ def make_strategy(
     port: int = 8888,
     join_timeout: float = 300,
 ) -> tf.distribute.Strategy:
-    """Makes the strategy under whose scope a model is built and trained.
+    """Make the strategy under whose scope a model is built and trained.
 
     Call it before anything else uses TensorFlow: the devices, and the workers
     of a cluster, are fixed by then. Called again with the same arguments it
@@ -68,11 +69,7 @@ def make_strategy(
     print(strategy.num_replicas_in_sync)
     ```
     """
-    if name not in STRATEGIES:
-        raise ValueError(
-            f"make_strategy: name must be one of {', '.join(STRATEGIES)}; "
-            f"received {name!r}."
-        )
+    check_choice("make_strategy: name", name, STRATEGIES)
     if name == "auto":
         name = _find(devices, tpu)
     if name == "default":
@@ -107,7 +104,7 @@ def workers_of(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def read_cluster(port: int = 8888) -> tuple[tuple[str, ...], int]:
-    """Reads who the workers are, and which of them this process is.
+    """Read who the workers are, and which of them this process is.
 
     Args:
         port: int, the first port of each machine under Slurm.

@@ -22,32 +22,28 @@ class WorkerLostError(ConnectionError):
 class Termination:
     """Remembers that the process was asked to end, while it is entered.
 
-    SIGTERM is what schedulers send before they kill. Outside the main thread
-    no handler can be set, and none is.
-
-    Attributes:
-        requested: bool.
+    SIGTERM is what schedulers send before they kill. Outside the main thread no
+    handler can be set, and none is.
     """
 
     def __init__(self):
-        """See the class."""
         self.requested = False
         self._before = None
 
     def __enter__(self):
-        """Sets the handler."""
+        """Set the handler."""
         self.watch()
         return self
 
     def watch(self) -> None:
-        """Sets the handler, also where another library has set its own."""
+        """Set the handler, also where another library has set its own."""
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGTERM, self._request)
             if self._before is None:
                 self._before = before
 
     def __exit__(self, *exception):
-        """Puts the handler back that was there before."""
+        """Put the handler back that was there before."""
         if self._before is not None:
             signal.signal(signal.SIGTERM, self._before)
 

@@ -6,6 +6,13 @@ import inspect
 from ml_collections import ConfigDict
 
 from minc_tf import models
+from minc_tf._checks import (
+    check_choice,
+    check_int,
+    check_number,
+    check_positive,
+    refusal,
+)
 from minc_tf.augment.presets import PRESETS
 from minc_tf.data.limits import check_max_pixels
 from minc_tf.models import ENCODERS
@@ -27,7 +34,7 @@ _FILLED_IN = ("image_shape",)
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks a run's settings before any work starts.
+    """Check a run's settings before any work starts.
 
     Args:
         config: `ml_collections.ConfigDict`, the settings.
@@ -43,19 +50,19 @@ def validate(config: ConfigDict) -> None:
         _check_keys(section, config[section], names, required=names)
     _check_smallest(config, 1, "batch_size", "epochs", "micro_batches")
     _check_smallest(config, 0, "seed")
+    _check_holdout(config.data)
     check_max_pixels("config.data.max_pixels", config.data.max_pixels)
-    _check_choice("strategy", config.strategy, STRATEGIES)
+    check_choice("config.strategy", config.strategy, STRATEGIES)
     _check_smallest(config, 1, "checkpoint.max_to_keep")
     _check_smallest(config, 0, "checkpoint.every_steps")
     _check_smallest(config, 0, "diagnostics.every", "report.num_examples")
     _check_smallest(config, 0, "diagnostics.gradient_batches")
-    if config.diagnostics.gradient_batches in (1, 2):
-        raise ValueError(
-            "config.diagnostics.gradient_batches must be 3 or more, or 0; "
-            f"received {config.diagnostics.gradient_batches}."
-        )
+    batches = config.diagnostics.gradient_batches
+    if batches in (1, 2):
+        name = "config.diagnostics.gradient_batches"
+        raise refusal(name, "0, or an int >= 3", batches)
     _check_smallest(config, 3, "diagnostics.num_examples")
-    _check_choice("diagnostics.alarm", config.diagnostics.alarm, ALARMS)
+    check_choice("config.diagnostics.alarm", config.diagnostics.alarm, ALARMS)
     _check_smallest(config, 1, "distribute.port", "distribute.join_timeout")
     if config.batch_size % config.micro_batches:
         raise ValueError(
@@ -63,7 +70,7 @@ def validate(config: ConfigDict) -> None:
             f"config.batch_size={config.batch_size}."
         )
     precisions = ("float32", "mixed_bfloat16", "mixed_float16")
-    _check_choice("precision", config.precision, precisions)
+    check_choice("config.precision", config.precision, precisions)
     fields = ("size", *SMALL_CROPS, *view_fields())
     _check_arguments("views", config.views, PRESETS, fields, ["size"])
     _check_small_crops(config)
@@ -76,43 +83,35 @@ def validate(config: ConfigDict) -> None:
     own = OPTIMIZER_SETTINGS
     _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own[:3])
     rate = config.optimizer.get("learning_rate")
-    if not isinstance(rate, (int, float)) or not rate > 0:
-        raise ValueError(
-            "config.optimizer.learning_rate must be a positive float; "
-            f"received {rate!r}."
-        )
+    check_positive("config.optimizer.learning_rate", rate)
     warmup = config.optimizer.get("warmup_epochs")
-    if not isinstance(warmup, (int, float)) or not warmup >= 0:
-        raise ValueError(
-            "config.optimizer.warmup_epochs must not be negative; received "
-            f"{warmup!r}."
-        )
+    check_number("config.optimizer.warmup_epochs", warmup, 0)
     _check_heads(config)
 
 
 def _check_smallest(config, smallest, *keys):
-    """Ints that must not be less than `smallest`, keys with their section."""
+    """Check ints that must not be less than `smallest`, by `section.key`."""
     for key in keys:
         value = config
         for part in key.split("."):
             value = value[part]
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(
-                f"config.{key} must be an int; received {value!r}."
-            )
-        if value < smallest:
-            raise ValueError(
-                f"config.{key} must be {smallest} or more; received {value}."
-            )
+        check_int(f"config.{key}", value, smallest)
+
+
+def _check_holdout(section):
+    if section.holdout is None:
+        return
+    check_number("config.data.holdout", section.holdout, 0, 0.9)
+    if section.holdout and "[" in section.split:
+        raise ValueError(
+            f"config.data.holdout={section.holdout} is taken of a whole split; "
+            f"received config.data.split={section.split!r}."
+        )
 
 
 def _check_small_crops(config):
     count = config.views.get("small_crops", 0)
-    if not isinstance(count, int) or count < 0:
-        raise ValueError(
-            "config.views.small_crops must be an int, 0 or more; received "
-            f"{count!r}."
-        )
+    check_int("config.views.small_crops", count, 0)
     if not count:
         for key in SMALL_CROPS[1:]:
             if key in config.views:
@@ -128,7 +127,7 @@ def _check_small_crops(config):
 
 
 def _check_place_of_views(config):
-    _check_choice("augment.where", config.augment.where, PLACES)
+    check_choice("config.augment.where", config.augment.where, PLACES)
     if config.augment.where == "input":
         return
     others = ("views.small_crops", config.views.get("small_crops"))
@@ -145,7 +144,7 @@ def _check_heads(config):
     widths = _check_head("projector", config.projector)
     rate = config.optimizer.get("predictor_rate", "scheduled")
     rates = ("scheduled", "constant")
-    _check_choice("optimizer.predictor_rate", rate, rates)
+    check_choice("config.optimizer.predictor_rate", rate, rates)
     if config.predictor:
         outputs = _check_head("predictor", config.predictor)
         if outputs[-1] != widths[-1]:
@@ -160,13 +159,11 @@ def _check_heads(config):
             "config.predictor; received none."
         )
     schedules = ("cosine", "constant")
-    _check_choice("target.schedule", config.target.schedule, schedules)
+    check_choice("config.target.schedule", config.target.schedule, schedules)
     momentum = config.target.momentum
-    if momentum is not None and not 0.0 <= momentum <= 1.0:
-        raise ValueError(
-            "config.target.momentum must be in [0, 1], or None for no target "
-            f"network; received {momentum!r}."
-        )
+    if momentum is not None:
+        also = ", or None for no target network"
+        check_number("config.target.momentum", momentum, 0, 1, also=also)
     dim = config.objective.get("dim")
     if dim is not None and dim != widths[-1]:
         raise ValueError(
@@ -216,15 +213,6 @@ def _check_arguments(section, config, registry, own=(), required=()):
         allowed += [key for key in config if key not in allowed]
     needed = [p.name for p in named if p.default is p.empty]
     _check_keys(section, config, allowed, [label, *required, *needed])
-
-
-def _check_choice(key, value, choices):
-    if value not in choices:
-        near = difflib.get_close_matches(str(value), choices, n=1)
-        raise ValueError(
-            f"config.{key} must be one of {', '.join(choices)}; received "
-            f"{value!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
-        )
 
 
 def _check_keys(section, config, allowed, required):

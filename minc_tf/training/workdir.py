@@ -1,66 +1,26 @@
-"""The folder of a run: what is in it, and whose it is."""
+"""The folder of a run: whose it is."""
 
 import json
 import os
-import pathlib
 import shutil
 
 from ml_collections import ConfigDict
 
+from minc_tf._files import replacing
+from minc_tf._run_folder import RunFolder
 from minc_tf.training.config import to_json
 from minc_tf.training.identity import changed_settings, complete
 
 
-class Workdir:
-    """Paths in a run's folder, and the rule that it holds one run.
-
-    Args:
-        path: path of the folder; created when it is claimed.
-
-    Attributes:
-        config: `config.json`, the resolved settings.
-        checkpoints: `checkpoints/`, everything needed to go on.
-        model: `model.keras`, the whole model, at the end.
-        metrics: `metrics.csv`, a row an epoch.
-        timing: `timing.csv`, the same for what the clock says.
-        spectrum: `spectrum.csv`, the spectra of the diagnostics.
-        events: `events/`, for TensorBoard.
-        pictures: `pictures/`, PNG files.
-        log: `log.txt`, a line an epoch, and warnings.
-        embedding: `embedding.npz`, what the report shows of the embeddings.
-        evaluation: `evaluation.json`, the results of `minc-evaluate`.
-        report: `report.html`, a page with all of it.
-        summary: `summary.json`, at the end.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        """See the class."""
-        self.path = pathlib.Path(path)
-        self.config = self.path / "config.json"
-        self.checkpoints = self.path / "checkpoints"
-        self.model = self.path / "model.keras"
-        self.metrics = self.path / "metrics.csv"
-        self.timing = self.path / "timing.csv"
-        self.spectrum = self.path / "spectrum.csv"
-        self.events = self.path / "events"
-        self.pictures = self.path / "pictures"
-        self.log = self.path / "log.txt"
-        self.embedding = self.path / "embedding.npz"
-        self.evaluation = self.path / "evaluation.json"
-        self.report = self.path / "report.html"
-        self.summary = self.path / "summary.json"
+class Workdir(RunFolder):
+    """The rule that a run's folder holds one run."""
 
     def check(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Checks that a run with these settings may have the folder.
+        """Check that a run with these settings may have the folder.
 
-        Args:
-            config: the run's settings.
-            overwrite: bool, whether another run may be in it.
-
-        Raises:
-            PermissionError: if the folder cannot be written to.
-            ValueError: if the folder holds files that are no run's, or a run
-                of other settings and `overwrite` is false.
+        A folder that cannot be written to is a PermissionError; one with files
+        that are no run's, or of other settings without `overwrite`, a
+        ValueError.
         """
         places = (self.path, *self.path.absolute().parents)
         place = next(path for path in places if path.exists())
@@ -90,31 +50,20 @@ class Workdir:
                 )
 
     def claim(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Makes the folder that of a run with these settings.
+        """Make the folder that of a run with these settings, after `check`.
 
-        Args:
-            config: the run's settings.
-            overwrite: bool, remove another run's files first (files that no
-                run writes are left alone).
-
-        Raises:
-            ValueError: as `check`.
+        With `overwrite` another run's files are removed first; others are left
+        alone.
         """
         self.check(config, overwrite)
         if overwrite:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
-        part = self.config.with_suffix(".tmp")
-        part.write_text(to_json(config))
-        os.replace(part, self.config)
+        with replacing(self.config) as part:
+            part.write_text(to_json(config))
 
     def read_config(self) -> ConfigDict:
-        """The settings of the run in this folder.
-
-        Raises:
-            FileNotFoundError: if there is no run.
-            ValueError: if the settings cannot be read.
-        """
+        """Return the settings of the run in this folder."""
         if not self.config.exists():
             raise FileNotFoundError(
                 f"workdir {str(self.path)!r} holds no run: there is no "

@@ -331,32 +331,35 @@ def test_presets_of_every_method_are_taken():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda c: TwoViews(c[:1], 24), "two `ViewConfig`, got 1.*MultiView"),
-        (lambda c: TwoViews([], 24), "`configs`"),
-        (lambda c: TwoViews(["simclr"] * 2, 24), "`configs`.*'simclr'"),
+        (
+            lambda c: TwoViews(c[:1], 24),
+            "two `ViewConfig`; received 1.*MultiView",
+        ),
+        (lambda c: TwoViews([], 24), "configs must"),
+        (lambda c: TwoViews(["simclr"] * 2, 24), "configs must.*'simclr'"),
         (
             lambda c: TwoViews(*presets.multi_crop(c, 24, small_size=12)),
-            "two `ViewConfig`, got 8.*MultiView",
+            "two `ViewConfig`; received 8.*MultiView",
         ),
         (lambda c: TwoViews(c, [(24, 24), (12, 12)]), "both views.*MultiView"),
-        (lambda c: TwoViews(c, 0), "`size`.*got 0"),
-        (lambda c: TwoViews(c, 32, seed=-1), "`seed`.*-1"),
-        (lambda c: TwoViews(c, 24, dtype="bfloat16"), "`dtype`.*'bfloat16'"),
+        (lambda c: TwoViews(c, 0), "size .*received 0"),
+        (lambda c: TwoViews(c, 32, seed=-1), "seed must.*-1"),
+        (lambda c: TwoViews(c, 24, dtype="bfloat16"), "dtype must.*'bfloat16'"),
         (
             lambda c: TwoViews((c[0], PAIRS["tf"][1]), 24),
-            "one `semantics`, got 'torchvision' and 'tf'.*MultiView",
+            "one `semantics`; received 'torchvision' and 'tf'.*MultiView",
         ),
         (
             lambda c: TwoViews(presets.simclr(224), 11),
-            "`blur_kernel` 23 needs views of more than 11 pixels",
+            "blur_kernel=23 needs views of more than 11 pixels",
         ),
         (
             lambda c: TwoViews(c, 24)(np.zeros([9, 9, 3], np.uint8)),
-            r"shape \(batch, height, width, 3\), got \(9, 9, 3\)",
+            r"shape \(batch, height, width, 3\); received \(9, 9, 3\)",
         ),
         (
             lambda c: TwoViews(c, 24)(np.zeros([2, 9, 9, 1], np.uint8)),
-            r"got \(2, 9, 9, 1\)",
+            r"received \(2, 9, 9, 1\)",
         ),
         (
             lambda c: TwoViews(c, 24)(keras.Input((None, None, 3))),

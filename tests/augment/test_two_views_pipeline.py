@@ -265,7 +265,7 @@ def test_pixels_of_given_parameters_are_those_of_the_pipeline(
         assert error.max() < 1.01
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # JAX compiles in a process of its own.
 def test_jax_makes_the_same_views_of_the_same_numbers(tmp_path):
     pytest.importorskip("jax")
     program = pathlib.Path(__file__).with_name("views_on_jax.py")
@@ -295,7 +295,7 @@ def test_jax_makes_the_same_views_of_the_same_numbers(tmp_path):
         assert error.max() < 1.01
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Two devices are another process.
 def test_replicas_draw_for_their_own_images(tmp_path):
     """Different draws, which together are those of one device."""
     program = pathlib.Path(__file__).with_name("views_on_replicas.py")

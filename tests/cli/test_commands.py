@@ -22,10 +22,13 @@ OVERRIDES = {
     "batch_size": 16,
     "data.num_examples": 64,
     "data.test_split": "train",
-    "encoder.filters": (4, 8),
+    "encoder.filters": (8,),
     "projector.widths": (16, 8),
     "objective.dim": 8,
     "monitor.every": 0,
+    # Compiled by XLA in each process.
+    "views.jitter_p": 0.0,
+    "views.grey_p": 0.0,
 }
 
 #: `minc-pretrain` on a machine that dies while it writes its second
@@ -66,7 +69,7 @@ def arrays(workdir):
         return dict(file)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Two processes, a run beside them, an evaluation.
 def test_killed_resumed_exported_evaluated(command, tmp_path, monkeypatch):
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
@@ -192,7 +195,7 @@ def test_argument_and_overrides_of_a_recipe(command, tmp_path, monkeypatch):
     assert config.optimizer.weight_decay == 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run, three evaluations and an export.
 def test_demo_shows_the_whole_way(command, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     raw_pixels = evaluation.raw_pixels

@@ -7,10 +7,11 @@ import types
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from minc_tf import data, evaluation
 from minc_tf.export import export_savedmodel
-from minc_tf.training import build, default_config
+from minc_tf.training import default_config, tensorflow_images
 from minc_tf.training.config import to_json
 
 from .test_errors import assert_refused
@@ -119,7 +120,7 @@ def test_results_of_a_run(command, savedmodel, workdir, config, tmp_path):
     assert result.code == 0, result.err
     expected = evaluation.evaluate_savedmodel(
         savedmodel,
-        *build.build_evaluation_sources(config),
+        *tensorflow_images.load_evaluation_sources(config),
         protocols=["knn", "ridge", "retrieval"],
         k=(5, 7),
         recall_at=2,
@@ -186,7 +187,11 @@ def test_data_of_the_export_and_curves(command, savedmodel, tmp_path):
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
-def test_protocols_that_train(command, savedmodel):
+def test_protocols_that_train(command, savedmodel, monkeypatch):
+    load, loads = tf.saved_model.load, []
+    monkeypatch.setattr(
+        tf.saved_model, "load", lambda path: loads.append(path) or load(path)
+    )
     result = command(
         "evaluate",
         f"--savedmodel={savedmodel}",
@@ -199,6 +204,7 @@ def test_protocols_that_train(command, savedmodel):
         "--quiet",
     )
     assert result.code == 0, result.err
+    assert loads == [savedmodel]
     for key in (
         "linear_sgd_accuracy",
         "linear_sgd_learning_rate",
@@ -213,7 +219,7 @@ def test_transfer_needs_no_recipe(
     command, savedmodel, other_data, tmp_path, monkeypatch
 ):
     strong = functools.partial(evaluation.LinearProbe, l2=(1.0, 0.1))
-    monkeypatch.setattr(evaluation.transfer, "LinearProbe", strong)
+    monkeypatch.setattr(evaluation.protocols.transfer, "LinearProbe", strong)
     file = tmp_path / "transfer.json"
     result = command(
         "evaluate",

@@ -3,7 +3,7 @@
 import pytest
 from training.conftest import assert_same_checkpoint, stop_at, tiny_config
 
-from minc_tf.training import load_run, parts, run, validate
+from minc_tf.training import from_settings, load_run, run, validate
 
 MODULE = """
 import keras
@@ -90,13 +90,13 @@ def test_trains_resumes_and_is_loaded(own, tmp_path):
 
 
 def test_views_take_the_arguments_of_the_preset(own):
-    configs, size = parts.view_configs(own)
+    configs, size = from_settings.view_configs(own)
     assert [each.brightness for each in configs] == [0.2, 0.2]
     assert [each.blur_p for each in configs] == [0.0, 0.0]
     assert size == 32
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run, an export and an evaluation.
 def test_export_evaluation_and_report(own, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
     own.data.test_split = "test"

@@ -35,7 +35,7 @@ def _cases(root):
 
     from minc_tf import data
     from minc_tf.evaluation import checks
-    from minc_tf.evaluation.named_images import named_images
+    from minc_tf.evaluation.embedding.named_images import named_images
 
     small, huge, large = png(8, 9), png(16_000, 16_000), png(9_000, 9_000)
     for name, contents in (("huge", huge), ("large", large)):
@@ -55,7 +55,7 @@ def _cases(root):
         return [int(e["index"][0]) for e in source.examples(1)], source.skipped
 
     def embedded(folder, **options):
-        from minc_tf.evaluation.embed import _batches
+        from minc_tf.evaluation.embedding.images_to_table import _batches
 
         named = named_images(folder, **options)
         return sum(len(batch["row"]) for batch in _batches(named, (8, 8), 0, 4))

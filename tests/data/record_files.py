@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from array_record.python import array_record_module
 
-from minc_tf.data.readers import ArrayRecordReader, TFRecordReader
+from minc_tf.data.records.readers import ArrayRecordReader, TFRecordReader
 
 RNG = np.random.default_rng(3)
 N = 150

@@ -13,10 +13,10 @@ import pytest
 import tensorflow as tf
 
 from minc_tf.data import EncodedSource, formats, load, load_folder, load_npz
+from minc_tf.data.decoding import decode_image, graph_decode_image
 from minc_tf.data.files import BadImageError
-from minc_tf.data.formats import decode_image, graph_decode_image
 from minc_tf.data.limits import LARGE_PIXELS, MAX_PIXELS
-from minc_tf.evaluation.named_images import named_images
+from minc_tf.evaluation.embedding.named_images import named_images
 
 RNG = np.random.default_rng(5)
 PIXELS = RNG.integers(0, 256, (9, 14, 3), dtype=np.uint8)
@@ -200,9 +200,7 @@ def test_one_rule_for_training_and_embedding(mixed, caplog):
     ]
     np.testing.assert_array_equal(batch["image"], order)
     named = named_images(mixed)
-    assert [str(mixed / name) for name in named.names] == [
-        os.fsdecode(path) for path in source._items.numpy()
-    ]
+    assert [str(mixed / name) for name in named.names] == source.paths
     assert named.bad == [("5.heic", ".heic files are not read: convert them")]
     assert "left out 1 .doc, 1 .txt" in caplog.text
 
@@ -311,7 +309,7 @@ def test_names_that_are_no_text(tmp_path, inner):
         with pytest.raises(ValueError) as error:
             read(tmp_path)
         assert re.search(
-            r"UTF-8, received b'caf\\xe9.png' in", str(error.value)
+            r"UTF-8; received b'caf\\xe9.png' in", str(error.value)
         )
     path.rename(folder / "a.png")
     (tmp_path / os.fsdecode(b"dos\xe9")).mkdir()

@@ -160,7 +160,7 @@ def test_the_report_does_not_name_classes_by_value():
 
 def test_retrieval_of_any_label():
     """Numbers of products may be large: nothing is made for each."""
-    from minc_tf.evaluation.retrieval import retrieval_metrics
+    from minc_tf.evaluation.protocols.retrieval import retrieval_metrics
 
     features = tf.random.stateless_normal([8, 3], [0, 1]).numpy()
     labels = np.array([0, 1, 2, 3] * 2)

@@ -18,9 +18,9 @@ from record_files import (
 )
 
 import minc_tf.data
-from minc_tf.data.crc32c import masked_crc32c
-from minc_tf.data.readers import Shard, TFRecordReader
-from minc_tf.data.records import read_labels
+from minc_tf.data.records.crc32c import masked_crc32c
+from minc_tf.data.records.readers import Shard, TFRecordReader
+from minc_tf.data.records.store import read_labels
 
 
 def _load(kind, path, split="train", **options):

@@ -20,7 +20,7 @@ from record_files import (
 
 import minc_tf.data
 from minc_tf.data import EncodedSource, RecordSource, view_batches
-from minc_tf.data.readers import Shard
+from minc_tf.data.records.readers import Shard
 
 
 def _load(kind, path, split="train", **options):

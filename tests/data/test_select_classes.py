@@ -6,7 +6,7 @@ import pytest
 import minc_tf.data
 from minc_tf import training
 from minc_tf.data import ArraySource, select_classes
-from minc_tf.training import build
+from minc_tf.training import tensorflow_images
 
 NAMES = ["ant", "bee", "cat", "dog"]
 LABELS = np.array([3, 0, -1, 2, 0, 1, 3, 2])
@@ -67,7 +67,7 @@ def test_load_caps_what_is_left():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (["dgo"], r"4 of arrays/train \('ant', .*'dgo' \(did you mean 'dog'"),
+        (["dgo"], r"4 of arrays/train \('ant', .*'dgo'; did you mean 'dog'"),
         ([4], r"by name or number; received 4"),
         ([-1], r"received -1"),
         ([1.0], r"received 1.0"),
@@ -102,6 +102,6 @@ def test_recipes_name_classes(tmp_path):
     for classes in (("2", "0"), [2, 0]):
         config.data.classes = classes
         training.validate(config)
-        for source in build.build_sources(config):
+        for source in tensorflow_images.load_sources(config):
             assert source.class_names == ("2", "0")
             assert len(source) == 20

@@ -21,14 +21,14 @@ PROGRAM = pathlib.Path(__file__).with_name("tf_service.py")
 SERVICE = tf.data.experimental.service
 
 
-@contextlib.contextmanager
-def _processes(*argument_lists):
-    """Start the program several times; give what each one prints."""
+@pytest.fixture(scope="module")
+def services():
+    """The addresses of two dispatchers, each of a process with a worker."""
     with contextlib.ExitStack() as stack:
         started = []
-        for arguments in argument_lists:
+        for _ in range(2):
             process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), *arguments],
+                [sys.executable, str(PROGRAM)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -37,17 +37,9 @@ def _processes(*argument_lists):
             stack.enter_context(process)  # waits in the end,
             stack.callback(process.kill)  # which comes before
             started.append(process)
-        yield [process.stdout.readline().strip() for process in started]
-
-
-@pytest.fixture(scope="module")
-def services():
-    """Two dispatchers, each with a worker: four processes."""
-    with _processes(["dispatcher"], ["dispatcher"]) as addresses:
+        addresses = [process.stdout.readline().strip() for process in started]
         assert all(address.startswith("grpc://") for address in addresses)
-        hosts = [address.removeprefix("grpc://") for address in addresses]
-        with _processes(*(["worker", host] for host in hosts)):
-            yield addresses
+        yield addresses
 
 
 @pytest.fixture
@@ -94,7 +86,7 @@ def _assert_equal(found, expected, steps):
     assert count == steps
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Waits for two processes to start.
 def test_arrays(services):
     """Two services in turn, from a step on, over the end of an epoch."""
     source = minc_tf.data.load("shapes", num_examples=32)
@@ -209,7 +201,7 @@ def test_wrong_addresses(service):
     message = r"service must be an address 'grpc://host:port'.*received "
     with pytest.raises(ValueError, match=message) as error:
         view_batches(_source(), _Plain(), 4, service=service)
-    assert str(error.value).endswith(repr(service))
+    assert str(error.value).endswith(f"{service!r}.")
 
 
 def test_several_addresses():

@@ -111,7 +111,7 @@ def test_load_shapes_sizes_and_description():
         ({"seed": -1}, "seed must be an int >= 0; received -1"),
         ({"data_dir": "x"}, "data_dir must be None for 'shapes'"),
         ({"image_size": 64}, "image_size must be None or 32"),
-        ({"image_size": "64"}, "image_size must be None, an int >= 1"),
+        ({"image_size": "64"}, "image_size must be an int >= 1 or a pair"),
     ],
 )
 def test_bad_arguments(options, message):

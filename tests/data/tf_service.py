@@ -1,10 +1,9 @@
-"""A process of the `tf.data` service: plain TensorFlow, as one is started.
+"""A `tf.data` service of one worker: plain TensorFlow, as one is started.
 
-    python tf_service.py dispatcher
-    python tf_service.py worker HOST:PORT
+    python tf_service.py
 
-Prints the address of what it has started, and ends with its standard input,
-so that no process outlives a test that starts it.
+Prints the address of its dispatcher, and ends with its standard input, so that
+no process outlives a test that starts it.
 """
 
 import sys
@@ -12,20 +11,18 @@ import sys
 import tensorflow as tf
 
 
-def main(kind, dispatcher=None):
-    """Start a server and wait."""
+def main():
+    """Start both servers and wait."""
     service = tf.data.experimental.service
-    if kind == "dispatcher":
-        server = service.DispatchServer()
-        print(server.target, flush=True)
-    else:
-        server = service.WorkerServer(
-            service.WorkerConfig(dispatcher_address=dispatcher)
-        )
-        print("grpc://worker", flush=True)
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.removeprefix("grpc://")
+    worker = service.WorkerServer(
+        service.WorkerConfig(dispatcher_address=address)
+    )
+    print(dispatcher.target, flush=True)
     sys.stdin.read()
-    del server
+    del worker, dispatcher
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -16,8 +16,17 @@ from keras import layers
 import minc_tf
 from minc_tf.models import METHODS
 
-#: B, d: more than 2d pairs, and just as many.
-SIZES = ((24, 5), (12, 6))
+#: Each objective once, with those of its forms that compare other embeddings:
+#: the methods beside them differ in a function of each pair. B, d: more than
+#: 2d pairs, and just as many, where the spectral objective takes another way.
+METHODS_OF = {row.objective: name for name, row in reversed(METHODS.items())}
+OBJECTIVES = (
+    *((method, 24, 5) for method in METHODS_OF.values()),
+    ("dcl_sq", 24, 5),
+    ("mio_improved", 24, 5),
+    ("minc", 12, 6),
+    ("spectral", 12, 6),
+)
 
 #: Method and micro-batches of whole steps: state, a target network and a
 #: predictor, gathered embeddings.
@@ -130,8 +139,7 @@ def main(replicas, destination):
             f"{method} {batch} {dim}": measure_objective(
                 strategy, method, batch, dim
             )
-            for method in METHODS
-            for batch, dim in SIZES
+            for method, batch, dim in OBJECTIVES
         },
         "steps": {
             f"{method} {parts}": measure_step(strategy, method, parts)

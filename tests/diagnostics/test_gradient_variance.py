@@ -124,8 +124,8 @@ def test_equals_the_analytic_variance(graph, table, batch):
         table_model(table),
         draw(graph, batch),
         {
-            "full": MINC(DIM, triangular=False),
-            "lower": MINC(DIM),
+            "full": MINC(DIM, triangular=False, mu=None),
+            "lower": MINC(DIM, mu=None),
             "spectral": SpectralContrastive(mu=None),
         },
     )
@@ -190,7 +190,7 @@ def test_the_model_stays_as_it_is(graph, table):
         table,
         dropout=0.3,
         norm=True,
-        objective=MINC(DIM),
+        objective=MINC(DIM, mu=None),
         predictor=predictor,
         target_momentum=0.9,
     )
@@ -280,9 +280,13 @@ def test_bad_input(graph, table):
     for settings, error, message in (
         ({"second_moment": "mine"}, ValueError, "received 'mine'"),
         ({"objective": "minc"}, TypeError, "received str"),
-        ({"objective": MINC(4)}, ValueError, "dim=4, but the embeddings"),
         (
-            {"objective": MINC(DIM), "second_moment": "own"},
+            {"objective": MINC(4, mu=None)},
+            ValueError,
+            "dim=4, but the embeddings",
+        ),
+        (
+            {"objective": MINC(DIM, mu=None), "second_moment": "own"},
             ValueError,
             "is zero. Pass 'batches'",
         ),

@@ -11,12 +11,12 @@ from keras import layers
 import minc_tf
 from minc_tf.diagnostics import effective_rank, embedding_std
 from minc_tf.evaluation import CollapseMonitor
-from minc_tf.evaluation.spread import Spread
+from minc_tf.evaluation.monitors.spread import Spread
 
 from .conftest import SHAPE, make_batches
 
 DIM = 6
-LOGGER = "minc_tf.evaluation.collapse"
+LOGGER = "minc_tf.evaluation.monitors.collapse_monitor"
 
 
 def kernels():

@@ -12,8 +12,9 @@ import pytest
 import tensorflow as tf
 
 from minc_tf import data
-from minc_tf.evaluation import embed, embed_images, load_savedmodel
-from minc_tf.export import export_savedmodel
+from minc_tf.evaluation import embed_images, load_savedmodel
+from minc_tf.evaluation.embedding import images_to_table
+from minc_tf.export import SavedEncoder, export_savedmodel
 
 from .conftest import make_model
 from .photos import (
@@ -130,15 +131,15 @@ def test_nothing_but_bad_files(encoder, tmp_path, out):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(embed, "_PART", 4)
+    monkeypatch.setattr(images_to_table, "_PART", 4)
 
 
 def interrupt(monkeypatch, batches):
     """Let the encoder end the process after so many; return what it saw."""
-    make, seen = embed.served_function, []
+    make, seen = SavedEncoder.encoder_function, []
 
-    def interrupted(encoder, output):
-        encode = make(encoder, output)
+    def interrupted(encoder, output, **kwargs):
+        encode = make(encoder, output, **kwargs)
 
         def call(images):
             if len(images) > 1:  # not the first call, which asks for D
@@ -149,7 +150,7 @@ def interrupt(monkeypatch, batches):
 
         return call
 
-    monkeypatch.setattr(embed, "served_function", interrupted)
+    monkeypatch.setattr(SavedEncoder, "encoder_function", interrupted)
     return seen
 
 
@@ -168,11 +169,11 @@ def test_goes_on_where_it_was(
     parts = sorted(out.with_name("vectors.parquet.partial").iterdir())
     assert [part.name for part in parts] == ["job.json", "part-00000.parquet"]
     monkeypatch.undo()
-    monkeypatch.setattr(embed, "_PART", 4)
+    monkeypatch.setattr(images_to_table, "_PART", 4)
 
     seen = interrupt(monkeypatch, 100)
     result = embed_images(encoder, photos, out, batch_size=2)
-    assert seen == [2]  # and one image behind it
+    assert seen == [2]  # and one image after it
     assert result["bad"] == len(bad)
     assert out.read_bytes() == whole.read_bytes()
     listed = out.with_suffix(".bad.csv").read_text()
@@ -240,10 +241,10 @@ def test_a_source_without_files(encoder, out):
 
 
 def test_vectors_that_are_not_finite(encoder, photos, out, monkeypatch):
-    make = embed.served_function
+    make = SavedEncoder.encoder_function
 
-    def broken(encoder, output):
-        encode = make(encoder, output)
+    def broken(encoder, output, **kwargs):
+        encode = make(encoder, output, **kwargs)
 
         def call(images):
             vectors = encode(images).numpy()
@@ -252,7 +253,7 @@ def test_vectors_that_are_not_finite(encoder, photos, out, monkeypatch):
 
         return call
 
-    monkeypatch.setattr(embed, "served_function", broken)
+    monkeypatch.setattr(SavedEncoder, "encoder_function", broken)
     with pytest.raises(
         ValueError, match=r"finite.*'2023/deep/er/c.jpeg' \(and in 0 more of 3"
     ):
@@ -276,7 +277,7 @@ def test_a_foreign_savedmodel(photos, out, tmp_path, monkeypatch, small_parts):
     save_foreign(path, 2.0)
     with pytest.raises(ValueError, match=r"another job \(savedmodel then"):
         embed_images(path, photos, out)
-    with pytest.raises(ValueError, match=r"images of one size, .*'free' takes"):
+    with pytest.raises(ValueError, match=r"images of one size; .*'free' takes"):
         embed_images(path, photos, out, output="free")
 
     embed_images(path, photos, out, overwrite=True)
@@ -290,12 +291,12 @@ def test_a_foreign_savedmodel(photos, out, tmp_path, monkeypatch, small_parts):
 @pytest.mark.parametrize(
     ("changed", "error", "match"),
     [
-        ({"out": "vectors.csv"}, ValueError, "end in .parquet, received 'vec"),
-        ({"out": "."}, ValueError, "end in .parquet, received '.'"),
-        ({"out": "/dev/null/a.parquet"}, ValueError, "can be written, .*Not a"),
-        ({"images": "nowhere"}, FileNotFoundError, "folder, received 'nowh"),
+        ({"out": "vectors.csv"}, ValueError, "end in .parquet; received 'vec"),
+        ({"out": "."}, ValueError, "end in .parquet; received '.'"),
+        ({"out": "/dev/null/a.parquet"}, ValueError, "can be written.*Not a"),
+        ({"images": "nowhere"}, FileNotFoundError, "folder; received 'nowh"),
         ({"images": "empty"}, ValueError, r"JPEG, .*'empty', which has none"),
-        ({"images": 3}, TypeError, "a folder or an ImageSource, received int"),
+        ({"images": 3}, TypeError, "a folder or an ImageSource; received int"),
         ({"savedmodel": "no"}, FileNotFoundError, "'no', which does not exist"),
         ({"output": "logits"}, ValueError, "one of .*features.*'logits'"),
         ({"batch_size": 0}, ValueError, "batch_size must be .*received 0"),

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from minc_tf.evaluation.embedding_table import (
+from minc_tf.evaluation.embedding.table import (
     PartialTable,
     bad_file,
     check_out,

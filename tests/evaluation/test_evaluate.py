@@ -12,19 +12,20 @@ from scipy import stats
 from minc_tf import data
 from minc_tf.evaluation import (
     LinearProbe,
-    evaluate,
     evaluate_dims,
     evaluate_savedmodel,
     extract,
+    finetune,
     knn_accuracy,
     linear_accuracy,
+    linear_sgd,
     load_savedmodel,
     pca,
     retrieval_metrics,
     ridge_accuracy,
     summarise,
-    transfer,
 )
+from minc_tf.evaluation.protocols import savedmodel, transfer
 from minc_tf.evaluation.records import (
     format_results,
     make_record,
@@ -34,6 +35,7 @@ from minc_tf.evaluation.records import (
 from minc_tf.export import export_savedmodel
 
 from .conftest import make_batches, make_model
+from .shapes_encoder import Logged, export_encoder, pictures
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +144,11 @@ def test_protocols_that_train_on_images(shared, monkeypatch):
         return protocol
 
     for name in ("linear_sgd", "finetune"):
-        monkeypatch.setattr(evaluate, name, train_on(name))
+        monkeypatch.setattr(savedmodel, name, train_on(name))
     splits = source(60), source(30, 1)
+    encoder = load_savedmodel(shared)
     found = evaluate_savedmodel(
-        shared,
+        encoder,
         *splits,
         protocols=["finetune", "linear", "semi"],
         solver="lars",
@@ -164,11 +167,16 @@ def test_protocols_that_train_on_images(shared, monkeypatch):
         for name in names
         for key, value in expected.items()
     }
+    encode = encoder.encoder_function("embedding")
+    for call in calls[2:4]:
+        x, test_x = call[-1].pop("features")
+        np.testing.assert_array_equal(x, encode(splits[0].images))
+        np.testing.assert_array_equal(test_x, encode(splits[1].images))
     lars = {"output": "embedding", "optimizer": "lars"}
     assert calls == [
         (
             protocol,
-            shared,
+            encoder,
             *splits,
             {**own, "epochs": 2, "verbose": 0, "seed": seed},
         )
@@ -180,6 +188,46 @@ def test_protocols_that_train_on_images(shared, monkeypatch):
         )
         for seed in (1, 2)
     ]
+
+
+def test_each_thing_is_done_once(tmp_path, monkeypatch):
+    """One load; one pass of each split without augmentation, for two seeds."""
+    log, loads = [], []
+    exported = export_encoder(tmp_path / "models")
+    load = tf.saved_model.load
+    monkeypatch.setattr(
+        tf.saved_model, "load", lambda path: loads.append(path) or load(path)
+    )
+    splits = [
+        Logged(pictures(name, count, ("disk", "ring")), log)
+        for name, count in (("train", 40), ("test", 20))
+    ]
+    given = {
+        "protocols": ["knn", "ridge", "linear", "semi", "finetune"],
+        "k": 5,
+        "solver": "sgd",
+        "fractions": [0.5],
+        "seeds": 2,
+        "fitting": {"epochs": 2, "learning_rates": 0.1, "batch_size": 20},
+    }
+    encoder = load_savedmodel(exported)
+    before = encoder.signature("features")(splits[1].images)
+    found = evaluate_savedmodel(encoder, *splits, **given)
+    assert loads == [exported]
+    train, test = map(len, splits)
+    reads = [[name for name, _ in log].count(n) for n in ("train", "test")]
+    # Then a seed takes four batches for the probe, two for half of the labels
+    # and four for all, and the test split for each of two encoders.
+    assert reads == [train + 2 * 20 * (4 + 2 + 4), test * (1 + 2 * 2)]
+    # The encoder is what it was, and the numbers are those of single calls.
+    after = encoder.signature("features")(splits[1].images)
+    np.testing.assert_array_equal(after, before)
+    alone = linear_sgd(exported, *splits, seed=1, **given["fitting"])
+    tuned = finetune(exported, *splits, seed=0, **given["fitting"])
+    other = finetune(exported, *splits, seed=1, **given["fitting"])
+    assert found["linear_sgd_learning_rate"][1] == alone["learning_rate"]
+    mean = (tuned["accuracy"] + other["accuracy"]) / 2
+    assert found["finetune_accuracy"] == pytest.approx(mean)
 
 
 def test_transfer(shared, monkeypatch):
@@ -269,7 +317,7 @@ def test_dims_by_pairs(shared):
 @pytest.mark.parametrize("protocols", [("knn", "svm"), (), "knn"])
 def test_unknown_protocols(shared, protocols):
     with pytest.raises(
-        ValueError, match=r"out of knn, linear, ridge, .*transfer, received"
+        ValueError, match=r"out of knn, linear, ridge, .*transfer; received"
     ):
         evaluate_savedmodel(shared, *splits(), protocols=protocols)
 
@@ -278,10 +326,10 @@ def test_unknown_protocols(shared, protocols):
     ("change", "error", "match"),
     [
         ({"output": "nothing"}, ValueError, "output must be one of embedding"),
-        ({"solver": "adam"}, ValueError, "solver must be one of lbfgs"),
-        ({"k": 91}, ValueError, "the 90 training samples, received 91"),
-        ({"seeds": 0}, ValueError, "seeds must be 1 or more, received 0"),
-        ({"seed": 0.5}, TypeError, r"seed must be an int, received 0\.5"),
+        ({"solver": "adam"}, ValueError, "solver must be one of 'lbfgs'"),
+        ({"k": 91}, ValueError, "the 90 training samples; received 91"),
+        ({"seeds": 0}, ValueError, "seeds must be 1 or more; received 0"),
+        ({"seed": 0.5}, TypeError, r"seed must be an int; received 0\.5"),
         ({"train": None}, TypeError, "train must be a minc_tf.*NoneType"),
         (
             {"test": source(9, labels=np.full(9, -1))},

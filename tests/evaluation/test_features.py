@@ -97,7 +97,7 @@ def test_progress_bar(exported, capsys):
 def test_wrong_signature(exported, model):
     with pytest.raises(
         ValueError,
-        match=r"one of embedding, features, .*, received 'logits'",
+        match=r"one of embedding, features, .*; received 'logits'",
     ):
         extract(exported, make_batches(), "logits")
     with pytest.raises(ValueError, match="'features' for a live encoder"):
@@ -128,7 +128,7 @@ def test_bad_batches(model, exported):
     batches = make_batches()
     with pytest.raises(ValueError, match="repeats forever"):
         extract(exported, batches.repeat())
-    with pytest.raises(ValueError, match="must hold images, received none"):
+    with pytest.raises(ValueError, match="must hold images; received none"):
         extract(exported, batches.take(0))
     with pytest.raises(ValueError, match=r"dicts .*received \['image'\]"):
         extract(exported, batches.map(lambda b: {"image": b["image"]}))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from minc_tf.evaluation import knn, knn_accuracy, knn_predict
+from minc_tf.evaluation import knn_accuracy, knn_predict
+from minc_tf.evaluation.protocols import knn
 
 
 def slow_knn(train_x, train_y, test_x, k, temperature, classes):
@@ -47,6 +48,21 @@ def test_equals_the_slow_formula(temperature):
             predictions,
             knn_predict(x, y, test_x, k=k, temperature=temperature),
         )
+
+
+def test_nearest_rows():
+    rng = np.random.default_rng(0)
+    train, queries = rng.normal(size=(50, 6)), rng.normal(size=(7, 6))
+    train[30] = train[3]  # the first of equals comes first
+    values, rows = knn.nearest_rows(
+        queries.astype("float32"), train.T.astype("float32"), 50
+    )
+    products = queries @ train.T
+    expected = np.argsort(-products, axis=1, kind="stable")
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_allclose(
+        values, np.take_along_axis(products, expected, 1), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_chunks_do_not_change_the_result(monkeypatch):
@@ -110,7 +126,7 @@ def test_accuracy():
         ({"k": (5, 0)}, ValueError, "received 0"),
         ({"k": ()}, ValueError, "k must hold at least one"),
         ({"k": 5.0}, TypeError, "k must be int .*received 5.0"),
-        ({"temperature": 0.0}, ValueError, "positive, received 0.0"),
+        ({"temperature": 0.0}, ValueError, "positive; received 0.0"),
         ({"num_classes": 3}, ValueError, "at least 4, .*received 3"),
         (
             {"train_labels": np.full(80, -1)},
@@ -120,7 +136,7 @@ def test_accuracy():
         (
             {"train_labels": np.full(80, 2)},
             ValueError,
-            "at least two classes, received only class 2",
+            "at least two classes; received only class 2",
         ),
         ({"train_labels": np.zeros(9, int)}, ValueError, r"shape \(80,\)"),
         ({"train_labels": np.zeros(80)}, TypeError, "integer .*float64"),

@@ -5,12 +5,12 @@ import pytest
 
 from minc_tf.data import ArraySource
 from minc_tf.evaluation import labelled_fraction
-from minc_tf.evaluation.labelled import (
+from minc_tf.evaluation.protocols.labelled_images import (
     crop_and_flip,
-    hold_out_of_classes,
     labelled_batches,
     row_batches,
 )
+from minc_tf.evaluation.protocols.subsets import hold_out_of_classes
 
 from .shapes_encoder import pictures
 
@@ -59,7 +59,7 @@ def test_every_image_is_as_likely():
 
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.5, float("nan")])
 def test_bad_fraction(fraction):
-    with pytest.raises(ValueError, match=f"above 0 .* received {fraction}"):
+    with pytest.raises(ValueError, match=f"must .*received {fraction}"):
         labelled_fraction(LABELS, fraction)
 
 

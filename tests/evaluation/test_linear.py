@@ -5,9 +5,12 @@ import pytest
 from scipy import optimize
 
 from minc_tf.evaluation import LinearProbe, linear_accuracy, ridge_accuracy
-from minc_tf.evaluation.linear import softmax_regression_loss
-from minc_tf.evaluation.ridge import ridge_weights
-from minc_tf.evaluation.samples import Standardizer, hold_out
+from minc_tf.evaluation.protocols.linear import softmax_regression_loss
+from minc_tf.evaluation.protocols.ridge import ridge_weights
+from minc_tf.evaluation.protocols.standardize import (
+    Standardizer,
+)
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 
 def samples(n=300, seed=0, dim=6, classes=3, spread=1.0):
@@ -179,7 +182,7 @@ def test_warns_when_it_stops_early():
         ({"test_x": np.zeros((300, 5))}, ValueError, "the 6 features"),
         ({"l2": 0.0}, ValueError, "l2 must be a positive .*received 0.0"),
         ({"l2": ()}, ValueError, "l2 must be a positive"),
-        ({"held_out": 1.5}, ValueError, "between 0 and 1, received 1.5"),
+        ({"held_out": 1.5}, ValueError, r"in \(0, 1\); received 1.5"),
         ({"held_out": 1e-4}, ValueError, "leave samples .*received 300"),
     ],
 )

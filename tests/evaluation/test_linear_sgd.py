@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 
 from minc_tf.data import ArraySource
 from minc_tf.evaluation import extract, linear_sgd, load_savedmodel
-from minc_tf.evaluation.heads import LinearHeads
-from minc_tf.evaluation.labelled import labelled_batches
-from minc_tf.evaluation.samples import hold_out
+from minc_tf.evaluation.protocols.heads import LinearHeads
+from minc_tf.evaluation.protocols.labelled_images import labelled_batches
+from minc_tf.evaluation.protocols.subsets import hold_out
 
 from .shapes_encoder import Logged, export_encoder, pictures
 from .slow_training import SlowHead
@@ -108,6 +108,24 @@ def test_which_images_are_read(exported, splits):
     assert indices[160:] == tuple(range(50))
 
 
+def test_features_that_are_known(exported, splits):
+    log = []
+    train, test = (Logged(s, log) for s in small(splits))
+    known = [extract(exported, s.examples(20))[0] for s in (train, test)]
+    log.clear()
+    given = {"augment": False, "epochs": 2, "batch_size": 20}
+    found = linear_sgd(exported, train, test, features=known, **given)
+    assert not log
+    assert found == linear_sgd(exported, train, test, **given)
+    x, test_x = known
+    for wrong, message in (
+        ((test_x, x), r"features\[0\] must be of 60 samples.*\(50, 12\)"),
+        ((x, test_x[:, 1:]), r"features\[1\] must have the 12 features"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            linear_sgd(exported, train, test, features=wrong, **given)
+
+
 def test_test_labels_choose_nothing(exported, splits):
     train, test = small(splits)
     other = ArraySource(test.images, 1 - test.labels)
@@ -184,7 +202,7 @@ def test_data_that_do_not_fit(exported, splits, tmp_path):
         linear_sgd(exported, relabelled(None), test)
     with pytest.raises(ValueError, match=r"labels of test .*60 unlabelled"):
         linear_sgd(exported, train, relabelled(None))
-    with pytest.raises(ValueError, match="two classes, received only class 0"):
+    with pytest.raises(ValueError, match="two classes; received only class 0"):
         linear_sgd(exported, relabelled(np.zeros(60, int)), test)
     larger = ArraySource(np.zeros((9, 40, 32, 3), "uint8"), np.arange(9) % 2)
     with pytest.raises(ValueError, match=r"test must .*\(32, 32, 3\).*\(40, 3"):
@@ -203,7 +221,7 @@ def test_data_that_do_not_fit(exported, splits, tmp_path):
         ({"learning_rates": ()}, "learning_rates must be"),
         ({"epochs": 0}, "epochs must be an int >= 1; received 0"),
         ({"batch_size": 2.5}, "batch_size must be an int >= 1; received 2.5"),
-        ({"held_out": 1.0}, "held_out must be between 0 and 1"),
+        ({"held_out": 1.0}, "held_out must be"),
         ({"seed": -1}, "seed must be an int >= 0"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from minc_tf import data
+from minc_tf.data.formats import fault_of_file
 from minc_tf.evaluation import embed_images, load_savedmodel
-from minc_tf.evaluation.named_images import fault_of_file, named_images
+from minc_tf.evaluation.embedding.named_images import named_images
 
 from .photos import encoded, read_bad, save_foreign, write_photos
 
@@ -35,7 +36,9 @@ def test_header_of_a_jpeg_that_is_too_large(tmp_path):
     place = contents.index(b"\xff\xc0") + 5
     path = tmp_path / "huge.jpg"
     path.write_bytes(contents[:place] + 2 * b"\xea\x60" + contents[place + 4 :])
-    assert fault_of_file(str(path)).startswith("too large: 60000 x 60000")
+    assert fault_of_file(str(path), 2**25).startswith(
+        "too large: 60000 x 60000"
+    )
 
 
 def write_records(path):
@@ -100,5 +103,5 @@ def test_a_folder_that_goes_away(photos, tmp_path):
 def test_names_that_are_no_text(tmp_path):
     name = os.fsdecode(b"caf\xe9.jpg")
     (tmp_path / name).write_bytes(encoded("JPEG"))
-    with pytest.raises(ValueError, match=r"UTF-8, received b'caf\\xe9.jpg'"):
+    with pytest.raises(ValueError, match=r"UTF-8; received b'caf\\xe9.jpg'"):
         named_images(tmp_path)

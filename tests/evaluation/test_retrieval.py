@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from minc_tf.evaluation import retrieval, retrieval_metrics
+from minc_tf.evaluation import retrieval_metrics
+from minc_tf.evaluation.protocols import retrieval
 
 
 def samples(n, seed=0, dim=16, classes=4):
@@ -66,6 +67,13 @@ def test_among_themselves(monkeypatch, caplog, chunk):
     assert "1 of 60 queries" in caplog.text
 
 
+@pytest.mark.parametrize("scale", [2.0**80, 2.0**-80])
+def test_features_whose_squares_leave_float32(scale):
+    x, y = samples(60)
+    with np.errstate(over="raise"):
+        assert retrieval_metrics(x * scale, y) == retrieval_metrics(x, y)
+
+
 def test_ties_do_not_depend_on_the_order():
     x = np.ones((6, 3))
     y = np.array([0, 0, 0, 1, 1, 1])
@@ -112,7 +120,7 @@ def test_perfect_and_worst_ranking():
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
-        ({"ks": (1, 20)}, ValueError, r"ks .*19 other samples, received 20"),
+        ({"ks": (1, 20)}, ValueError, r"ks .*19 other samples; received 20"),
         ({"ks": 0}, ValueError, "ks must be between 1"),
         ({"ks": 1.5}, TypeError, r"ks must be int .*received 1\.5"),
         ({"ks": ()}, ValueError, "ks must hold at least one int"),

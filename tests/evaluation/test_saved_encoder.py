@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from minc_tf.data import ArraySource
 from minc_tf.evaluation import evaluate_savedmodel, extract, load_savedmodel
-from minc_tf.evaluation.saved_encoder import output_dim
 from minc_tf.export import export_savedmodel
 
 from .conftest import DIM, SHAPE, make_batches, make_model
@@ -77,9 +76,9 @@ def test_manifest_of_before(copy):
 
 def test_length_of_the_vectors(whole):
     encoder = load_savedmodel(whole)
-    assert encoder.dim("features") == output_dim(encoder, "features") == 8
+    assert encoder.dim("features") == encoder.encoder_dim("features") == 8
     assert encoder.dim("embedding") == DIM
-    assert output_dim(encoder, "embedding") == DIM - 1  # not the constant
+    assert encoder.encoder_dim("embedding") == DIM - 1  # not the constant
     images = ArraySource(np.zeros((4, *SHAPE), "uint8"), np.arange(4) % 2)
     with pytest.raises(ValueError, match=f"at most {DIM - 1}, .*received 5"):
         evaluate_savedmodel(
@@ -156,7 +155,7 @@ def test_signatures_that_make_no_vectors(tmp_path, function, specs, part):
 
 def test_no_signatures(tmp_path):
     tf.saved_model.save(tf.Module(), tmp_path / "foreign")
-    with pytest.raises(ValueError, match=r"signatures, received .*foreign'"):
+    with pytest.raises(ValueError, match=r"signatures; received .*foreign'"):
         load_savedmodel(tmp_path / "foreign")
 
 

@@ -13,7 +13,7 @@ from minc_tf.evaluation import (
     ridge_accuracy,
     transfer_accuracy,
 )
-from minc_tf.evaluation.transfer import class_accuracy
+from minc_tf.evaluation.protocols.transfer import class_accuracy
 
 #: Half a point: ten of the 2,000 test samples.
 HALF_A_POINT = 0.005

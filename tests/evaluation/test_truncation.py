@@ -11,12 +11,14 @@ from minc_tf.evaluation import (
     evaluate_features,
     knn_accuracy,
     pca,
-    plot_dims,
     retrieval_metrics,
     summarise,
 )
-from minc_tf.evaluation.repeats import over_seeds
-from minc_tf.evaluation.truncation import resolve_order, truncation_curves
+from minc_tf.evaluation.protocols.seeds import over_seeds
+from minc_tf.evaluation.protocols.truncation import (
+    resolve_order,
+    truncation_curves,
+)
 
 
 def split(n, seed, classes=3, dim=8):
@@ -148,29 +150,8 @@ def test_which_order():
     assert resolve_order("pca", "embedding", ordered) == "pca"
     with pytest.raises(ValueError, match="order='embedding' needs"):
         resolve_order("embedding", "features", ordered)
-    with pytest.raises(ValueError, match="order must be one of auto"):
+    with pytest.raises(ValueError, match="order must be one of 'auto'"):
         resolve_order("size", "features", None)
-
-
-def test_plot(tmp_path):
-    rows = [
-        {"dim": d, "knn_accuracy_k5": d / 40, "retrieval_recall_at_1": 0.5}
-        for d in (4, 8, 32)
-    ]
-    sure = [{**row, "knn_accuracy_k5_ci95": 0.02} for row in rows]
-    curves = {"MINC": sure, "SimCLR": rows, "PCA": rows}
-    path = tmp_path / "dims.png"
-    plot_dims(curves, path)
-    assert path.read_bytes().startswith(b"\x89PNG")
-    plot_dims(curves, tmp_path / "one.svg", metrics=["knn_accuracy_k5"])
-    text = (tmp_path / "one.svg").read_text()
-    assert text.count('<g id="axes_') == 1
-    for name in (*curves, "coordinates kept"):
-        assert f"<!-- {name} -->" in text
-    with pytest.raises(ValueError, match="curves must have rows with"):
-        plot_dims(curves, path, metrics=["ridge_accuracy"])
-    with pytest.raises(ValueError, match="rows with none"):
-        plot_dims({}, path)
 
 
 def test_mean_and_interval():

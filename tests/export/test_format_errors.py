@@ -98,8 +98,12 @@ def test_a_missing_package(format, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "format, options, message",
     [
-        ("tflite", {}, "one of onnx, openvino, litert, received 'tflite'"),
-        ("onnx", {"version": 0}, "version must be 1 or more"),
+        (
+            "tflite",
+            {},
+            "one of 'onnx', 'openvino', 'litert'; received 'tflite'",
+        ),
+        ("onnx", {"version": 0}, "version must be an int >= 1"),
         ("onnx", {"dims": 2}, "dims must be None"),
         ("onnx", {"image_shape": (9, 8, 3)}, "image_shape must fit"),
         ("onnx", {"recipe": []}, "recipe must be a dict"),
@@ -118,7 +122,7 @@ def test_wrong_models(tmp_path):
     model.projector.set_weights(
         [np.full_like(w, np.nan) for w in model.projector.get_weights()]
     )
-    with pytest.raises(ValueError, match="finite embedding, received NaN"):
+    with pytest.raises(ValueError, match="finite embedding; received NaN"):
         export_runtime(model, tmp_path, "onnx")
     assert not list(tmp_path.iterdir())
 

@@ -249,7 +249,7 @@ def trained():
             image_shape=shape, filters=(4, 8), name="one"
         ),
         minc_tf.models.mlp(8, (16, 6), name="one"),
-        objective=minc_tf.objectives.MINC(dim=6, triangular=True),
+        objective=minc_tf.objectives.MINC(dim=6, triangular=True, mu=None),
     )
     model.compile("adam")
     model.fit(images(32, shape), images(32, shape, 8), verbose=0)

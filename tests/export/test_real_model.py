@@ -32,7 +32,7 @@ def trained(objective, policy=None):
 
 @pytest.mark.parametrize("triangular", [True, False])
 def test_minc_model(tmp_path, triangular):
-    objective = minc_tf.objectives.MINC(dim=6, triangular=triangular)
+    objective = minc_tf.objectives.MINC(dim=6, triangular=triangular, mu=None)
     model = trained(objective)
     before = [w.copy() for w in model.get_weights()]
     path = export_savedmodel(model, tmp_path)

@@ -217,9 +217,9 @@ def test_recipe_in_the_manifest(tmp_path):
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ("minc.py", "a dict or None, received str"),
-        ({"rate": np.float32(1)}, r"JSON can hold, .*float32"),
-        ({"rate": float("nan")}, "JSON can hold, .*nan"),
+        ("minc.py", "a dict or None; received str"),
+        ({"rate": np.float32(1)}, r"JSON can hold; .*float32"),
+        ({"rate": float("nan")}, "JSON can hold; .*nan"),
     ],
     ids=["text", "array", "nan"],
 )

@@ -316,7 +316,7 @@ def test_image_shape_of_an_encoder_for_any_size(tmp_path):
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((9, 8, 3), r"fit the encoder's \(8, 8, 3\), received \(9, 8, 3\)"),
+        ((9, 8, 3), r"fit the encoder's \(8, 8, 3\); received \(9, 8, 3\)"),
         ((8, 8), r"must be \(height, width, 3\).*\(8, 8\)"),
         ((8, 8, 1), r"must be \(height, width, 3\)"),
         ((0, 8, 3), r"must be \(height, width, 3\)"),
@@ -348,7 +348,7 @@ def test_unbuilt_and_incomplete_models(tmp_path):
 def test_second_moment_that_is_not_finite(tmp_path):
     objective = Ordering(triangular=False)
     objective.second_moment[1, 2] = np.nan
-    with pytest.raises(ValueError, match=r"finite, received 1 NaN .* of 25"):
+    with pytest.raises(ValueError, match=r"finite; received 1 NaN .* of 25"):
         export_savedmodel(make_model(objective=objective), tmp_path)
     assert not list(tmp_path.iterdir())
 

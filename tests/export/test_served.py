@@ -92,14 +92,22 @@ def test_without_an_order_all_coordinates_are_served():
     [
         ({"dims": 0}, ValueError, r"dims must be in 1 to 4, .*received 0"),
         ({"dims": DIM}, ValueError, r"dims must be in 1 to 4, .*received 5"),
-        ({"dims": 2.0}, TypeError, r"dims must be an int or None, .*2\.0"),
+        ({"dims": 2.0}, TypeError, r"dims must be an int or None.*2\.0"),
         ({"dims": True}, TypeError, "dims must be an int"),
-        ({"whiten": 1}, TypeError, "whiten must be a bool, received 1"),
+        ({"whiten": 1}, TypeError, "whiten must be a bool; received 1"),
         ({"normalize": "l2"}, TypeError, "normalize must be a bool"),
-        ({"max_pixels": 0}, ValueError, "max_pixels must be in 1 to"),
-        ({"max_pixels": 2**40}, ValueError, "max_pixels must be in 1 to"),
+        ({"max_pixels": 0}, ValueError, r"max_pixels must be an int in \[1"),
+        (
+            {"max_pixels": 2**40},
+            ValueError,
+            r"max_pixels must be an int in \[1",
+        ),
         ({"max_pixels": "big"}, TypeError, "max_pixels must be an int"),
-        ({"serving_default": "b64"}, ValueError, "one of bytes, views, .*b64"),
+        (
+            {"serving_default": "b64"},
+            ValueError,
+            "one of 'bytes', .*b64",
+        ),
         ({"data_licence": 4}, TypeError, "data_licence must be a str"),
         ({"evaluation": {}}, TypeError, "evaluation must be a list"),
         ({"evaluation": [np.inf]}, TypeError, "JSON can hold"),
@@ -118,7 +126,7 @@ def test_eigenvalues_that_are_too_small():
     model = make_model(objective=Ordering(triangular=True))
     model.objective.second_moment = np.diag([1, 0.5, 0.2, 1e-9, 0])
     options = {"whiten": True, "normalize": False}
-    with pytest.raises(ValueError, match=r"dims at most 2, .*3 is 1e-09"):
+    with pytest.raises(ValueError, match=r"dims at most 2; .*3 is 1e-09"):
         served_embedding(model, dims=None, **options)
     served_embedding(model, dims=2, **options)
 

@@ -40,13 +40,13 @@ def test_an_existing_version_is_refused(tmp_path, make):
 
 @pytest.mark.parametrize("version", ["1", 1.0, True])
 def test_version_of_a_wrong_type(tmp_path, version):
-    with pytest.raises(TypeError, match=f"positive int.*{version!r}"):
+    with pytest.raises(TypeError, match=f"int >= 1.*{version!r}"):
         write_version(tmp_path, touch, version=version)
 
 
 @pytest.mark.parametrize("version", [0, -3])
 def test_version_below_one(tmp_path, version):
-    with pytest.raises(ValueError, match=f"1 or more, received {version}"):
+    with pytest.raises(ValueError, match=f"int >= 1; received {version}"):
         write_version(tmp_path, touch, version=version)
 
 

@@ -1,8 +1,7 @@
-"""A program: methods trained on one device, or on several replicas.
+"""A program: methods trained on replicas, as on one device.
 
 Run in a process of its own, because the number of (logical) devices cannot
-change once TensorFlow has started, and for each number of replicas in another,
-because synchronised batch statistics allow for one group of devices only.
+change once TensorFlow has started.
 
     python -m models.replicas replicas output.npz
 """
@@ -25,18 +24,12 @@ BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
 #: Of the many steps. A larger one amplifies rounding by more than 1000.
 RATE, MOMENTUM = 1e-3, 0.9
 
-#: Each way in which an objective sees a batch: Lambda, all pairs, covariances,
-#: correlations, each pair alone; with predictor, target, and both. All other
-#: objectives are compared in tests/objectives.
-COMPARED = (
-    *("minc", "minc_target", "simclr", "vicreg", "barlow_twins", "byol"),
-    "simsiam",
-)
-METHODS_ON = {1: COMPARED, 2: COMPARED, 4: ("minc", "simclr", "byol")}
-METHODS_IN_PARTS = ("minc", "simclr", "vicreg", "barlow_twins", "byol")
-PARTS = (8,)
-#: In parts, this one is compiled as usual; the others run eagerly, in a third
-#: of the time.
+#: Lambda; all pairs, gathered; a predictor and a target. In tests/objectives
+#: every objective is compared, on four replicas.
+COMPARED = ("minc", "simclr", "byol")
+#: Parts of a method's batch. The last one is compiled as usual; the others run
+#: eagerly, in a third of the time.
+PARTS = {"minc": 8, "simclr": 8, "barlow_twins": 8, "byol": 2}
 COMPILED = "byol"
 
 
@@ -175,7 +168,7 @@ def train_in_parts(strategy, method, count):
     eager = method != COMPILED
     model = build(strategy, method, count, at_rest=True, eager=eager)
     start = state(model)
-    return {str(count): {**fit(model, 1), **gradient_and_state(model, start)}}
+    return {**fit(model, 1), **gradient_and_state(model, start)}
 
 
 def warnings_of_norms(strategy, **kwargs):
@@ -224,17 +217,17 @@ def train_with_dropout(strategy):
 
 
 def results_of(count):
-    """Everything that a process of `count` replicas finds out, nested."""
+    """Everything that `count` replicas find out, nested."""
     strategy = tf.distribute.get_strategy()
     if count > 1:
         devices = [f"CPU:{index}" for index in range(count)]
         strategy = tf.distribute.MirroredStrategy(devices)
-    results = {name: train(strategy, name) for name in METHODS_ON[count]}
-    for name in METHODS_IN_PARTS if count < 4 else ():
-        results[f"{name}-parts"] = parts = {}
-        for parts_count in PARTS if count > 1 else (1,):
-            parts.update(train_in_parts(strategy, name, parts_count))
-    if count == 2:
+    results = {name: train(strategy, name) for name in COMPARED}
+    for name, parts in PARTS.items():
+        results[f"{name}-parts"] = train_in_parts(
+            strategy, name, parts if count > 1 else 1
+        )
+    if count > 1:
         results["norms"] = {
             "synchronized": warnings_of_norms(strategy),
             "local": warnings_of_norms(strategy, synchronized=False),
@@ -263,7 +256,7 @@ def main(count, destination):
     """Writes what `count` replicas give."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
-        cpu, [tf.config.LogicalDeviceConfiguration()] * 4
+        cpu, [tf.config.LogicalDeviceConfiguration()] * int(count)
     )
     np.savez(destination, **dict(flat(results_of(int(count)))))
 

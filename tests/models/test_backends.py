@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from gradients import needs_tensorflow
 
-from models import backends, usual
+from models import backends
 
 pytest.importorskip("jax")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow,  # Each method is traced here and compiled on JAX.
     needs_tensorflow("compared from TensorFlow's side"),
 ]
 
@@ -40,7 +40,7 @@ def results(tmp_path_factory):
         env={**os.environ, **environment},
     )
     try:
-        for name in usual.KINDS:
+        for name in backends.COMPARED:
             if name not in found:
                 found[name] = backends.train(name, folder)
         assert process.wait(timeout=600) == 0
@@ -82,7 +82,7 @@ def assert_same(results, prefix, tolerance, scale=None):
         )
 
 
-@pytest.mark.parametrize("method", usual.KINDS)
+@pytest.mark.parametrize("method", backends.COMPARED)
 def test_a_step(results, method):
     """Loss, metrics, gradient, moving statistics, Lambda and target.
 
@@ -98,7 +98,7 @@ def test_a_step(results, method):
     assert_same(results, f"{method}/step/", 1e-5, scale=max(1.0, length))
 
 
-@pytest.mark.parametrize("method", usual.KINDS)
+@pytest.mark.parametrize("method", backends.COMPARED)
 def test_fifty_steps(results, method):
     start, end = (
         under(results[0], f"{method}/{when}/") for when in ("start", "fit")

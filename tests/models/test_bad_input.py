@@ -50,7 +50,7 @@ def test_encoder_that_gives_feature_maps():
 
 def test_objective_of_another_dimension_than_the_projector():
     with pytest.raises(ValueError, match=r"dim=7, .* 5 dimensions"):
-        make(objective=MINC(7))
+        make(objective=MINC(7, mu=None))
 
 
 @pytest.mark.parametrize(

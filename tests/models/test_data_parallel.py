@@ -16,7 +16,7 @@ if BACKEND != "jax":
 import jax
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.slow,  # JAX compiles each step for one device and for two.
     pytest.mark.skipif(
         jax.device_count() < 2,
         reason="one device; XLA_FLAGS=--xla_force_host_platform_device_count=2",

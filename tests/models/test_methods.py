@@ -169,7 +169,7 @@ def test_objective_arguments_change_the_methods_own():
         ("simsiam", {"target_momentum": 0.9}, "simsiam has no target network"),
         ("byol", {"predictor_widths": (12, 5)}, r"6; received \(12, 5\)"),
         ("byol", {"temperature": 0.1}, "'temperature' is no argument of Neg"),
-        ("byol", {"steps": 0}, "steps must be a positive int; received 0"),
+        ("byol", {"steps": 0}, "steps must be an int >= 1; received 0"),
         ("byol", {"steps": 5, "target_momentum": 1.5}, r"\[0, 1\]; .* 1.5"),
         ("minc", {"dim": 7}, "dim=7"),
     ],

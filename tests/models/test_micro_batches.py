@@ -11,9 +11,10 @@ from models import tiny, usual
 from models.test_step import minc_gradients
 
 OBJECTIVES = ["minc", "minc_read_first", "spectral"]
+COMPILED = "minc_target"
+COMPARED = (*usual.FAMILIES, *([COMPILED] if BACKEND == "tensorflow" else []))
 #: Fewer on JAX, where each model takes a second to compile: a number of parts
 #: is a number of rounds in one loop there, and a graph on TensorFlow.
-COMPARED = {"tensorflow": usual.KINDS, "jax": usual.FAMILIES}[BACKEND]
 COUNTS = {"tensorflow": (2, 4), "jax": (4,)}[BACKEND]
 
 
@@ -33,7 +34,7 @@ def update(method, micro_batches):
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
-    eager = method != "minc_target"
+    eager = method != COMPILED
     model.compile(keras.optimizers.SGD(1.0), run_eagerly=eager)
     before = model.get_weights()
     logs = model.train_on_batch(*tiny.views(batches=2), return_dict=True)

@@ -21,7 +21,9 @@ def build(micro_batches=1, **kwargs):
     model = minc_tf.TwoViewModel(
         tiny.encoder(**kwargs),
         tiny.linear(tiny.FEATURES, "projector"),
-        MINC(tiny.DIM, tracking="corrected", rate=RATE, self_pairs=True),
+        MINC(
+            tiny.DIM, tracking="corrected", rate=RATE, self_pairs=True, mu=None
+        ),
         micro_batches=micro_batches,
     )
     model.compile(keras.optimizers.SGD(tiny.RATE))
@@ -132,7 +134,7 @@ def test_the_extra_pass_moves_no_statistics_and_no_generator():
             minc_tf.TwoViewModel(
                 tiny.encoder(norm="batch", dropout=0.3),
                 tiny.linear(tiny.FEATURES, "projector"),
-                MINC(tiny.DIM, tracking=tracking),
+                MINC(tiny.DIM, tracking=tracking, mu=None),
             )
         )
         models[-1].compile(keras.optimizers.SGD(0.0))
@@ -171,7 +173,7 @@ def test_an_encoder_that_the_first_batch_builds():
     model = minc_tf.TwoViewModel(
         keras.Sequential([layers.Flatten(), layers.Dense(tiny.DIM), norm]),
         layers.Dense(tiny.DIM, use_bias=False),
-        MINC(tiny.DIM),
+        MINC(tiny.DIM, mu=None),
     )
     model.compile(keras.optimizers.SGD(0.0))
     logs = tiny.fit(model)
@@ -190,7 +192,7 @@ def test_corrected_is_refused_where_targets_are_another_networks(kwargs):
         minc_tf.TwoViewModel(
             tiny.encoder(),
             tiny.linear(tiny.FEATURES, "projector"),
-            MINC(tiny.DIM, tracking="corrected"),
+            MINC(tiny.DIM, tracking="corrected", mu=None),
             predictor=predictor if "predictor" in kwargs else None,
             target_momentum=kwargs.get("target"),
         )
@@ -214,7 +216,7 @@ def test_a_model_saved_before_there_were_trackings(tmp_path):
     model = minc_tf.MINCModel(
         tiny.encoder(),
         tiny.linear(tiny.FEATURES, "projector"),
-        MINC(tiny.DIM, tracking="mean", self_pairs=True),
+        MINC(tiny.DIM, tracking="mean", self_pairs=True, mu=None),
     )
     model.compile(keras.optimizers.SGD(tiny.RATE))
     tiny.fit(model, 2)

@@ -12,36 +12,28 @@ from gradients import needs_tensorflow
 REASON = "replicas of tf.distribute; batches are global on JAX"
 replicas = pytest.importorskip("models.replicas", reason=REASON)
 
+#: A step is traced once for each replica, in one thread.
 pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
 
-METHODS_ON = replicas.METHODS_ON
-EVERY = [(name, count) for count in (2, 4) for name in METHODS_ON[count]]
+REPLICAS = 2
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """What each number of replicas gave, by key."""
-    folder = tmp_path_factory.mktemp("replicas")
-    program = [sys.executable, "-m", "models.replicas"]
+    """What one device gave, here, and what the replicas gave, by key."""
+    path = tmp_path_factory.mktemp("replicas") / "replicas.npz"
     tests = pathlib.Path(__file__).parents[1]
-    running = [
-        subprocess.Popen(
-            [*program, str(n), folder / f"{n}.npz"],
-            env={**os.environ, "PYTHONPATH": str(tests)},
-        )
-        for n in METHODS_ON
-    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "models.replicas", str(REPLICAS), path],
+        env={**os.environ, "PYTHONPATH": str(tests)},
+    )
     try:
-        for process in running:
-            assert process.wait(timeout=600) == 0
+        one = dict(replicas.flat(replicas.results_of(1)))
+        assert process.wait(timeout=600) == 0
     finally:
-        for process in running:
-            process.kill()
-    found = {}
-    for count in METHODS_ON:
-        with np.load(folder / f"{count}.npz") as arrays:
-            found[count] = dict(arrays)
-    return found
+        process.kill()
+    with np.load(path) as arrays:
+        return one, dict(arrays)
 
 
 def under(arrays, prefix):
@@ -81,15 +73,15 @@ def _is_gradient(key):
     return key.startswith("gradient ")
 
 
-@pytest.mark.parametrize("method, count", EVERY)
-def test_a_step_is_that_of_one_device(results, method, count):
+@pytest.mark.parametrize("method", replicas.COMPARED)
+def test_a_step_is_that_of_one_device(results, method):
     """Loss, gradient, Lambda, moving statistics and target."""
-    one, several = results[1], results[count]
+    one, several = results
     start = under(several, f"{method}/start/")
     for key, value in under(one, f"{method}/start/").items():
-        assert start[key].shape == (count, *value.shape[1:])
+        assert start[key].shape == (REPLICAS, *value.shape[1:])
         np.testing.assert_array_equal(
-            start[key], np.repeat(value, count, axis=0)
+            start[key], np.repeat(value, REPLICAS, axis=0)
         )
     expected = under(one, f"{method}/step/")
     assert {"log loss"} < expected.keys()
@@ -99,33 +91,31 @@ def test_a_step_is_that_of_one_device(results, method, count):
     assert_same(under(several, f"{method}/step/"), expected, 1e-5)
 
 
-@pytest.mark.parametrize("method, count", EVERY)
-def test_many_steps_end_in_the_same_weights(results, method, count):
+@pytest.mark.parametrize("method", replicas.COMPARED)
+def test_many_steps_end_in_the_same_weights(results, method):
     prefix = f"{method}/fit/"
-    expected = under(results[1], prefix)
-    start = under(results[1], f"{method}/start/")
+    expected, found = (under(each, prefix) for each in results)
+    start = under(results[0], f"{method}/start/")
     steps = next(key for key in start if key.endswith("/steps"))
     assert expected[steps] == replicas.STEPS
     kernel = next(key for key in start if key.endswith("kernel"))
     assert np.abs(expected[kernel] - start[kernel]).max() > 5e-3
-    assert_same(under(results[count], prefix), expected, 1e-4)
+    assert_same(found, expected, 1e-4)
 
 
-@pytest.mark.parametrize("parts", replicas.PARTS)
-@pytest.mark.parametrize("method", replicas.METHODS_IN_PARTS)
-def test_parts_on_replicas_equal_a_whole_batch(results, method, parts):
+@pytest.mark.parametrize("method", replicas.PARTS)
+def test_parts_on_replicas_equal_a_whole_batch(results, method):
     """Each replica splits its half; batch normalisation is at rest."""
-    expected = under(results[1], f"{method}-parts/1/")
-    found = under(results[2], f"{method}-parts/{parts}/")
+    expected, found = (under(each, f"{method}-parts/") for each in results)
     assert_same(found, expected, 1e-6)
 
 
 def test_local_batch_statistics_are_warned_of(results):
-    (message,) = results[2]["norms/local"]
+    (message,) = results[1]["norms/local"]
     assert message.startswith("UserWarning: ")
     assert "(encoder_norm, ...)" in message
     assert "synchronized=True" in message
-    assert len(results[2]["norms/synchronized"]) == 0
+    assert len(results[1]["norms/synchronized"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -137,20 +127,20 @@ def test_local_batch_statistics_are_warned_of(results):
     ],
 )
 def test_settings_that_do_not_work_on_replicas(results, setting, message):
-    assert message in str(results[2][f"refusals/{setting}"])
+    assert message in str(results[1][f"refusals/{setting}"])
 
 
 @pytest.mark.parametrize("built", ["early", "late"])
 def test_dropout_differs_between_replicas(results, built):
     """Whether the encoder knew its input's shape, or learned it in `fit`."""
-    first, second = results[2][f"dropout/masks/{built}"]
+    first, second = results[1][f"dropout/masks/{built}"]
     assert 0.0 < np.mean(first == second) < 1.0
 
 
 def test_training_goes_on_from_saved_weights(results):
     """Bit for bit: the random states of both replicas are as they were."""
     kept, loaded = (
-        under(results[2], f"dropout/{name}/") for name in ("kept", "loaded")
+        under(results[1], f"dropout/{name}/") for name in ("kept", "loaded")
     )
     assert any("seed_generator" in key for key in kept)
     assert kept.keys() == loaded.keys()

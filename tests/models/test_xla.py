@@ -21,6 +21,7 @@ from models import tiny, usual
 
 tf = tensorflow_or_skip("programs of TensorFlow; on JAX every step is XLA's")
 
+#: XLA compiles a step of each kind.
 pytestmark = pytest.mark.slow
 
 SHAPE, SMALL_SHAPE = (8, 8, 3), (4, 4, 3)

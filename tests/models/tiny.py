@@ -16,7 +16,7 @@ RATE = 0.1
 def objective(name):
     """A fresh objective; the ones that behave differently in a step."""
     return {
-        "minc": lambda: MINC(DIM),
+        "minc": lambda: MINC(DIM, mu=None),
         "minc_read_first": lambda: MINC(DIM, order="read_first", mu=4.0),
         "spectral": lambda: SpectralContrastive(mu=4.0),
         "cosine": NegativeCosine,

@@ -37,7 +37,7 @@ def fit(model, batches, seed=0):
 
 @pytest.mark.parametrize("weight", [0.0, 1.0, 2.5])
 def test_one_step_is_the_task_gradient_plus_weight_times_the_loss(weight):
-    objective = MINC(DIM, rate=1.0, self_pairs=True)
+    objective = MINC(DIM, rate=1.0, self_pairs=True, mu=None)
     model = build(objective, weight)
     compile_model(model, keras.optimizers.SGD(1.0))
     tower, head = (
@@ -66,7 +66,7 @@ def test_one_step_is_the_task_gradient_plus_weight_times_the_loss(weight):
 
 
 def test_second_moment_follows_the_batches_of_plain_fit():
-    objective = MINC(DIM, tracking="mean", rate=0.5)
+    objective = MINC(DIM, tracking="mean", rate=0.5, mu=None)
     model = compile_model(build(objective), keras.optimizers.SGD(0.0))
     fit(model, 2)
     (x1, x2), _ = data(2)
@@ -85,7 +85,9 @@ def test_second_moment_follows_the_batches_of_plain_fit():
 
 @pytest.mark.parametrize("cls", [MINC, SpectralContrastive])
 def test_a_saved_model_goes_on_where_it_stopped(cls, tmp_path):
-    objective = MINC(DIM) if cls is MINC else SpectralContrastive(mu=2.0)
+    objective = (
+        MINC(DIM, mu=None) if cls is MINC else SpectralContrastive(mu=2.0)
+    )
     model = compile_model(build(objective, 0.5), keras.optimizers.Adam(0.01))
     fit(model, 3)
     model.save(tmp_path / "model.keras")
@@ -105,7 +107,7 @@ def test_a_saved_model_goes_on_where_it_stopped(cls, tmp_path):
 
 def test_attach_passes_the_embeddings_through():
     inputs = keras.Input((DIM,)), keras.Input((DIM,))
-    model = keras.Model(inputs, MINC(DIM).attach(*inputs))
+    model = keras.Model(inputs, MINC(DIM, mu=None).attach(*inputs))
     z1, z2 = embeddings(4, DIM)
     out1, out2 = model([z1, z2])
     np.testing.assert_array_equal(out1, z1)

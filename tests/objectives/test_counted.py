@@ -28,7 +28,7 @@ B, D, N = 24, 5, 3
     ("objective", "reduced", "gathered"),
     [
         # The second moment and the mean of ||z||^4: no gradient.
-        (MINC(D), D * D + 1, 0),
+        (MINC(D, mu=None), D * D + 1, 0),
         # Two moments and the positives, forward and backward.
         (SpectralContrastive(), 2 * (2 * D * D + 1), 0),
         (NTXent(), 2 * B * D, 2 * B * D),
@@ -70,7 +70,7 @@ def test_objective_of_ones_own_is_counted_too():
 
 
 def test_counting_changes_nothing():
-    objective = MINC(dim=4)
+    objective = MINC(dim=4, mu=None)
     z = np.random.default_rng(0).normal(size=(8, 4)).astype("float32")
     objective(z, z, training=True)
     before = [np.array(v) for v in objective.variables]

@@ -36,17 +36,17 @@ def test_passes_the_checks_of_every_objective(kwargs):
 
 
 def test_an_objective_saved_before_it_could_lead_stays_what_it_was():
-    config = MINC(3, rate=0.2).get_config()
+    config = MINC(3, rate=0.2, mu=None).get_config()
     del config["tracking"], config["self_pairs"]
     old = MINC.from_config(config)
     assert (old.tracking, old.self_pairs) == ("mean", True)
-    now = MINC.from_config(MINC(3).get_config())
+    now = MINC.from_config(MINC(3, mu=None).get_config())
     assert (now.tracking, now.self_pairs) == ("auto", False)
 
 
 def test_evaluation_before_training_uses_the_moment_of_its_batch():
     """There is nothing else to compare with; nothing is kept."""
-    objective, pair = MINC(3), embeddings(5, 3)
+    objective, pair = MINC(3, mu=None), embeddings(5, 3)
     loss = objective(*pair, training=False)
     slow = SlowMINC(1.0, tracking="mean", self_pairs=True)
     np.testing.assert_allclose(loss, slow.step(*pair)[0], rtol=1e-5)
@@ -57,7 +57,13 @@ def test_evaluation_before_training_uses_the_moment_of_its_batch():
 def test_sample_weights_count_like_repeated_rows(triangular):
     counts = np.array([1, 3, 0, 2])
     rows = np.repeat(np.arange(4), counts)
-    kwargs = {"dim": 3, "rate": 0.4, "triangular": triangular, **PAPER}
+    kwargs = {
+        "dim": 3,
+        "rate": 0.4,
+        "triangular": triangular,
+        "mu": None,
+        **PAPER,
+    }
     weighted, repeated = MINC(**kwargs), MINC(**kwargs)
     for seed in range(2):
         z1, z2 = embeddings(4, 3, seed)
@@ -81,7 +87,7 @@ def test_sample_weights_count_like_repeated_rows(triangular):
 def test_sample_weight_of_another_shape(shape):
     z1, z2 = embeddings(4, 3)
     with pytest.raises(ValueError, match=r"sample_weight .*\(4,\)"):
-        MINC(3)(z1, z2, sample_weight=np.ones(shape, "float32"))
+        MINC(3, mu=None)(z1, z2, sample_weight=np.ones(shape, "float32"))
 
 
 def test_mu_clips_before_everything_else():
@@ -111,8 +117,8 @@ def test_mu_clips_before_everything_else():
 @pytest.mark.parametrize("rate", [0.5, "adaptive"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_batch_that_is_not_finite_shows_and_is_not_kept(bad, rate, tracking):
-    objective = MINC(3, rate=rate, tracking=tracking)
-    spared = MINC(3, rate=rate, tracking=tracking)
+    objective = MINC(3, rate=rate, tracking=tracking, mu=None)
+    spared = MINC(3, rate=rate, tracking=tracking, mu=None)
     z1, z2 = embeddings(4, 3, 9)
     z1[2, 1] = bad
     # First of all batches, between two batches, then again.
@@ -152,7 +158,7 @@ def test_second_moment_is_float32_inside_a_mixed_precision_model(policy):
     try:
         inputs = [keras.Input((4,)), keras.Input((4,))]
         tower = keras.layers.Dense(3, use_bias=False)
-        objective = MINC(3, rate=1.0)
+        objective = MINC(3, rate=1.0, mu=None)
         model = keras.Model(inputs, objective.attach(*map(tower, inputs)))
     finally:
         keras.config.set_dtype_policy("float32")
@@ -176,7 +182,7 @@ def covariance(eigenvalues, seed=0):
 def test_rotation_orders_the_coordinates_as_eigh_does():
     eigenvalues = np.array([0.3, 1.0, 0.05, 0.6, 0.8])
     moment = covariance(eigenvalues)
-    objective = MINC(5, triangular=False)
+    objective = MINC(5, triangular=False, mu=None)
     objective.build((None, 5))
     objective.second_moment.assign(moment)
     rotation = np.array(objective.rotation())
@@ -195,14 +201,14 @@ def test_rotation_orders_the_coordinates_as_eigh_does():
 
 def test_eigenvalues_are_the_diagonal_in_the_triangular_form():
     moment = covariance(np.array([0.9, 0.5, 0.1]))
-    objective = MINC(3)
+    objective = MINC(3, mu=None)
     objective.build((None, 3))
     objective.second_moment.assign(moment)
     np.testing.assert_array_equal(objective.eigenvalues(), np.diag(moment))
 
 
 def test_metrics():
-    objective = MINC(4, tracking="mean", rate=0.3)
+    objective = MINC(4, tracking="mean", rate=0.3, mu=None)
     slow = SlowMINC(0.3, tracking="mean")
     for seed in range(2):
         loss = objective(*embeddings(8, 4, seed), training=True)
@@ -226,7 +232,7 @@ def test_metrics():
 @pytest.mark.parametrize("call", ["metrics", "eigenvalues", "rotation"])
 def test_nothing_to_report_before_the_first_batch(call):
     with pytest.raises(ValueError, match="call the objective on a pair"):
-        getattr(MINC(3), call)()
+        getattr(MINC(3, mu=None), call)()
 
 
 @pytest.mark.parametrize(
@@ -264,10 +270,10 @@ def test_arguments_out_of_range(argument, value):
 def test_embeddings_of_another_dimension():
     z1, z2 = embeddings(4, 5)
     with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
-        MINC(3)(z1, z2)
-    objective = MINC(3)
+        MINC(3, mu=None)(z1, z2)
+    objective = MINC(3, mu=None)
     objective.build((None, 3))
     with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
         objective(z1, z2)
     with pytest.raises(ValueError, match=r"dim=3, .* 5 dimensions.*dim=5"):
-        MINC(3).attach(keras.Input((5,)), keras.Input((5,)))
+        MINC(3, mu=None).attach(keras.Input((5,)), keras.Input((5,)))

@@ -40,7 +40,7 @@ FORMS = [
 @pytest.mark.parametrize("triangular", [True, False])
 @pytest.mark.parametrize("batch, dim", [(2, 1), (7, 16), (16, 5)])
 def test_value_and_gradients_equal_the_formulas(batch, dim, triangular, form):
-    objective = MINC(dim, triangular=triangular, **form)
+    objective = MINC(dim, triangular=triangular, mu=None, **form)
     slow = SlowMINC(triangular=triangular, **form)
     for seed in range(4):
         pair = embeddings(batch, dim, seed, scale=1.0 + seed % 2)
@@ -60,7 +60,7 @@ def test_value_and_gradients_equal_the_formulas(batch, dim, triangular, form):
 
 def test_the_papers_form_is_a_running_mean():
     """Written out once more, without what the other forms share with it."""
-    objective = MINC(3, rate=0.1, triangular=False, **PAPER)
+    objective = MINC(3, rate=0.1, triangular=False, mu=None, **PAPER)
     expected = None
     for seed in range(5):
         z1, z2 = embeddings(6, 3, seed)
@@ -78,7 +78,7 @@ def test_the_papers_form_is_a_running_mean():
 
 @pytest.mark.parametrize("tracking", ["mean", "lead", "corrected"])
 def test_adaptive_rate_between_floor_and_one(tracking):
-    objective = MINC(4, tracking=tracking, floor=0.0)
+    objective = MINC(4, tracking=tracking, floor=0.0, mu=None)
     # Two draws of one distribution, a jump, and a return.
     batches = [embeddings(16, 4, seed) for seed in range(3)]
     batches += [embeddings(16, 4, 3, scale=3.0), embeddings(16, 4, 4)]
@@ -96,7 +96,7 @@ def test_adaptive_rate_between_floor_and_one(tracking):
 def test_auto_corrects_where_it_can_and_leads_where_not():
     pairs = [embeddings(8, 4, seed) for seed in range(3)]
     for tracking in ("lead", "corrected"):
-        auto, named = MINC(4), MINC(4, tracking=tracking)
+        auto, named = MINC(4, mu=None), MINC(4, tracking=tracking, mu=None)
         for seed, pair in enumerate(pairs):
             kept = previous_of(tracking, pair, seed)
             loss = auto(*pair, training=True, **kept)
@@ -105,7 +105,7 @@ def test_auto_corrects_where_it_can_and_leads_where_not():
 
 
 def test_corrected_needs_previous_embeddings():
-    objective, pair = MINC(3, tracking="corrected"), embeddings(4, 3)
+    objective, pair = MINC(3, tracking="corrected", mu=None), embeddings(4, 3)
     with pytest.raises(ValueError, match=r"needs previous.*tracking='lead'"):
         objective(*pair, training=True)
     with pytest.raises(ValueError, match=r"attach.*tracking='lead'"):
@@ -113,7 +113,7 @@ def test_corrected_needs_previous_embeddings():
     with pytest.raises(ValueError, match=r"previous must.*\(4, 3\)"):
         objective(*pair, training=True, previous=embeddings(5, 3))
     with pytest.raises(ValueError, match="order must be 'update_first'"):
-        MINC(3, tracking="corrected", order="read_first")
+        MINC(3, tracking="corrected", order="read_first", mu=None)
     objective(*pair, training=False)
 
 
@@ -177,7 +177,9 @@ class LeftOut:
 @pytest.mark.parametrize("per_image", [1, 3])
 def test_an_image_is_left_out(tracking, triangular, weighted, per_image):
     """With all its pairs, as multi-crop gives them, each with its weight."""
-    objective = MINC(3, tracking=tracking, triangular=triangular, rate=0.4)
+    objective = MINC(
+        3, tracking=tracking, triangular=triangular, rate=0.4, mu=None
+    )
     slow = LeftOut(tracking, 0.4, triangular)
     rng = np.random.default_rng(0)
     for seed in range(3):
@@ -205,8 +207,8 @@ def test_an_image_is_left_out(tracking, triangular, weighted, per_image):
 @pytest.mark.parametrize("weights", [None, [0.0, 2.0, 0.0]])
 def test_a_single_image_is_not_left_out(tracking, rate, weights):
     """Nothing would be left; nor does one image say how images vary."""
-    objective = MINC(4, tracking=tracking, rate=rate)
-    single = MINC(4, tracking=tracking, rate=rate, self_pairs=True)
+    objective = MINC(4, tracking=tracking, rate=rate, mu=None)
+    single = MINC(4, tracking=tracking, rate=rate, self_pairs=True, mu=None)
     batch = 1 if weights is None else len(weights)
     given = {} if weights is None else {"sample_weight": np.array(weights)}
     for seed in range(3):
@@ -228,7 +230,7 @@ def test_a_single_image_is_not_left_out(tracking, rate, weights):
 
 def test_adaptive_rate_counts_weighted_pairs_as_kish_does():
     weights = np.array([1.0, 3.0, 0.5, 2.0], "float32")
-    objective = MINC(3, floor=0.0, tracking="mean")
+    objective = MINC(3, floor=0.0, tracking="mean", mu=None)
     first = embeddings(4, 3, 0)
     objective(*first, training=True)
     previous = objective.second_moment.numpy()
@@ -248,7 +250,7 @@ def test_adaptive_rate_counts_weighted_pairs_as_kish_does():
 
 def test_corrected_rate_counts_weighted_images():
     """Of two pairs each: variances and covariance of Kish's number of them."""
-    objective = MINC(3, floor=0.0, tracking="corrected")
+    objective = MINC(3, floor=0.0, tracking="corrected", mu=None)
     rng = np.random.default_rng(0)
     error = None
     for seed in range(3):
@@ -293,7 +295,9 @@ def test_corrected_rate_counts_weighted_images():
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_previous_embeddings_are_float32_inside(dtype):
-    objective, exact = (MINC(3, tracking="corrected") for _ in range(2))
+    objective, exact = (
+        MINC(3, tracking="corrected", mu=None) for _ in range(2)
+    )
     for seed in range(2):
         pair = embeddings(8, 3, seed)
         half = [ops.cast(z, dtype) for z in moved(pair, seed)]
@@ -305,13 +309,13 @@ def test_previous_embeddings_are_float32_inside(dtype):
 
 
 def test_no_gradient_reaches_the_previous_embeddings():
-    objective = MINC(3, tracking="corrected")
+    objective = MINC(3, tracking="corrected", mu=None)
     objective.build((None, 3))
     step = differentiated(
         lambda z1, z2: objective(z1, z2, training=True, previous=(z1, z2)),
         objective,
     )
-    other = MINC(3, tracking="corrected")
+    other = MINC(3, tracking="corrected", mu=None)
     for seed in range(2):
         pair = embeddings(8, 3, seed)
         _, g1, g2 = step(*pair)
@@ -322,7 +326,7 @@ def test_no_gradient_reaches_the_previous_embeddings():
 
 @pytest.mark.parametrize("tracking", ["mean", "lead", "corrected"])
 def test_a_batch_that_is_not_finite_changes_no_state(tracking):
-    objective = MINC(3, tracking=tracking)
+    objective = MINC(3, tracking=tracking, mu=None)
     for seed in range(2):
         pair = embeddings(4, 3, seed)
         kept = previous_of(tracking, pair, seed)
@@ -339,7 +343,9 @@ def test_a_batch_that_is_not_finite_changes_no_state(tracking):
 
 def test_previous_embeddings_that_are_not_finite_count_as_unmoved():
     """They would end the run, while the network itself is well."""
-    objective, expected = (MINC(3, tracking="corrected") for _ in range(2))
+    objective, expected = (
+        MINC(3, tracking="corrected", mu=None) for _ in range(2)
+    )
     for seed in range(3):
         pair = embeddings(4, 3, seed)
         known = moved(pair, seed)
@@ -356,7 +362,9 @@ def test_previous_embeddings_that_are_not_finite_count_as_unmoved():
 
 def test_a_variance_that_overflows_is_not_kept():
     """The moment of these is finite, the mean of ||z||^4 is not."""
-    objective, spared = (MINC(3, tracking="corrected") for _ in range(2))
+    objective, spared = (
+        MINC(3, tracking="corrected", mu=None) for _ in range(2)
+    )
     large = embeddings(8, 3, scale=1e12)
     objective(*large, training=True, previous=large)
     for seed in range(3):
@@ -370,12 +378,28 @@ def test_a_variance_that_overflows_is_not_kept():
 @pytest.mark.parametrize(
     "objective, given, message",
     [
-        (MINC(3, tracking="mean"), "previous", "previous must be None"),
-        (MINC(3, order="read_first"), "previous", "previous must be None"),
+        (
+            MINC(3, tracking="mean", mu=None),
+            "previous",
+            "previous must be None",
+        ),
+        (
+            MINC(3, order="read_first", mu=None),
+            "previous",
+            "previous must be None",
+        ),
         (SpectralContrastive(), "previous", "previous must be None"),
         (SpectralContrastive(), 2, "pairs_per_image must be 1.*received 2"),
-        (MINC(3), 3, "pairs_per_image must divide.* 4 pairs; received 3"),
-        (MINC(3), 0, "pairs_per_image must be a positive int; received 0"),
+        (
+            MINC(3, mu=None),
+            3,
+            "pairs_per_image must divide.* 4 pairs; received 3",
+        ),
+        (
+            MINC(3, mu=None),
+            0,
+            "pairs_per_image must be an int >= 1; received 0",
+        ),
     ],
     ids=str,
 )

@@ -56,3 +56,11 @@ def test_unit_norm():
     assert_rows_close(found, value)
     # A zero row has no direction; its gradient passes unchanged.
     assert_rows_close(found_gradient, gradient)
+
+
+def test_unit_norm_of_an_array_stays_an_array():
+    rows = ROWS.astype("float32")
+    found = unit_norm(rows)
+    assert isinstance(found, np.ndarray)
+    assert found.dtype == np.float32
+    assert_rows_close(found, scaled(1.0)[0])

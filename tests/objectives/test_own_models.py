@@ -21,7 +21,7 @@ class Own(keras.Model):
     def __init__(self, write, objective=None):
         super().__init__()
         self.tower = keras.layers.Dense(DIM, use_bias=False)
-        self.objective = objective or MINC(DIM, rate=0.5)
+        self.objective = objective or MINC(DIM, rate=0.5, mu=None)
         self.write = write
 
     def call(self, inputs, training=None):
@@ -86,11 +86,11 @@ def differentiate(objective, z1, z2, **kwargs):
 
 @pytest.mark.parametrize("kind", ["add_loss", "endpoint"])
 def test_a_subclass_trains_as_the_functional_model_does(kind):
-    objective = MINC(DIM, rate=0.5)
+    objective = MINC(DIM, rate=0.5, mu=None)
     expected = functional(objective)
     logs = fit(expected)
     if kind == "endpoint":
-        own = MINC(DIM, rate=0.5)
+        own = MINC(DIM, rate=0.5, mu=None)
         model = Own(through_endpoint, Endpoint(own))
     else:
         model = Own(through_add_loss)
@@ -111,13 +111,13 @@ def test_attach_in_the_call_of_a_model_says_what_to_write():
         model.fit(views(), verbose=0)
     z1, z2 = map(ops.convert_to_tensor, embeddings(4, DIM))
     with pytest.raises(ValueError, match=r"symbolic.*Endpoint"):
-        MINC(DIM).attach(z1, z2)
+        MINC(DIM, mu=None).attach(z1, z2)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.05])
 def test_the_logs_are_means_of_the_steps(rate):
     """At rate 0 against the formulas; in motion against single steps."""
-    objective = MINC(DIM, rate=0.5)
+    objective = MINC(DIM, rate=0.5, mu=None)
     model = functional(objective)
     logs = fit(model, rate=rate, validation_data=(views(1, seed=1),))
     assert set(logs) == {"loss", "val_loss"} | {
@@ -149,7 +149,9 @@ def test_the_logs_are_means_of_the_steps(rate):
 
 
 def test_a_weight_changes_the_loss_and_not_the_information():
-    logs = fit(functional(MINC(DIM), weight=0.5, prefix="views_"), rate=0.0)
+    logs = fit(
+        functional(MINC(DIM, mu=None), weight=0.5, prefix="views_"), rate=0.0
+    )
     assert_close(
         logs["views_chi2_information"], [-2.0 * x - 1.0 for x in logs["loss"]]
     )
@@ -163,7 +165,7 @@ def test_an_objective_without_scalars_adds_none_to_the_logs():
 
 
 def test_a_model_saved_before_there_were_logs_loads(tmp_path):
-    model = functional(MINC(DIM))
+    model = functional(MINC(DIM, mu=None))
     fit(model)
     endpoint = model.layers[-1]
     saved = type(endpoint).save_own_variables
@@ -195,7 +197,7 @@ def test_a_model_that_forgets_training_warns_once():
 
 
 def test_a_loop_that_forgets_training_warns():
-    objective = MINC(DIM)
+    objective = MINC(DIM, mu=None)
     z1, z2 = embeddings(BATCH, DIM)
     with pytest.warns(UserWarning, match=r"objective\(z1, z2, training=True\)"):
         differentiate(objective, z1, z2)
@@ -204,8 +206,8 @@ def test_a_loop_that_forgets_training_warns():
 @pytest.mark.parametrize(
     "objective, training",
     [
-        (MINC(DIM), True),
-        (MINC(DIM), False),
+        (MINC(DIM, mu=None), True),
+        (MINC(DIM, mu=None), False),
         (SpectralContrastive(), None),
     ],
 )
@@ -221,13 +223,13 @@ def test_no_warning_where_training_was_said_or_nothing_is_kept(
 def test_no_warning_without_a_gradient_or_once_it_was_trained(tmp_path):
     """Evaluation and diagnostics, of a model that was loaded too."""
     z1, z2 = embeddings(BATCH, DIM)
-    objective, trained = MINC(DIM), MINC(DIM)
+    objective, trained = MINC(DIM, mu=None), MINC(DIM, mu=None)
     trained(z1, z2, training=True)
-    model = functional(MINC(DIM))
+    model = functional(MINC(DIM, mu=None))
     fit(model)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    untrained = functional(MINC(DIM))
+    untrained = functional(MINC(DIM, mu=None))
     untrained.compile("sgd")
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -248,7 +250,7 @@ def test_minc_in_compile(argument):
     model = keras.Sequential(
         [keras.Input((FEATURES,)), keras.layers.Dense(DIM)]
     )
-    given = {"loss": "mse", argument: MINC(DIM)}
+    given = {"loss": "mse", argument: MINC(DIM, mu=None)}
     if argument == "metrics":
         given["metrics"] = [given["metrics"]]
     x, y = embeddings(BATCH, FEATURES)[0], embeddings(BATCH, DIM)[0]

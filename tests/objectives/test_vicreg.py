@@ -243,7 +243,7 @@ def test_unknown_batch(cls, jit):
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "1", True])
 def test_weights_out_of_range(cls, value):
     for name in ("invariance_weight", "variance_weight", "covariance_weight"):
-        message = f"{cls.__name__}: {name} must be .*not negative.*{value!r}"
+        message = f"{cls.__name__}: {name} must be .*>= 0; .*{value!r}"
         with pytest.raises(ValueError, match=message):
             cls(**{name: value})
 
@@ -251,6 +251,6 @@ def test_weights_out_of_range(cls, value):
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), None])
 @pytest.mark.parametrize("cls", [VICRegExp, VICRegCtr])
 def test_temperature_out_of_range(cls, value):
-    message = f"{cls.__name__}: temperature must be positive.*{value!r}"
+    message = f"{cls.__name__}: temperature must be .*> 0; .*{value!r}"
     with pytest.raises(ValueError, match=message):
         cls(temperature=value)

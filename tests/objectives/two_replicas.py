@@ -1,8 +1,7 @@
-"""A program: steps of objectives on one device, or on two or four replicas.
+"""A program: steps of objectives on replicas.
 
 Run in a process of its own, because the number of (logical) devices cannot
-change once TensorFlow has started, and for each number of replicas in another,
-because TensorFlow's collectives allow for one group of devices only.
+change once TensorFlow has started.
 
     python two_replicas.py replicas input.json output.npz
 """
@@ -76,6 +75,19 @@ def run(config, strategy, parts):
     return results
 
 
+def results_of(configs, parts):
+    """What serialised objectives do on so many devices, by key."""
+    strategy = tf.distribute.get_strategy()
+    if parts > 1:
+        devices = [f"CPU:{index}" for index in range(parts)]
+        strategy = tf.distribute.MirroredStrategy(devices)
+    return {
+        f"{index}/{key}": np.asarray(value)
+        for index, config in enumerate(configs)
+        for key, value in run(config, strategy, parts).items()
+    }
+
+
 def main(replicas, source, destination):
     """Reads serialised objectives, writes what they do on `replicas`."""
     parts = int(replicas)
@@ -83,17 +95,9 @@ def main(replicas, source, destination):
     tf.config.set_logical_device_configuration(
         cpu, [tf.config.LogicalDeviceConfiguration()] * parts
     )
-    strategy = tf.distribute.get_strategy()
-    if parts > 1:
-        devices = [f"CPU:{index}" for index in range(parts)]
-        strategy = tf.distribute.MirroredStrategy(devices)
     with open(source) as file:
         configs = json.load(file)
-    arrays = {}
-    for index, config in enumerate(configs):
-        for key, value in run(config, strategy, parts).items():
-            arrays[f"{index}/{key}"] = value
-    np.savez(destination, **arrays)
+    np.savez(destination, **results_of(configs, parts))
 
 
 if __name__ == "__main__":

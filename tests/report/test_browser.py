@@ -208,7 +208,7 @@ def wait_for(what):
     raise TimeoutError
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # TensorBoard and a browser start.
 def test_tensorboard_opens(browser, folder, tmp_path):
     with tensorboard(folder, tmp_path / "log") as url:
 

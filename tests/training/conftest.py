@@ -30,7 +30,7 @@ def tiny_config(**changes):
         "jitter_p": 0.0,
         "grey_p": 0.0,
     }
-    config.encoder = {"name": "small_resnet", "filters": (4, 8)}
+    config.encoder = {"name": "small_resnet", "filters": (8,)}
     config.projector = {"widths": (16, 8)}
     config.objective = {"name": "minc", "dim": 8, "mu": 10.0}
     config.monitor.k = 5

@@ -6,14 +6,14 @@ import pytest
 import tensorflow as tf
 
 import minc_tf
-from minc_tf.training import build
+from minc_tf.training import from_settings, tensorflow_images
 
 from .conftest import tiny_config
 
 
 @pytest.fixture
 def model():
-    return build.build_model(tiny_config())
+    return from_settings.build_model(tiny_config())
 
 
 def test_view_fields_override_every_view():
@@ -25,7 +25,7 @@ def test_view_fields_override_every_view():
         "hue": 0.0,
         "solarize_p": 0.5,
     }
-    views = build.build_views(config)
+    views = tensorflow_images.build_views(config)
     assert views.size == (24, 24)
     first, second = views.configs
     for view in (first, second):
@@ -39,7 +39,7 @@ def test_view_fields_override_every_view():
 def test_view_field_out_of_range():
     config = tiny_config(views={"hue": 0.9})
     with pytest.raises(ValueError, match=r"hue.*0\.9"):
-        build.build_views(config)
+        tensorflow_images.build_views(config)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_optimizer_takes_its_arguments(model, section, cls):
         "warmup_epochs": 1,
         **section,
     }
-    optimizer = build.build_optimizer(config, 10, model)
+    optimizer = from_settings.build_optimizer(config, 10, model)
     assert type(optimizer) is cls
     for key, value in section.items():
         if key not in ("name", "weight_decay"):
@@ -76,7 +76,7 @@ def test_optimizer_takes_its_arguments(model, section, cls):
 
 def test_biases_and_norms_do_not_decay(model):
     config = tiny_config(optimizer={"weight_decay": 0.5})
-    optimizer = build.build_optimizer(config, 10, model)
+    optimizer = from_settings.build_optimizer(config, 10, model)
     optimizer.build(model.trainable_variables)
     decayed = [
         v
@@ -103,7 +103,7 @@ def test_biases_and_norms_do_not_decay(model):
     ],
 )
 def test_target_momentum(target, expected):
-    momentum = build.target_momentum(tiny_config(target=target), 4)
+    momentum = from_settings.target_momentum(tiny_config(target=target), 4)
     if isinstance(expected, list):
         momentum = [float(momentum(k)) for k in (0, 3, 6, 9, 12, 99)]
         expected = pytest.approx(expected, abs=1e-6)
@@ -111,9 +111,9 @@ def test_target_momentum(target, expected):
 
 
 def test_target_exists_where_it_has_a_momentum():
-    model = build.build_model(tiny_config())
+    model = from_settings.build_model(tiny_config())
     assert model.target_encoder is None
-    model = build.build_model(tiny_config(target={"momentum": 0.9}))
+    model = from_settings.build_model(tiny_config(target={"momentum": 0.9}))
     for part in ("encoder", "projector"):
         online, copy = getattr(model, part), getattr(model, f"target_{part}")
         assert copy is not online
@@ -152,8 +152,8 @@ def simsiam_gradients(model, view1, view2):
 
 def test_predictor_keeps_the_peak_rate_while_the_rest_follows_the_schedule():
     config = simsiam_config(name="sgd", momentum=0.0)
-    model = build.build_model(config)
-    optimizer = build.build_optimizer(config, 4, model)
+    model = from_settings.build_model(config)
+    optimizer = from_settings.build_optimizer(config, 4, model)
     assert type(optimizer) is keras.optimizers.MultiOptimizer
     model.compile(optimizer)
     own = {id(v) for v in model.predictor.trainable_variables}
@@ -181,13 +181,17 @@ def test_predictor_keeps_the_peak_rate_while_the_rest_follows_the_schedule():
 
 def test_scheduled_predictor_has_no_optimizer_of_its_own():
     config = simsiam_config(name="sgd", predictor_rate="scheduled")
-    optimizer = build.build_optimizer(config, 4, build.build_model(config))
+    optimizer = from_settings.build_optimizer(
+        config, 4, from_settings.build_model(config)
+    )
     assert type(optimizer) is keras.optimizers.SGD
 
 
 def test_constant_rate_of_the_predictor_scales_with_the_batch():
     config = simsiam_config(name="lars", scale_with_batch=True)
-    optimizer = build.build_optimizer(config, 4, build.build_model(config))
+    optimizer = from_settings.build_optimizer(
+        config, 4, from_settings.build_model(config)
+    )
     rates = [float(part.learning_rate) for part in optimizer.optimizers]
     # The peak, 0.5 * 16 / 256, and the first step of the warm-up.
     assert rates == pytest.approx([0.5 * 16 / 256, 0.0])
@@ -196,10 +200,10 @@ def test_constant_rate_of_the_predictor_scales_with_the_batch():
 @pytest.mark.parametrize("name", ["adamw", "sgd"])
 def test_biases_and_norms_decay_in_neither_optimizer(name):
     config = simsiam_config(name=name, weight_decay=0.5, warmup_epochs=0)
-    model = build.build_model(config)
+    model = from_settings.build_model(config)
     for variable in model.trainable_variables:
         variable.assign(tf.ones(variable.shape))
-    model.compile(build.build_optimizer(config, 4, model))
+    model.compile(from_settings.build_optimizer(config, 4, model))
     # Without a gradient only the decay moves a weight, at the rate of 0.5.
     zeros = [tf.zeros(v.shape) for v in model.trainable_variables]
     model.optimizer.apply_gradients(
@@ -215,7 +219,7 @@ def test_biases_and_norms_decay_in_neither_optimizer(name):
 
 def test_heads_share_no_path():
     """Keras tells the optimizer of a weight by the weight's path."""
-    model = build.build_model(simsiam_config(name="sgd"))
+    model = from_settings.build_model(simsiam_config(name="sgd"))
     paths = [v.path for v in model.trainable_variables]
     assert len(set(paths)) == len(paths)
 
@@ -227,14 +231,16 @@ def test_accumulated_gradients_are_refused(predictor_rate):
         predictor_rate=predictor_rate,
         gradient_accumulation_steps=2,
     )
-    model = build.build_model(config)
+    model = from_settings.build_model(config)
     with pytest.raises(ValueError, match="gradient_accumulation_steps=2"):
-        model.compile(build.build_optimizer(config, 4, model))
+        model.compile(from_settings.build_optimizer(config, 4, model))
 
 
 def test_same_seed_same_weights():
     one, same, other = (
-        build.build_model(tiny_config(seed=seed)).encoder.get_weights()[0]
+        from_settings.build_model(tiny_config(seed=seed)).encoder.get_weights()[
+            0
+        ]
         for seed in (1, 1, 2)
     )
     assert (one == same).all()
@@ -242,7 +248,7 @@ def test_same_seed_same_weights():
 
 
 def test_float16_scales_the_loss():
-    model = build.build_model(tiny_config(precision="mixed_float16"))
+    model = from_settings.build_model(tiny_config(precision="mixed_float16"))
     model.compile(optimizer=keras.optimizers.SGD())
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert keras.config.dtype_policy().name == "float32"
@@ -250,9 +256,9 @@ def test_float16_scales_the_loss():
 
 def test_methods_choose_the_class():
     config = tiny_config()
-    assert type(build.build_model(config)) is minc_tf.MINCModel
+    assert type(from_settings.build_model(config)) is minc_tf.MINCModel
     config.objective = {"name": "spectral"}
-    model = build.build_model(config)
+    model = from_settings.build_model(config)
     assert type(model) is minc_tf.TwoViewModel
     assert isinstance(model.objective, minc_tf.objectives.SpectralContrastive)
 
@@ -271,13 +277,13 @@ def test_encoder_that_cannot_be_built(encoder, message):
     config = tiny_config()
     config.encoder = encoder
     with pytest.raises(ValueError, match=message):
-        build.build_model(config)
+        from_settings.build_model(config)
 
 
 def test_batch_larger_than_the_data_set():
     config = tiny_config(data={"num_examples": 8})
     with pytest.raises(ValueError, match=r"batch_size=16 .*: 8 images"):
-        build.build_sources(config)
+        tensorflow_images.load_sources(config)
 
 
 @pytest.mark.parametrize(
@@ -292,4 +298,4 @@ def test_batch_larger_than_the_data_set():
 )
 def test_nothing_to_evaluate_on(data, message):
     with pytest.raises(ValueError, match=message):
-        build.build_evaluation_sources(tiny_config(data=data))
+        tensorflow_images.load_evaluation_sources(tiny_config(data=data))

@@ -26,7 +26,7 @@ def model():
     )
     projector = minc_tf.models.mlp(4, (3,), norm=None)
     model = minc_tf.MINCModel(
-        encoder, projector, minc_tf.objectives.MINC(dim=3)
+        encoder, projector, minc_tf.objectives.MINC(dim=3, mu=None)
     )
     model.compile(keras.optimizers.SGD(1e-3))
     return model

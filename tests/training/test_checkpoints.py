@@ -30,7 +30,7 @@ def make_model(width=4, dropout=0.5, dtype=None):
     model = minc_tf.MINCModel(
         encoder,
         minc_tf.models.mlp(width, (5, 3)),
-        minc_tf.objectives.MINC(dim=3),
+        minc_tf.objectives.MINC(dim=3, mu=None),
         target_momentum=0.9,
     )
     model.compile(keras.optimizers.Adam(1e-2))
@@ -95,6 +95,74 @@ def test_restored_model_trains_on_as_the_first(model, tmp_path):
         np.testing.assert_array_equal(one, other, one.path)
 
 
+def test_variables_have_names_that_say_what_they_are(saved):
+    with np.load(saved.latest) as file:
+        names = set(file.files)
+    assert names >= {
+        "model/steps",
+        "encoder/dense/kernel",
+        "encoder/seed_generator/seed_generator_state",
+        "objective/minc/second_moment",
+        "projector/projector_norm1/moving_mean",
+        "target_encoder/dense/kernel",
+        "optimizer/adam/iteration",
+        "optimizer/adam/sequential_dense_kernel_momentum",
+    }
+    # The same model again, whose layers Keras numbers on.
+    other = make_model()
+    assert other.encoder.layers[-2].name != "dense"
+    assert saved.restore(other) == 6
+
+
+def test_layers_of_one_class_are_counted(tmp_path):
+    def stack():
+        layers = [keras.layers.Dense(4), keras.layers.Dense(4)]
+        encoder = keras.Sequential([keras.Input((4,)), *layers])
+        head = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+        model = minc_tf.MINCModel(
+            encoder, head, minc_tf.objectives.MINC(3, mu=None)
+        )
+        model.compile(keras.optimizers.SGD(1e-2, momentum=0.9))
+        return model
+
+    first, other = stack(), stack()
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(first)
+    with np.load(checkpoints.latest) as file:
+        assert {"encoder/dense/kernel", "encoder/dense/kernel:2"} < set(file)
+        slots = [n for n in file.files if n.endswith("kernel_momentum:3")]
+        assert len(slots) == 1, file.files
+    checkpoints.restore(other)
+    for one, two in zip(first.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(one, two, one.path)
+
+
+def test_checkpoint_of_before_variables_had_names(saved, model):
+    """They were numbered, in the order of the model and the optimizer."""
+    with np.load(saved.latest) as file:
+        state = dict(file)
+    owners = (
+        ("model", model.variables),
+        ("optimizer", model.optimizer.variables),
+    )
+    old = {
+        f"{owner}/{index:04d}": keras.ops.convert_to_numpy(variable)
+        for owner, variables in owners
+        for index, variable in enumerate(variables)
+    }
+    expected = values(variables(model))
+    np.savez(saved.latest, means=state["means"], **old)
+    other = make_model()
+    assert saved.restore(other) == 6
+    for variable, value in zip(variables(other), expected, strict=True):
+        np.testing.assert_array_equal(variable, value, variable.path)
+    # Of another model it is refused as any other.
+    del old["model/0003"]
+    np.savez(saved.latest, means=state["means"], **old)
+    with pytest.raises(ValueError, match=r"holds \d+ variables and the model"):
+        saved.restore(other)
+
+
 def test_means_of_another_number_of_replicas(saved, model):
     """Two replicas, each with its own sums, seen by one."""
     with np.load(saved.latest) as file:
@@ -137,7 +205,7 @@ def test_only_the_newest_are_kept(model, tmp_path, keep):
 
 
 def test_at_least_one_is_kept(tmp_path):
-    with pytest.raises(ValueError, match="max_to_keep must be 1 or more"):
+    with pytest.raises(ValueError, match="max_to_keep must be an int >= 1"):
         Checkpoints(tmp_path, max_to_keep=0)
 
 
@@ -199,7 +267,7 @@ def test_full_disk(saved, model):
     """The kernel says that the disk is full; the last checkpoint stays."""
     before = saved.latest.read_bytes()
     model.steps.assign(9)
-    part = saved.folder / ".step-00000009.npz.part"
+    part = saved.folder / ".step-00000009.part.npz"
     part.symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left") as caught:
         saved.save(model)
@@ -262,7 +330,7 @@ def test_checkpoint_of_another_model(saved):
     smaller = minc_tf.MINCModel(
         other.encoder,
         minc_tf.models.mlp(6, (3,), norm=None),
-        minc_tf.objectives.MINC(dim=3),
+        minc_tf.objectives.MINC(dim=3, mu=None),
     )
     smaller.compile(keras.optimizers.Adam())
     with pytest.raises(ValueError, match=r"holds \d+ variables and the model"):

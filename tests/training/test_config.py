@@ -177,19 +177,22 @@ def test_value_without_meaning(changes, parts):
         ({"predictor": {"widths": ()}}, ["config.predictor.widths", "()"]),
         (
             {"target": {"momentum": 1.5}},
-            ["config.target.momentum must be in [0, 1]", "received 1.5"],
+            [
+                "config.target.momentum must be a number in [0, 1]",
+                "received 1.5",
+            ],
         ),
         ({"target": {"momentum": -0.1}}, ["[0, 1]", "received -0.1"]),
         ({"target": {"momentum": float("nan")}}, ["[0, 1]", "received nan"]),
         (
             {"target": {"schedule": "linear"}},
-            ["config.target.schedule must be one of cosine, constant"],
+            ["config.target.schedule must be one of 'cosine', 'constant'"],
         ),
         (
             {"optimizer": {"predictor_rate": "linear"}},
             [
-                "config.optimizer.predictor_rate must be one of scheduled, "
-                "constant; received 'linear'"
+                "config.optimizer.predictor_rate must be one of 'scheduled', "
+                "'constant'; received 'linear'"
             ],
         ),
     ],

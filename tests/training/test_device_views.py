@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from minc_tf import data
-from minc_tf.training import build, inspect, run
+from minc_tf.training import inspect, run, tensorflow_images
 from minc_tf.training.validation import validate
 
 from .conftest import assert_same_checkpoint, stop_at, tiny_config
@@ -31,9 +31,11 @@ def test_interrupted_run_ends_as_if_it_was_not(tmp_path, monkeypatch):
 def test_batches_are_those_of_the_input_pipeline():
     """The same images in the same order, as bytes and without views."""
     config = device_config()
-    source = build.build_train_source(config)
+    source = tensorflow_images.load_train_source(config)
     strategy = tf.distribute.get_strategy()
-    batches = build.build_batches(config, strategy, source, None, 3)
+    batches = tensorflow_images.shared_batches(
+        config, strategy, source, None, 3
+    )
     assert batches.element_spec.dtype == tf.uint8
     assert batches.element_spec.shape == (16, 32, 32, 3)
 
@@ -60,7 +62,7 @@ def test_images_of_different_sizes_are_refused(tmp_path):
     )
     config.data.num_examples = None
     with pytest.raises(ValueError, match=r"one size.*config\.data\.image_size"):
-        build.build_train_source(config)
+        tensorflow_images.load_train_source(config)
     source = data.load("folder", data_dir=str(tmp_path / "data"))
     with pytest.raises(ValueError, match=r"one size.*with image_size"):
         data.image_batches(source, 4)
@@ -69,7 +71,7 @@ def test_images_of_different_sizes_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"augment": {"where": "gpu"}}, "augment.where must be one of input"),
+        ({"augment": {"where": "gpu"}}, "augment.where must be one of 'input'"),
         ({"data": {"service": "grpc://a:1"}}, "data.service='grpc://a:1'"),
     ],
 )

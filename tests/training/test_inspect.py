@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 import minc_tf
-from minc_tf.training import build, inspect
+from minc_tf.training import inspect, tensorflow_images
 
 from .conftest import tiny_config
 
@@ -34,8 +34,8 @@ def test_report_tells_of_images_and_classes(report):
 
 def test_values_are_those_of_the_first_batch_of_training(report):
     config = tiny_config()
-    views = build.build_views(config)
-    source = build.build_train_source(config)
+    views = tensorflow_images.build_views(config)
+    source = tensorflow_images.load_train_source(config)
     first = next(iter(minc_tf.data.view_batches(source, views, 16)))
     for found, view in zip(report["views"], first, strict=True):
         assert found["shape"] == [16, 32, 32, 3]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from minc_tf import export
-from minc_tf.training import build, load_run, run, validate
+from minc_tf.training import load_run, run, tensorflow_images, validate
 
 from .conftest import tiny_config
 
@@ -12,7 +12,7 @@ CROPS = {"small_crops": 2, "small_size": 16, "small_area": (0.1, 0.3)}
 
 
 def test_views_of_two_sizes():
-    views = build.build_views(tiny_config(views=CROPS))
+    views = tensorflow_images.build_views(tiny_config(views=CROPS))
     assert [tuple(size) for size in views.sizes] == [(32, 32)] * 2 + [
         (16, 16)
     ] * 2

@@ -39,6 +39,7 @@ REPORT, NO_REPORT = (
     f"--config.report.num_examples={count}" for count in (64, 0)
 )
 
+#: Seven processes of TensorFlow, of which two run at a time.
 pytestmark = pytest.mark.slow
 
 

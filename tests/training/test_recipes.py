@@ -7,7 +7,12 @@ import runpy
 import pytest
 
 import minc_tf
-from minc_tf.training import build, load_recipe, validate
+from minc_tf.training import (
+    from_settings,
+    load_recipe,
+    tensorflow_images,
+    validate,
+)
 from minc_tf.training.config import to_json
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -111,12 +116,12 @@ def test_unknown_argument_names_those_that_exist(recipe):
 def test_recipe_is_valid_and_builds(recipe):
     config = load_recipe(ROOT / recipe)
     validate(config)
-    views = build.build_views(config)
+    views = tensorflow_images.build_views(config)
     assert views.size == (config.views.size, config.views.size)
-    model = build.build_model(config)
+    model = from_settings.build_model(config)
     widths = config.projector.widths
     assert model.projector.output_shape == (None, widths[-1])
-    build.build_optimizer(config, 100, model)
+    from_settings.build_optimizer(config, 100, model)
 
 
 @pytest.mark.parametrize("file", FILES)

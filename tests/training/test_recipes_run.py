@@ -12,7 +12,13 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from minc_tf.training import build, inspect, load_recipe, run
+from minc_tf.training import (
+    from_settings,
+    inspect,
+    load_recipe,
+    run,
+    tensorflow_images,
+)
 
 ROOT = pathlib.Path(__file__).parents[2]
 WNIDS = (ROOT / "recipes/imagenet100/classes.txt").read_text().split()
@@ -95,7 +101,7 @@ def test_cifar(tmp_path):
     splits = {"train": labels(24, 100), "test": labels(10, 100)}
     prepare(tmp_path / "tfds", "cifar100", splits, 32, names)
     config = shortened("recipes/cifar100.py:minc", tmp_path / "tfds")
-    train, reference, test = build.build_sources(config)
+    train, reference, test = tensorflow_images.load_sources(config)
     assert (len(train), len(reference), len(test)) == (24, 24, 10)
     assert train.image_shape == (32, 32, 3)
 
@@ -125,7 +131,7 @@ def test_tiny_imagenet_is_a_folder(tmp_path):
                 pixels = rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / f"{i}.JPEG")
     config = shortened("recipes/tiny_imagenet.py:minc", tmp_path / "tiny")
-    train, reference, test = build.build_sources(config)
+    train, reference, test = tensorflow_images.load_sources(config)
     assert (len(train), len(reference), len(test)) == (18, 18, 8)
     assert train.image_shape == (64, 64, 3)
 
@@ -157,7 +163,7 @@ def test_imagenet(tmp_path, imagenet):
     assert np.isfinite(summary["loss"])
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # Prepares a data set; makes views of 224 pixels.
 def test_imagenet100_is_its_hundred_classes(tmp_path, imagenet):
     config = shortened("recipes/imagenet100.py:minc", imagenet)
     report = inspect(config, tmp_path / "look", batches=1)
@@ -173,8 +179,8 @@ def test_learning_rate_follows_the_batch():
         config = load_recipe(ROOT / "recipes/imagenet.py:minc")
         config.batch_size = batch
         config.encoder = {"name": "small_resnet", "filters": (4, 8)}
-        model = build.build_model(config)
-        optimizer = build.build_optimizer(config, 100, model)
+        model = from_settings.build_model(config)
+        optimizer = from_settings.build_optimizer(config, 100, model)
         optimizer.build(model.trainable_variables)
         optimizer.iterations.assign(1000)  # the end of warm-up
         np.testing.assert_allclose(

@@ -11,7 +11,13 @@ import tensorflow as tf
 from PIL import Image
 
 import minc_tf
-from minc_tf.training import build, load_run, parts, read_config, run
+from minc_tf.training import (
+    from_settings,
+    load_run,
+    read_config,
+    run,
+    tensorflow_images,
+)
 
 from .conftest import (
     assert_same_checkpoint,
@@ -59,7 +65,7 @@ def test_finished_run_leaves_its_files(finished):
     projector = {path.name for path in folder.glob("events/embedding/*")}
     assert {"projector_config.pbtxt", "sprite.png"} < projector
     saved = read_config(folder).to_dict()
-    assert saved["encoder"] == {"name": "small_resnet", "filters": [4, 8]}
+    assert saved["encoder"] == {"name": "small_resnet", "filters": [8]}
     assert saved["batch_size"] == 16
 
 
@@ -128,7 +134,7 @@ def test_finished_run_is_not_trained_again(finished, monkeypatch):
     def no_work(config):
         raise AssertionError("a finished run needs no data")
 
-    monkeypatch.setattr(build, "build_sources", no_work)
+    monkeypatch.setattr(tensorflow_images, "load_sources", no_work)
     assert run(monitored_config(), finished.folder) == finished.summary
 
 
@@ -203,7 +209,7 @@ def test_nan_stops_the_run_and_spares_the_checkpoint(
 ):
     schedule = keras.optimizers.schedules.PiecewiseConstantDecay
     monkeypatch.setattr(
-        parts.optimizers,
+        from_settings.optimizers,
         "warmup_cosine",
         lambda *args, **kwargs: schedule([STEPS], [1e-3, 1e30]),
     )
@@ -241,7 +247,7 @@ class FrozenViews(keras.layers.Layer):
 )
 def test_views_that_do_not_vary(tmp_path, monkeypatch, identical, message):
     views = FrozenViews(identical)
-    monkeypatch.setattr(build, "build_views", lambda config: views)
+    monkeypatch.setattr(tensorflow_images, "build_views", lambda config: views)
     with pytest.raises(ValueError, match=f"{message} in 8 images"):
         run(tiny_config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -249,7 +255,7 @@ def test_views_that_do_not_vary(tmp_path, monkeypatch, identical, message):
 
 def test_views_of_a_plain_image_may_agree(tmp_path, monkeypatch):
     """Only when no image varies is the augmentation at fault."""
-    made = build.build_views(tiny_config())
+    made = tensorflow_images.build_views(tiny_config())
 
     def first_is_plain(inputs):
         keep = tf.range(tf.shape(inputs["images"])[0]) > 0
@@ -259,7 +265,9 @@ def test_views_of_a_plain_image_may_agree(tmp_path, monkeypatch):
     def claim(*args):
         raise StopIteration("reached")
 
-    monkeypatch.setattr(build, "build_views", lambda config: first_is_plain)
+    monkeypatch.setattr(
+        tensorflow_images, "build_views", lambda config: first_is_plain
+    )
     monkeypatch.setattr("minc_tf.training.workdir.Workdir.claim", claim)
     with pytest.raises(StopIteration, match="reached"):
         run(tiny_config(), tmp_path / "run")

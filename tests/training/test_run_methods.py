@@ -8,7 +8,13 @@ import keras
 import numpy as np
 import pytest
 
-from minc_tf.training import build, load_run, run, set_widths, use_method
+from minc_tf.training import (
+    from_settings,
+    load_run,
+    run,
+    set_widths,
+    use_method,
+)
 
 from .conftest import (
     assert_same_checkpoint,
@@ -77,7 +83,7 @@ def test_checkpoint_holds_predictor_and_target(straight):
 
 def test_target_follows_slowly(straight):
     config = method_config()
-    start = build.build_model(config).encoder.weights
+    start = from_settings.build_model(config).encoder.weights
     model, _config = load_run(straight.folder)
     copies = model.target_encoder.weights
     for first, online, target in zip(
@@ -120,7 +126,7 @@ def test_saved_model_is_the_checkpoint_and_goes_on(straight):
     assert moved == predictor
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # A run of two optimizers, traced.
 def test_float16_scales_the_loss_around_both_optimizers(tmp_path):
     config = method_config(precision="mixed_float16")
     config.epochs = 1
@@ -135,7 +141,7 @@ def test_float16_scales_the_loss_around_both_optimizers(tmp_path):
     counts = {int(part.iterations) for part in (inner, *inner.optimizers)}
     assert len(counts) == 1
     assert 0 < counts.pop() <= STEPS
-    start = build.build_model(config)
+    start = from_settings.build_model(config)
     for part in ("encoder", "projector", "predictor"):
         first, last = (
             getattr(m, part).get_weights()[0] for m in (start, model)

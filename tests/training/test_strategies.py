@@ -8,9 +8,9 @@ import time
 import pytest
 import tensorflow as tf
 
-from minc_tf.training import build, make_strategy, strategies
+from minc_tf.training import make_strategy, strategies, tensorflow_devices
 from minc_tf.training.rendezvous import wait_for_workers
-from minc_tf.training.workers import Workers
+from minc_tf.training.tensorflow_devices import Replicas
 
 from .conftest import tiny_config
 
@@ -131,7 +131,7 @@ def test_default_is_the_strategy_in_scope():
     scoped = tf.distribute.OneDeviceStrategy("CPU:0")
     with scoped.scope():
         assert make_strategy("default") is scoped
-        assert build.build_strategy(tiny_config()) is scoped
+        assert tensorflow_devices.build_strategy(tiny_config()) is scoped
 
 
 def test_mirrored_devices_of_this_machine():
@@ -145,7 +145,10 @@ def test_mirrored_devices_of_this_machine():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"name": "horovod"}, "must be one of default, mirrored.*'horovod'"),
+        (
+            {"name": "horovod"},
+            "must be one of 'default', 'mirrored'.*'horovod'",
+        ),
         ({"name": "default", "devices": 2}, "devices=2 need .* 'mirrored'"),
         ({"devices": "GPU:7"}, "no device 'GPU:7'; there are CPU:0"),
         ({"devices": 0}, "positive int, or names as .*; received 0"),
@@ -210,7 +213,7 @@ def test_no_tpu():
         make_strategy("tpu")
 
 
-class Replicas(tf.distribute.Strategy):
+class SomeReplicas(tf.distribute.Strategy):
     """Stands for a strategy of several replicas."""
 
     def __init__(self, count):
@@ -236,14 +239,16 @@ def test_settings_that_do_not_fit_the_replicas(
     environment, changes, count, message
 ):
     environment.setattr(
-        build, "make_strategy", lambda *args, **kwargs: Replicas(count)
+        tensorflow_devices,
+        "make_strategy",
+        lambda *args, **kwargs: SomeReplicas(count),
     )
     with pytest.raises(ValueError, match=message):
-        build.build_strategy(tiny_config(**changes))
+        tensorflow_devices.build_strategy(tiny_config(**changes))
 
 
 def test_one_process_agrees_with_itself():
-    workers = Workers(tf.distribute.get_strategy())
+    workers = Replicas(tf.distribute.get_strategy())
     assert workers.chief
     assert not workers.several
     assert workers.any(True)
@@ -254,7 +259,7 @@ def test_one_process_agrees_with_itself():
     error = tf.errors.UnavailableError(None, None, "gone")
     with (
         pytest.raises(tf.errors.UnavailableError),
-        workers.watched(lambda: None),
+        workers.in_use(lambda: None),
     ):
         raise error
 

@@ -6,8 +6,8 @@ import pytest
 
 import minc_tf
 from minc_tf.training import (
-    build,
     default_config,
+    from_settings,
     set_widths,
     use_method,
     validate,
@@ -24,7 +24,7 @@ def small_config():
     """Default settings with an encoder that is built at once."""
     config = default_config()
     config.epochs = EPOCHS
-    config.encoder = {"name": "small_resnet", "filters": (4, 8)}
+    config.encoder = {"name": "small_resnet", "filters": (8,)}
     return config
 
 
@@ -67,13 +67,13 @@ def test_settings_give_the_model_that_build_gives(method, encoder):
     config = small_config()
     use_method(config, method)
     validate(config)
-    found = build.build_model(config)
+    found = from_settings.build_model(config)
     built = minc_tf.build(method, encoder, steps=EPOCHS * STEPS)
     assert type(found) is type(built)
     assert objective_of(found) == objective_of(built)
     assert_same_heads(found, built)
     assert (found.target_encoder is None) == (built.target_encoder is None)
-    momentum = build.target_momentum(config, STEPS)
+    momentum = from_settings.target_momentum(config, STEPS)
     assert momentum_of(momentum) == momentum_of(built.target_momentum)
 
 
@@ -133,7 +133,9 @@ def test_objective_arguments_change_the_methods_own(encoder):
     use_method(config, "dcl_sq", temperature=0.3)
     validate(config)
     built = minc_tf.build("dcl_sq", encoder, temperature=0.3)
-    assert objective_of(build.build_model(config)) == objective_of(built)
+    assert objective_of(from_settings.build_model(config)) == objective_of(
+        built
+    )
     use_method(config, "dcl_sq", temprature=0.3)
     with pytest.raises(ValueError, match=r"did you mean .*\.temperature\?"):
         validate(config)
@@ -145,7 +147,7 @@ def test_widths_are_set_together(method, encoder):
     use_method(config, method)
     set_widths(config, (16, 12))
     validate(config)
-    found = build.build_model(config)
+    found = from_settings.build_model(config)
     built = minc_tf.build(method, encoder, projector_widths=(16, 12))
     assert found.projector.output_shape == (None, 12)
     assert_same_heads(found, built)
@@ -165,7 +167,7 @@ def test_widths_of_the_predictor(method, hidden, encoder):
         projector_widths=(16, 12),
         predictor_widths=(*hidden, 12),
     )
-    assert_same_heads(build.build_model(config), built)
+    assert_same_heads(from_settings.build_model(config), built)
     # Again, with what was set before as the hidden layers.
     set_widths(config, (16, 6))
     validate(config)

@@ -30,7 +30,7 @@ def test_other_settings_are_named(folder):
     changed = tiny_config(epochs=5, optimizer={"learning_rate": 0.5})
     changed.encoder = {"name": "small_resnet", "filters": (4, 16)}
     message = (
-        r"encoder\.filters: \[4, 8\] -> \[4, 16\], epochs: 3 -> 5, "
+        r"encoder\.filters: \[8\] -> \[4, 16\], epochs: 3 -> 5, "
         r"optimizer\.learning_rate: 0\.001 -> 0\.5\).*--overwrite"
     )
     with pytest.raises(ValueError, match=message):

@@ -1,0 +1,46 @@
+"""Files that are replaced in one atomic step."""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def replacing(
+    path: str | os.PathLike, folder: str | os.PathLike | None = None
+) -> Iterator[pathlib.Path]:
+    """A path to write to inside a `with` block, which then becomes `path`.
+
+    Whoever reads `path` finds the file of before or the new one, whole, after
+    a power cut too. An error in the block leaves the file of before.
+
+    Args:
+        path: path of the file, in a folder that exists.
+        folder: path of a folder of the same file system, to write in; that of
+            the file by default.
+
+    Returns:
+        Context of a hidden path in the folder, with the same suffix.
+    """
+    path = pathlib.Path(path)
+    folder = path.parent if folder is None else pathlib.Path(folder)
+    part = folder / f".{path.stem}.part{path.suffix}"
+    try:
+        yield part
+        _flush(part)
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    # Else a power cut could undo the replacement.
+    _flush(path.parent)
+
+
+def _flush(path):
+    """Waits until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Files of records, TFRecord and ArrayRecord, and the images in them."""

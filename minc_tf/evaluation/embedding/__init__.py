@@ -1,0 +1,1 @@
+"""The vectors of many images, in a table: `minc-embed`."""

@@ -1,0 +1,63 @@
+"""The compiled inference of a live encoder, on JAX."""
+
+from collections.abc import Callable
+
+import jax
+import keras
+import numpy as np
+
+from minc_tf.models.jax_devices import to_devices
+from minc_tf.models.view_pairs import shares
+
+#: Images that are embedded at once.
+_PART = 256
+
+
+def compile_inference(model: keras.Model, expected) -> Callable:
+    """As `minc_tf.evaluation.encoder_function` says; any number of images.
+
+    `expected` is the shape (H, W, C) of the model's images; None where it is
+    not known.
+    """
+
+    @jax.jit
+    def infer(trainable, held, images):
+        images = keras.ops.cast(images, "float32")
+        vectors, _ = model.stateless_call(
+            trainable, held, images, training=False
+        )
+        return keras.ops.cast(vectors, "float32")
+
+    def encode(images):
+        images = np.asarray(images)
+        if expected is not None:
+            _check_image_shape(images.shape[1:], expected)
+        state = [
+            [variable.value for variable in variables]
+            for variables in (
+                model.trainable_variables,
+                model.non_trainable_variables,
+            )
+        ]
+        # Parts of one size, which the devices can share, compile once.
+        size = -(-min(_PART, len(images)) // shares()) * shares()
+        found = []
+        for start in range(0, len(images), size):
+            rows = np.arange(start, start + size)
+            part = images.take(rows, axis=0, mode="clip")
+            found.append(infer(*state, to_devices(part)))
+        return np.concatenate(found)[: len(images)]
+
+    return encode
+
+
+def _check_image_shape(received, expected):
+    fits = len(received) == len(expected) and all(
+        wanted in (None, found)
+        for wanted, found in zip(expected, received, strict=True)
+    )
+    if not fits:
+        raise ValueError(
+            f"images must have shape {tuple(expected)}, which the model was "
+            f"built for; received {tuple(received)}"
+        )

@@ -1,0 +1,1 @@
+"""What watches a model while it trains: kNN, diagnostics, collapse."""

@@ -1,0 +1,1 @@
+"""What an encoder is worth: the protocols of the papers."""

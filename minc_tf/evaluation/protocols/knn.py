@@ -1,0 +1,188 @@
+"""Weighted k-nearest-neighbour classification of frozen features."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+
+from minc_tf.diagnostics.vectors import check_features
+from minc_tf.evaluation.checks import check_classes, check_labels
+from minc_tf.objectives.norms import unit_norm
+
+# Similarities held at once: 128 MiB of float32.
+_CHUNK_ELEMENTS = 2**25
+
+
+def knn_predict(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    *,
+    k: int | Sequence[int] = 200,
+    temperature: float = 0.07,
+    num_classes: int | None = None,
+) -> np.ndarray | dict[int, np.ndarray]:
+    """Classify by a weighted vote of the nearest training samples.
+
+    The k training samples of largest cosine similarity s vote for their class
+    with weight exp(s / temperature). Equal votes go to the lower class index.
+
+    Args:
+        train_features: float array (N, D), of any scale.
+        train_labels: integer array (N,), class indices from 0.
+        test_features: float array (M, D).
+        k: positive int, at most N; or several, evaluated in one pass.
+        temperature: positive float.
+        num_classes: int; `None` means `max(train_labels) + 1`.
+
+    Returns:
+        int64 array (M,) of predicted classes; where `k` is a sequence, a dict
+        from each k to such an array.
+
+    Raises:
+        TypeError: `k` or the labels are not integers.
+        ValueError: features that are not finite or do not fit together, labels
+            that are missing or all the same, `k`, `temperature` or
+            `num_classes` out of range.
+
+    Example:
+    ```python
+    x = np.array([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
+    knn_predict(x, np.array([0, 0, 1]), x, k=2)  # [0, 0, 1]
+    ```
+
+    Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric
+    Instance Discrimination", arXiv 1805.01978, section 3.4.
+    """
+    train = check_features("train_features", train_features)
+    test = check_features("test_features", test_features, train.shape[1])
+    labels = check_labels("train_labels", train_labels, len(train))
+    classes = check_classes("train_labels", labels)
+    if num_classes is not None:
+        if num_classes < classes:
+            raise ValueError(
+                f"num_classes must be at least {classes}, the largest label "
+                f"plus one; received {num_classes}"
+            )
+        classes = num_classes
+    ks = check_k(k, len(train))
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature must be positive; received {temperature}"
+        )
+
+    predictions = {n: np.empty(len(test), "int64") for n in ks}
+    columns = ops.transpose(ops.convert_to_tensor(unit_norm(train)))
+    rows = max(1, _CHUNK_ELEMENTS // len(labels))
+    for start in range(0, len(test), rows):
+        queries = unit_norm(test[start : start + rows])
+        values, found = nearest_rows(queries, columns, max(ks))
+        # Relative to the nearest one, which changes no vote's rank: exp(1 /
+        # temperature) overflows float32 below a temperature of 0.012.
+        weights = np.exp((values - values[:, :1]) / temperature)
+        voted = labels[found]
+        for n in ks:
+            votes = _count(voted[:, :n], weights[:, :n], classes)
+            predictions[n][start : start + rows] = votes.argmax(1)
+    return predictions[ks[0]] if np.ndim(k) == 0 else predictions
+
+
+def knn_accuracy(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    k: int | Sequence[int] = 200,
+    temperature: float = 0.07,
+) -> float | dict[int, float]:
+    """Accuracy of `knn_predict` on labelled test samples.
+
+    Args:
+        train_features: float array (N, D).
+        train_labels: integer array (N,), class indices from 0.
+        test_features: float array (M, D).
+        test_labels: integer array (M,). A class that the training samples lack
+            counts as an error of the prediction.
+        k: positive int, at most N; or several, evaluated in one pass.
+        temperature: positive float.
+
+    Returns:
+        Fraction of right predictions, a float in [0, 1]; where `k` is a
+        sequence, a dict from each k to its accuracy.
+
+    Raises:
+        TypeError: `k` or the labels are not integers.
+        ValueError: as `knn_predict`, and for missing test labels.
+
+    Example:
+    ```python
+    knn_accuracy(train_x, train_y, test_x, test_y, k=(20, 200))
+    # {20: 0.612, 200: 0.598}
+    ```
+
+    Source: Wu et al., arXiv 1805.01978, section 3.4.
+    """
+    test_labels = check_labels("test_labels", test_labels, len(test_features))
+    predictions = knn_predict(
+        train_features,
+        train_labels,
+        test_features,
+        k=k,
+        temperature=temperature,
+    )
+    if isinstance(predictions, dict):
+        return {
+            n: float(np.mean(p == test_labels)) for n, p in predictions.items()
+        }
+    return float(np.mean(predictions == test_labels))
+
+
+def check_k(k: int | Sequence[int], samples: int) -> list[int]:
+    """Return one or several k, each from 1 to `samples`, as a list of int."""
+    ks = [k] if np.ndim(k) == 0 else list(k)
+    if not ks:
+        raise ValueError(f"k must hold at least one value; received {k!r}")
+    for n in ks:
+        if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+            raise TypeError(
+                f"k must be int or a sequence of int; received {n!r}"
+            )
+        if not 1 <= n <= samples:
+            raise ValueError(
+                f"k must be between 1 and the {samples} training samples; "
+                f"received {n}"
+            )
+    return [int(n) for n in ks]
+
+
+def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the nearest of N vectors: products and rows, both (M, count).
+
+    `queries` are float32 (M, D), `train` (D, N), vectors as columns. The
+    nearest comes first; of equals, the first row.
+    """
+    with _full_float32():
+        products = ops.matmul(queries, train)
+    values, rows = ops.top_k(products, count)
+    return ops.convert_to_numpy(values), ops.convert_to_numpy(rows)
+
+
+def _full_float32():
+    """The context in which the backend multiplies in float32."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_matmul_precision("highest")
+    from minc_tf.evaluation.protocols.float32 import full_float32
+
+    return full_float32()
+
+
+def _count(voted, weights, classes):
+    rows = np.arange(len(voted))[:, None] * classes
+    votes = np.bincount(
+        (rows + voted).ravel(), weights.ravel(), len(voted) * classes
+    )
+    return votes.reshape(len(voted), classes)

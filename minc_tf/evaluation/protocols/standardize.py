@@ -1,0 +1,22 @@
+"""Features of mean 0 and variance 1, as the linear protocols take them."""
+
+import numpy as np
+
+
+class Standardizer:
+    """Shift and scale features to mean 0 and variance 1 in the training set.
+
+    Constant features become 0.
+    """
+
+    def __init__(self, x: np.ndarray):
+        mean = x.mean(0, dtype="float64")
+        std = x.std(0, dtype="float64")
+        # What rounding leaves of a constant feature is not to be blown up.
+        varies = std > 1e-6 * np.abs(mean)
+        self.mean = mean.astype(x.dtype)
+        self.scale = np.where(varies, std, 1).astype(x.dtype)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Apply the training set's shift and scale to features (M, D)."""
+        return (x - self.mean) / self.scale
