@@ -4,23 +4,31 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 
 import keras
 from ml_collections import ConfigDict
 
 from minc_tf import report
 from minc_tf.training import (
-    callbacks,
     ending,
     events,
     from_settings,
     pictures,
+)
+from minc_tf.training.callbacks import (
+    MetricsCSV,
+    Progress,
+    Spectra,
+    StopOnNonFinite,
+    Throughput,
 )
 from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.held_out import with_held_out
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import Loop, SaveCheckpoints
 from minc_tf.training.monitors import Monitors
+from minc_tf.training.own_callbacks import check_callbacks, watch_batches
 from minc_tf.training.results import write_results
 from minc_tf.training.source_checks import check_views_vary
 from minc_tf.training.termination import Termination
@@ -36,6 +44,7 @@ def run(
     *,
     overwrite: bool = False,
     verbose: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict:
     """Pretrain an encoder as a recipe says.
 
@@ -58,6 +67,12 @@ def run(
         workdir: path of the run's folder; nothing is written outside it.
         overwrite: bool, remove another run's files from the folder first.
         verbose: int, 0 for no progress bar.
+        callbacks: list of your own. They see the hooks of `fit`, with epochs
+            counted over the whole run, where it resumes too; what they add to
+            the `logs` of an epoch becomes a column of `metrics.csv`, and
+            `model.stop_training = True` ends the run with the epoch. Of
+            several processes only the one that writes has them, so that they
+            may read the model but not train or change it there.
 
     Returns:
         dict, the contents of `summary.json`: loss and metrics of the last
@@ -84,6 +99,7 @@ def run(
     minc_tf.training.run(config, "runs/short")
     ```
     """
+    callbacks = check_callbacks("run: callbacks", callbacks)
     validate(config)
     config = with_held_out(config)
     folder = Workdir(workdir)
@@ -91,7 +107,7 @@ def run(
     if folder.summary.exists() and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    _train(config, folder, overwrite, verbose)
+    _train(config, folder, overwrite, verbose, callbacks)
     return json.loads(folder.summary.read_text())
 
 
@@ -146,7 +162,7 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
     return Workdir(workdir).read_config()
 
 
-def _train(config, folder, overwrite, verbose):
+def _train(config, folder, overwrite, verbose, callbacks):
     """From the settings to the results, on the backend that Keras uses."""
     find_devices, find_images = _on_backend()
     with Termination() as termination, contextlib.ExitStack() as stack:
@@ -163,7 +179,7 @@ def _train(config, folder, overwrite, verbose):
                 folder.claim(config, overwrite)
                 stack.enter_context(log_file(folder.log))
             devices.wait()
-            run.train(termination, verbose)
+            run.train(termination, verbose, callbacks)
             run.finish()
 
 
@@ -192,7 +208,7 @@ class _Run:
         self.finish_report = config.report.num_examples and report.finish_run
         images.check()
 
-    def train(self, termination, verbose):
+    def train(self, termination, verbose, own):
         """Train from the last checkpoint to the end of the last epoch."""
         config, folder, devices = self.config, self.folder, self.devices
         checkpoints = Checkpoints(
@@ -205,17 +221,19 @@ class _Run:
             _LOGGER.info("not made on JAX: %s", ", ".join(left_out))
         if done:
             _LOGGER.info("resuming at step %d", done)
-        loop = Loop(devices, self.steps, config.epochs, done)
-        self.table = callbacks.MetricsCSV(
+        own = own if devices.chief else []
+        loop = Loop(
+            devices, self.steps, config.epochs, done, watch_batches(own)
+        )
+        self.table = MetricsCSV(
             folder.metrics, done // self.steps, folder.timing
         )
-        progress = callbacks.Progress(
-            config.batch_size, config.epochs * self.steps, done
-        )
+        progress = Progress(config.batch_size, config.epochs * self.steps, done)
         watchers = [
-            callbacks.StopOnNonFinite(checkpoints, lambda: loop.watched),
-            callbacks.Throughput(config.batch_size),
+            StopOnNonFinite(checkpoints, lambda: loop.watched),
+            Throughput(config.batch_size),
             *self.monitors.callbacks(),
+            *own,
         ]
         if devices.chief:
             self._show("views", self.views)
@@ -238,7 +256,7 @@ class _Run:
             found.append(events.Curves(folder, self.table))
         if self.monitors.diagnostics is not None:
             path, monitor = self.folder.spectrum, self.monitors.diagnostics
-            found.append(callbacks.Spectra(path, monitor, first_epoch))
+            found.append(Spectra(path, monitor, first_epoch))
         return found
 
     def finish(self):
