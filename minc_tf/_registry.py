@@ -96,7 +96,7 @@ class Registry(Mapping):
             raise ValueError(
                 f"{setting}={name!r} cannot be imported: "
                 f"{type(error).__name__}: {text}. Its package must be "
-                "installed, or its folder on PYTHONPATH."
+                "installed, or its folder the current one or on PYTHONPATH."
             ) from error
         found = getattr(module, attribute, None)
         if found is None:

@@ -8,6 +8,7 @@ from unittest import mock
 
 import pytest
 from cli import conftest
+from training.conftest import stop_at
 
 from minc_tf.data import shapes
 
@@ -35,6 +36,8 @@ SHORT_RUN = [
 ]
 #: Imported by blocks, whose functions test_own_callbacks calls.
 NOT_INSTALLED = ("mlflow", "wandb")
+#: Pages that have tests of their own.
+ALONE = ["extending.md"]
 #: Of the embedded data set, which the commands embed and evaluate whole.
 FEWER = {"train": 1000, "test": 200}
 
@@ -45,13 +48,30 @@ def blocks(page, language):
     return re.findall(pattern, page.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def commands(page):
+    """The console commands of a page, each a list of words."""
+    return [
+        shlex.split(line)
+        for block in blocks(page, "bash")
+        for line in block.replace("\\\n", " ").splitlines()
+        if line.startswith("minc-")
+    ]
+
+
+def shortened(name, *arguments):
+    """A command without its prefix, and what makes it short."""
+    short = {"minc-pretrain": SHORT_RUN, "minc-evaluate": ["--k=5"]}
+    return name.removeprefix("minc-"), *arguments, *short.get(name, [])
+
+
 @pytest.mark.slow  # The docs' models, trained, exported and evaluated.
 def test_python_blocks_run(tmp_path, monkeypatch):
     """In one process and folder, in order: later ones use earlier exports."""
     monkeypatch.chdir(tmp_path)
     for package in NOT_INSTALLED:
         monkeypatch.setitem(sys.modules, package, mock.MagicMock())
-    found = [block for page in PAGES for block in blocks(page, "python")]
+    pages = [page for page in PAGES if page.name not in ALONE]
+    found = [block for page in pages for block in blocks(page, "python")]
     assert len(found) >= 3
     for block in found:
         for long, short in SHORTER.items():
@@ -70,25 +90,46 @@ def test_shell_blocks_run(tmp_path, run_command, command, monkeypatch):
     for split, count in FEWER.items():
         monkeypatch.setitem(shapes.SPLITS, split, count)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    commands = [
-        shlex.split(line)
-        for page in PAGES
-        for block in blocks(page, "bash")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("minc-")
-    ]
-    assert len(commands) >= 5
-    for name, *arguments in commands:
-        if name == "minc-pretrain":
-            arguments += SHORT_RUN
-        if name == "minc-evaluate":
-            arguments += ["--k=5"]
+    pages = [page for page in PAGES if page.name not in ALONE]
+    found = [each for page in pages for each in commands(page)]
+    assert len(found) >= 5
+    for words in found:
+        name, *arguments = shortened(*words)
         if any("distribute" in argument for argument in arguments):
-            result = run_command(name, *arguments, cwd=tmp_path)
+            result = run_command(f"minc-{name}", *arguments, cwd=tmp_path)
             assert result.returncode == 0, result.stderr[-2000:]
         else:
-            result = command(name.removeprefix("minc-"), *arguments)
+            result = command(name, *arguments)
             assert result.code == 0, result.err[-2000:]
+
+
+@pytest.mark.slow  # Two runs, their exports and evaluations.
+def test_a_method_of_ones_own(tmp_path, command, monkeypatch):
+    """docs/extending.md, its first run killed in between."""
+    page = ROOT / "docs/extending.md"
+    monkeypatch.chdir(tmp_path)
+    # As it is for a command; Python itself has the current folder there.
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
+    for split, count in FEWER.items():
+        monkeypatch.setitem(shapes.SPLITS, split, count)
+    code = []
+    for block in blocks(page, "python"):
+        if block.startswith("# "):  # A file, by its name.
+            (tmp_path / block[2:].partition("\n")[0]).write_text(block)
+        else:
+            code.append(compile(block, "<block>", "exec"))
+    pretrain, *rest = [shortened(*words) for words in commands(page)]
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, step=3)
+        with pytest.raises(RuntimeError, match="power cut"):
+            command(*pretrain)
+    for each in (pretrain, *rest):
+        result = command(*each)
+        assert result.code == 0, result.err[-2000:]
+    for block in code:
+        exec(block, {"__name__": "block"})
+    comparison = (tmp_path / "mine/comparison.html").read_text()
+    assert "my_losses:Uniform" in comparison
 
 
 def test_make_targets_exist():

@@ -103,6 +103,10 @@ def launch(
             "log_file", None, "Also add what is logged to this file."
         )
 
+    # As in `python -m`: "module:Name" finds a file beside the recipe.
+    if "" not in sys.path:
+        sys.path.append("")
+
     # `--help` lists the flags of the script, whose module is not `main`'s.
     for flag in flags.FLAGS.get_key_flags_for_module(main.__module__):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

@@ -9,6 +9,7 @@ from keras import layers
 
 from minc_tf._checks import did_you_mean
 from minc_tf._registry import Registry
+from minc_tf.models.channels import channels_last
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
@@ -27,6 +28,7 @@ ENCODERS = Registry(
 )
 
 
+@channels_last()
 def build_encoder(
     name: str | keras.Model, image_shape: tuple[int, int, int], **kwargs
 ) -> keras.Model:
@@ -126,6 +128,7 @@ def as_encoder(
 
     Raises:
         ValueError: if the output is neither, or the image shape is unknown.
+            Maps whose channels come first have to be pooled beforehand.
 
     Example:
     ```python
@@ -159,7 +162,11 @@ def as_encoder(
             f"(batch, height, width, dim); {model.name!r} gives "
             f"{found or type(outputs).__name__}."
         )
-    features = layers.GlobalAveragePooling2D(dtype="float32", name="features")
+    _check_channels_last(model)
+    with channels_last():
+        features = layers.GlobalAveragePooling2D(
+            dtype="float32", name="features"
+        )
     return keras.Model(images, features(outputs), name=model.name)
 
 
@@ -214,6 +221,17 @@ def check_no_classifier(caller: str, encoder: keras.Layer) -> None:
             "a softmax over classes. Make it without its top "
             "(include_top=False, pooling='avg')."
         )
+
+
+def _check_channels_last(model):
+    """Refuses maps of which it is not known which axis is which."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                "as_encoder: the model must give maps (batch, height, width, "
+                f"dim); {layer.name!r} of {model.name!r} works on "
+                "channels_first. Make it with channels_last, or pool its maps."
+            )
 
 
 def _application(builder, attribute, image_shape, kwargs):

@@ -1,7 +1,5 @@
 """What `fit` watches: pixels of another range, and what is not finite."""
 
-import threading
-
 import keras
 import numpy as np
 from keras import ops
@@ -44,14 +42,6 @@ class Watch(keras.callbacks.Callback):
         FloatingPointError: for what is not finite, with the step.
     """
 
-    #: Keras then hands the next step to the device before this one is done.
-    async_safe = True
-
-    def __init__(self):
-        """See the class."""
-        super().__init__()
-        self._lock = threading.Lock()
-
     def on_train_begin(self, logs=None):
         """Counts from the steps that were taken before."""
         # A model that its first batch builds has taken none.
@@ -61,22 +51,14 @@ class Watch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Steps are counted within an epoch."""
-        self._seen, self._next, self._last = {}, 0, self._taken
+        self._last = self._taken
 
     def on_train_batch_end(self, batch, logs=None):
-        """Looks at a step, in the order of the steps."""
+        """Looks at a step."""
         logs = logs or {}
         found = logs.pop(KEY, None)
-        if found is None:
-            return
-        # Keras calls this in several threads.
-        with self._lock:
-            index = batch // self.model.steps_per_execution
-            self._seen[index] = batch + 1, logs["loss"], found
-            while self._next in self._seen:
-                seen = self._seen.pop(self._next)
-                self._next += 1
-                self._look(*seen)
+        if found is not None:
+            self._look(batch + 1, logs["loss"], found)
 
     def on_epoch_end(self, epoch, logs=None):
         """Looks at the weights that the last step left."""

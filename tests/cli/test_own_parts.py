@@ -1,5 +1,7 @@
 """Objective, encoder, optimizer and views of one's own, by an import."""
 
+import sys
+
 import pytest
 from training.conftest import assert_same_checkpoint, stop_at, tiny_config
 
@@ -234,3 +236,20 @@ def test_function_that_tells_no_arguments(own):
     own.encoder = {"name": "builtins:dict"}
     with pytest.raises(ValueError, match="does not tell its arguments"):
         validate(own)
+
+
+def test_the_current_folder_has_the_parts(tmp_path, command, monkeypatch):
+    """As `python -m` has it, which a console script does not."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path])
+    (tmp_path / "beside.py").write_text(MODULE.replace('"own"', '"beside"'))
+    (tmp_path / "recipe.py").write_text(
+        "from minc_tf.training import default_config\n\n\n"
+        "def get_config():\n"
+        "    config = default_config()\n"
+        '    config.objective = {"name": "beside:Pull", "wieght": 2.0}\n'
+        "    return config\n"
+    )
+    done = command("pretrain", "--config=recipe.py", "--workdir=run")
+    assert done.code == 2
+    assert "did you mean config.objective.weight?" in done.err
