@@ -154,10 +154,11 @@ def as_encoder(
     rank = len(outputs.shape) if hasattr(outputs, "shape") else None
     if rank not in (2, 4):
         found = rank and tuple(outputs.shape)
+        tokens = " Of tokens take one: keras.Model(m.input, m.output[:, 0])."
         raise ValueError(
             "as_encoder: the model must give one tensor, (batch, dim) or "
             f"(batch, height, width, dim); {model.name!r} gives "
-            f"{found or type(outputs).__name__}."
+            f"{found or type(outputs).__name__}.{tokens * (rank == 3)}"
         )
     if rank == 2 and scaled is None:
         return model
