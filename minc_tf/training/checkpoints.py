@@ -176,10 +176,16 @@ def _variables(model):
         for variable in getattr(model, part).variables
     }
     parts |= {id(v): "optimizer" for v in model.optimizer.variables}
+    # A target's weights have the names of those that they follow.
+    online = {
+        id(kept): weight
+        for target in model.targets
+        for kept, weight in target.pairs()
+    }
     found = {}
     for variable in (*model.variables, *model.optimizer.variables):
         part = parts.get(id(variable), "model")
-        path = _path(part, variable)
+        path = _path(part, online.get(id(variable), variable))
         name, count = f"{part}/{path}", 1
         while name in found:
             count += 1

@@ -70,14 +70,12 @@ def test_checkpoint_holds_predictor_and_target(straight):
     model, _config = load_run(straight.folder)
     parts = ["encoder", "projector", "predictor"]
     parts += ["target_encoder", "target_projector"]
-    saved = [
-        value
-        for name, value in checkpoint_arrays(straight.folder).items()
-        if name.startswith("model/")
-    ]
-    assert len(saved) == len(model.weights)
-    for name in parts:
-        for value in getattr(model, name).get_weights():
+    arrays = checkpoint_arrays(straight.folder)
+    for part in parts:
+        weights = getattr(model, part).get_weights()
+        saved = [v for k, v in arrays.items() if k.startswith(f"{part}/")]
+        assert len(saved) == len(weights)
+        for value in weights:
             assert any(np.array_equal(value, other) for other in saved)
 
 
