@@ -44,12 +44,13 @@ class Target(keras.layers.Layer):
             self._kept.append(kept)
         self.start()
 
-    def _pairs(self):
+    def pairs(self):
+        """Pairs of a weight and the one of the source that it stands for."""
         return zip(self._kept, self._find_source().weights, strict=True)
 
     def start(self) -> None:
         """Takes the weights of the source as they are."""
-        for kept, weight in self._pairs():
+        for kept, weight in self.pairs():
             # Makes a copy: JAX gives each variable's buffer away.
             kept.assign(ops.copy(weight.value))
 
@@ -59,7 +60,7 @@ class Target(keras.layers.Layer):
         Args:
             momentum: scalar in [0, 1], m.
         """
-        for kept, weight in self._pairs():
+        for kept, weight in self.pairs():
             # What is frozen, and statistics, stay as they are.
             if not weight.trainable:
                 continue
@@ -78,14 +79,14 @@ class Target(keras.layers.Layer):
         # A scope inside a scope knows only what it is told. Of a variable that
         # is told twice, the second value counts.
         told = [(v, v.value) for v in source.variables]
-        told += [(weight, kept.value) for kept, weight in self._pairs()]
+        told += [(weight, kept.value) for kept, weight in self.pairs()]
         with keras.StatelessScope(
             state_mapping=told, collect_losses=True
         ) as scope:
             outputs = source(inputs, training=training)
         if training:
             for (kept, weight), (_, before) in zip(
-                self._pairs(), told[-len(self._kept) :], strict=True
+                self.pairs(), told[-len(self._kept) :], strict=True
             ):
                 after = scope.get_current_value(weight)
                 if after is not before:

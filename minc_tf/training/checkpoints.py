@@ -185,14 +185,23 @@ def _variables(model):
         for variable in getattr(model, part).variables
     }
     parts |= {id(v): "optimizer" for v in model.optimizer.variables}
-    return _named((*model.variables, *model.optimizer.variables), parts)
+    # A target's weights have the names of those that they follow.
+    online = {
+        id(kept): weight
+        for target in model.targets
+        for kept, weight in target.pairs()
+    }
+    variables = (*model.variables, *model.optimizer.variables)
+    return _named(variables, parts, online)
 
 
-def _named(variables, parts):
+def _named(variables, parts, online=None):
+    """Variables by name; `online` has those whose names others take, by id."""
+    online = online or {}
     found = {}
     for variable in variables:
         part = parts.get(id(variable), "model")
-        path = _path(part, variable)
+        path = _path(part, online.get(id(variable), variable))
         name, count = f"{part}/{path}", 1
         while name in found:
             count += 1
