@@ -43,8 +43,8 @@ SMALLER = {
     "(96, 96, 3)": "(32, 32, 3)",
     "image_size=96": "image_size=32",
     '"size": 96': '"size": 32',
-    "config.epochs = 30": "config.epochs = 1",
-    "num_examples = 32": "num_examples = 4",
+    "    config.epochs = 30\n": "    config.epochs = 1\n"
+    "    config.diagnostics.num_examples = 4\n",
 }
 #: Of the embedded data set, which the commands embed and evaluate whole.
 FEWER = {"train": 1000, "test": 200}
