@@ -83,7 +83,8 @@ class Registry(Mapping):
                 return self._entries[name]
             if ":" in name:
                 return self._import(name, setting)
-        wanted = f"one of {', '.join(self)}, or 'package.module:Name'"
+        listed = f"one of {', '.join(self)}, or " if self else ""
+        wanted = f"{listed}'package.module:Name'"
         raise refusal(setting, wanted, name, did_you_mean(name, self))
 
     def _import(self, name, setting):
@@ -108,8 +109,7 @@ class Registry(Mapping):
             if self._base is not None:
                 wanted = f"a subclass of {self._base.__name__}"
             raise ValueError(
-                f"{setting} must name {wanted}; {name!r} is "
-                f"{_described(found)}."
+                f"{setting} must name {wanted}; {name!r} is {described(found)}."
             )
         return found
 
@@ -123,7 +123,7 @@ class Registry(Mapping):
         )
 
 
-def _described(found):
+def described(found) -> str:
     """What an object is, in a few words."""
     if isinstance(found, type):
         return f"the class {found.__name__}"

@@ -11,6 +11,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of the run.")
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Remove another run from the folder first."
 )
+_CALLBACKS = flags.DEFINE_string(
+    "callbacks",
+    None,
+    "package.module:function, of no argument or of the settings, that returns "
+    "a list of Keras callbacks.",
+)
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -19,13 +25,21 @@ def main(_) -> None:
     import keras
 
     from minc_tf import training
+    from minc_tf.training.own_callbacks import find_callbacks
     from minc_tf.training.workdir import Workdir
 
+    callbacks = []
+    if _CALLBACKS.value is not None:
+        training.validate(_CONFIG.value)
+        callbacks = find_callbacks(
+            _CALLBACKS.value, "--callbacks", _CONFIG.value
+        )
     summary = training.run(
         _CONFIG.value,
         _WORKDIR.value,
         overwrite=_OVERWRITE.value,
         verbose=0 if app.quiet() else 1,
+        callbacks=callbacks,
     )
     shown = ("loss", "chi2_information", "knn_accuracy", "images_per_second")
     for key in shown:

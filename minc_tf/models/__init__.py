@@ -13,6 +13,10 @@ from minc_tf.models.methods import (
 from minc_tf.models.minc_model import MINCModel
 from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
+from minc_tf.models.statistics import (
+    recompute_statistics,
+    recomputed_statistics,
+)
 from minc_tf.models.two_view import TwoViewModel
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "find_method",
     "methods",
     "mlp",
+    "recompute_statistics",
+    "recomputed_statistics",
     "resnet",
     "small_resnet",
 ]

@@ -12,6 +12,7 @@ from minc_tf._checks import did_you_mean
 from minc_tf._pixels import check_value_range
 from minc_tf._registry import Registry
 from minc_tf.models import stored_encoders
+from minc_tf.models.channels import channels_last
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
@@ -30,6 +31,7 @@ ENCODERS = Registry(
 )
 
 
+@channels_last()
 def build_encoder(
     name: str | keras.Model,
     image_shape: tuple[int, int, int],
@@ -123,7 +125,8 @@ def as_encoder(
 
     Raises:
         ValueError: if the output is neither, the model takes other images,
-            or the image shape is unknown.
+            or the image shape is unknown. Maps whose channels come first have
+            to be pooled beforehand.
 
     Example:
     ```python
@@ -163,7 +166,11 @@ def as_encoder(
     if rank == 2 and scaled is None:
         return model
     if rank == 4:
-        pool = layers.GlobalAveragePooling2D(dtype="float32", name="features")
+        _check_channels_last(model)
+        with channels_last():
+            pool = layers.GlobalAveragePooling2D(
+                dtype="float32", name="features"
+            )
         outputs = pool(outputs)
     return keras.Model(images, outputs, name=model.name)
 
@@ -224,6 +231,17 @@ def check_no_classifier(caller: str, encoder: keras.Layer) -> None:
             "a softmax over classes. Make it without its top "
             "(include_top=False, pooling='avg')."
         )
+
+
+def _check_channels_last(model):
+    """Refuses maps of which it is not known which axis is which."""
+    for layer in model._flatten_layers():
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                "as_encoder: the model must give maps (batch, height, width, "
+                f"dim); {layer.name!r} of {model.name!r} works on "
+                "channels_first. Make it with channels_last, or pool its maps."
+            )
 
 
 def _check_images(model, image_shape):

@@ -3,9 +3,10 @@
 import keras
 from keras import layers
 
-#: Blocks a stage, and whether a block is a bottleneck.
 from minc_tf._checks import check_choice, check_int, refusal
+from minc_tf.models.channels import channels_last
 
+#: Blocks a stage, and whether a block is a bottleneck.
 _DEPTHS = {
     18: ((2, 2, 2, 2), False),
     34: ((3, 4, 6, 3), False),
@@ -13,6 +14,7 @@ _DEPTHS = {
 }
 
 
+@channels_last()
 def resnet(
     depth: int = 50,
     *,
@@ -84,6 +86,7 @@ def resnet(
     return keras.Model(images, features(x), name=name)
 
 
+@channels_last()
 def small_resnet(
     *,
     image_shape: tuple[int, int, int] = (32, 32, 3),

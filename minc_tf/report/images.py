@@ -143,6 +143,8 @@ def _decoded(picture):
 
 def _resized(images, shape):
     images = ops.convert_to_tensor(images, dtype="float32")
-    found = ops.image.resize(images, shape, antialias=True)
+    found = ops.image.resize(
+        images, shape, antialias=True, data_format="channels_last"
+    )
     found = ops.convert_to_numpy(found)
     return np.clip(np.rint(found), 0, 255).astype(np.uint8)

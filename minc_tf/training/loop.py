@@ -7,6 +7,7 @@ and devices get a step before those that watch have seen the one before.
 import collections
 
 import keras
+import numpy as np
 
 from minc_tf.training.checkpoints import Checkpoints, step_of
 from minc_tf.training.devices import Devices
@@ -17,11 +18,16 @@ class Loop:
     """Train a compiled model from any step to the end of its last epoch.
 
     While an epoch lasts, the model is `devices.ahead` steps further than
-    `watched`, the number of the step whose logs the callbacks see.
+    `watched`, the number of the step whose logs the callbacks see; with
+    `waits` it is not ahead. A callback's `model.stop_training` ends the run
+    with the epoch.
     """
 
-    def __init__(self, devices, steps_per_epoch, epochs, first_step=0):
+    def __init__(
+        self, devices, steps_per_epoch, epochs, first_step=0, waits=False
+    ):
         self.devices = devices
+        self.ahead = 0 if waits else devices.ahead
         self.steps_per_epoch = steps_per_epoch
         self.epochs = epochs
         self.first_step = first_step
@@ -40,7 +46,9 @@ class Loop:
             model=model,
             epochs=self.epochs,
             steps=self.steps_per_epoch,
+            verbose=0,
         )
+        model.stop_training = False
         steps = self.devices.steps(model, batches)
         watchers.on_train_begin()
         first_epoch, done = divmod(self.first_step, self.steps_per_epoch)
@@ -52,6 +60,9 @@ class Loop:
             done = 0
             self.devices.settle(model)
             watchers.on_epoch_end(epoch, model.get_metrics_result())
+            # One process may have callbacks that the others lack.
+            if self.devices.any(model.stop_training):
+                break
         # Optimizers can keep averages of the weights for the end.
         model.optimizer.finalize_variable_values(model.trainable_weights)
         watchers.on_train_end()
@@ -61,8 +72,10 @@ class Loop:
         start = epoch * self.steps_per_epoch
         unseen = collections.deque()
         for index in range(done, self.steps_per_epoch):
+            for callback in callbacks:
+                callback.on_train_batch_begin(index)
             unseen.append((index, next(steps)))
-            if len(unseen) > self.devices.ahead:
+            if len(unseen) > self.ahead:
                 self._watch(start, *unseen.popleft(), callbacks)
             if index + 1 < self.steps_per_epoch:  # the epoch's end saves
                 saver.after_step(start + index + 1)
@@ -71,6 +84,7 @@ class Loop:
 
     def _watch(self, start, index, logs, callbacks):
         self.watched = start + index + 1
+        logs = {name: float(np.asarray(v)) for name, v in logs.items()}
         for callback in callbacks:
             callback.on_train_batch_end(index, logs)
 

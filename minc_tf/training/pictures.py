@@ -60,5 +60,7 @@ def write_png(folder: pathlib.Path, name: str, picture: np.ndarray):
 
 def _resize(images, size):
     images = np.asarray(images, "float32")
-    found = keras.ops.image.resize(images, size, antialias=True)
+    found = keras.ops.image.resize(
+        images, size, antialias=True, data_format="channels_last"
+    )
     return keras.ops.convert_to_numpy(found)

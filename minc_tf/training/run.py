@@ -4,23 +4,32 @@ import contextlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 
 import keras
 from ml_collections import ConfigDict
 
 from minc_tf import report
 from minc_tf.training import (
-    callbacks,
     ending,
     events,
     from_settings,
     pictures,
 )
+from minc_tf.training.callbacks import (
+    MetricsCSV,
+    Progress,
+    Spectra,
+    StopOnNonFinite,
+    Throughput,
+)
 from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.held_out import with_held_out
+from minc_tf.training.initial_weights import start_from
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import Loop, SaveCheckpoints
 from minc_tf.training.monitors import Monitors
+from minc_tf.training.own_callbacks import check_callbacks, watch_batches
 from minc_tf.training.results import write_results
 from minc_tf.training.source_checks import check_views_vary
 from minc_tf.training.termination import Termination
@@ -36,6 +45,7 @@ def run(
     *,
     overwrite: bool = False,
     verbose: int = 1,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> dict:
     """Pretrain an encoder as a recipe says.
 
@@ -43,7 +53,10 @@ def run(
     epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
     `model.keras` and `summary.json`. The same call on a folder whose run
     stopped goes on from its last checkpoint, to the bit as if it had not
-    stopped; on one whose run ended it returns the summary.
+    stopped; on one whose run ended it returns the summary. With more
+    `config.epochs`, and otherwise the same settings, a run that ended goes on
+    from its last checkpoint; the schedules are then over all epochs, so that
+    the learning rate rises again, which the log tells.
 
     With `config.strategy` it trains on several devices or machines. Of the
     workers of a cluster each makes the same call, on one folder that all of
@@ -58,6 +71,12 @@ def run(
         workdir: path of the run's folder; nothing is written outside it.
         overwrite: bool, remove another run's files from the folder first.
         verbose: int, 0 for no progress bar.
+        callbacks: list of your own. They see the hooks of `fit`, with epochs
+            counted over the whole run, where it resumes too; what they add to
+            the `logs` of an epoch becomes a column of `metrics.csv`, and
+            `model.stop_training = True` ends the run with the epoch. Of
+            several processes only the one that writes has them, so that they
+            may read the model but not train or change it there.
 
     Returns:
         dict, the contents of `summary.json`: loss and metrics of the last
@@ -84,14 +103,15 @@ def run(
     minc_tf.training.run(config, "runs/short")
     ```
     """
+    callbacks = check_callbacks("run: callbacks", callbacks)
     validate(config)
     config = with_held_out(config)
     folder = Workdir(workdir)
     folder.check(config, overwrite)
-    if folder.summary.exists() and not overwrite:
+    if folder.finished(config) and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
-    _train(config, folder, overwrite, verbose)
+    _train(config, folder, overwrite, verbose, callbacks)
     return json.loads(folder.summary.read_text())
 
 
@@ -146,7 +166,7 @@ def read_config(workdir: str | os.PathLike) -> ConfigDict:
     return Workdir(workdir).read_config()
 
 
-def _train(config, folder, overwrite, verbose):
+def _train(config, folder, overwrite, verbose, callbacks):
     """From the settings to the results, on the backend that Keras uses."""
     find_devices, find_images = _on_backend()
     with Termination() as termination, contextlib.ExitStack() as stack:
@@ -156,14 +176,16 @@ def _train(config, folder, overwrite, verbose):
         termination.watch()
         saved = Checkpoints(folder.checkpoints)
         with devices.in_use(lambda: saved.latest):
-            run = _Run(config, folder, devices, find_images(config, devices))
+            images = find_images(config, devices)
+            fresh = overwrite or saved.latest is None
+            run = _Run(config, folder, devices, images, fresh)
             # Only now, so that settings that do not work leave no run behind.
             devices.wait()
             if devices.chief:
                 folder.claim(config, overwrite)
                 stack.enter_context(log_file(folder.log))
             devices.wait()
-            run.train(termination, verbose)
+            run.train(termination, verbose, callbacks)
             run.finish()
 
 
@@ -173,7 +195,7 @@ class _Run:
     All that can fail is made here; the folder is only written to later.
     """
 
-    def __init__(self, config, folder, devices, images):
+    def __init__(self, config, folder, devices, images, fresh):
         self.config = config
         self.folder = folder
         self.devices = devices
@@ -184,6 +206,9 @@ class _Run:
             self.model = from_settings.build_compiled_model(
                 config, self.steps, devices.compiles
             )
+            # What goes on has the weights of its checkpoint.
+            if fresh and config.init["from"]:
+                start_from(self.model, config.init["from"])
         self.monitors = Monitors.of(config, images)
         drawn, first, later = images.draw_views(min(8, len(images.train)))
         check_views_vary(first, later)
@@ -192,7 +217,7 @@ class _Run:
         self.finish_report = config.report.num_examples and report.finish_run
         images.check()
 
-    def train(self, termination, verbose):
+    def train(self, termination, verbose, own):
         """Train from the last checkpoint to the end of the last epoch."""
         config, folder, devices = self.config, self.folder, self.devices
         checkpoints = Checkpoints(
@@ -203,19 +228,24 @@ class _Run:
         left_out = devices.left_out(config)
         if left_out:
             _LOGGER.info("not made on JAX: %s", ", ".join(left_out))
+        if not done and config.init["from"]:
+            _LOGGER.info("the encoder starts from %s", config.init["from"])
         if done:
             _LOGGER.info("resuming at step %d", done)
-        loop = Loop(devices, self.steps, config.epochs, done)
-        self.table = callbacks.MetricsCSV(
+            self._say_longer(checkpoints.settings(), done)
+        own = own if devices.chief else []
+        loop = Loop(
+            devices, self.steps, config.epochs, done, watch_batches(own)
+        )
+        self.table = MetricsCSV(
             folder.metrics, done // self.steps, folder.timing
         )
-        progress = callbacks.Progress(
-            config.batch_size, config.epochs * self.steps, done
-        )
+        progress = Progress(config.batch_size, config.epochs * self.steps, done)
         watchers = [
-            callbacks.StopOnNonFinite(checkpoints, lambda: loop.watched),
-            callbacks.Throughput(config.batch_size),
+            StopOnNonFinite(checkpoints, lambda: loop.watched),
+            Throughput(config.batch_size),
             *self.monitors.callbacks(),
+            *own,
         ]
         if devices.chief:
             self._show("views", self.views)
@@ -230,6 +260,29 @@ class _Run:
         with contextlib.closing(progress):
             loop.run(self.model, self.images.batches(done), watchers, saver)
 
+    def _say_longer(self, before, done):
+        """What the schedules do where a run goes on to more epochs."""
+        config = self.config
+        if before is None or before.epochs == config.epochs:
+            return
+        old, new = (
+            float(from_settings.learning_rate(each, self.steps)(done))
+            for each in (before, config)
+        )
+        part = new / from_settings.peak_rate(config)
+        _LOGGER.info(
+            "trained for longer, %d epochs instead of %d: the learning rate is "
+            "a cosine over all of them, and goes from %.3g to %.3g here (%.0f "
+            "%% of its peak)%s",
+            config.epochs,
+            before.epochs,
+            old,
+            new,
+            100 * part,
+            ", the target's momentum likewise"
+            * callable(self.model.target_momentum),
+        )
+
     def _records(self, first_epoch):
         """What writes down each epoch, after it was measured."""
         found = [self.table, LogLines(self.config.epochs, first_epoch)]
@@ -238,7 +291,7 @@ class _Run:
             found.append(events.Curves(folder, self.table))
         if self.monitors.diagnostics is not None:
             path, monitor = self.folder.spectrum, self.monitors.diagnostics
-            found.append(callbacks.Spectra(path, monitor, first_epoch))
+            found.append(Spectra(path, monitor, first_epoch))
         return found
 
     def finish(self):
@@ -258,6 +311,7 @@ class _Run:
                 self.table.rows,
                 collapse.reason,
                 len(images.train),
+                self.config.epochs,
                 images.train.skipped,
             )
             if shown:

@@ -82,7 +82,7 @@ def test_killed_resumed_exported_evaluated(command, tmp_path, monkeypatch):
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (here / "run" / "summary.json").exists()
     saved = sorted(p.name for p in (here / "run" / "checkpoints").iterdir())
-    assert saved == [".step-00000008.npz.part", "step-00000004.npz"]
+    assert saved == [".step-00000008.part.npz", "step-00000004.npz"]
 
     resumed = call("-m", "minc_tf.cli.pretrain", *flags, cwd=here)
     assert resumed.returncode == 0, resumed.stderr

@@ -116,6 +116,51 @@ def test_export_evaluation_and_report(own, tmp_path, command, monkeypatch):
     assert "own_parts:Pull" in (tmp_path / "run/report.html").read_text()
 
 
+WATCH = """
+import keras
+
+def watch(config):
+    def note(epoch, logs):
+        print("seen", config.objective.name, epoch, logs["loss"])
+    return [keras.callbacks.LambdaCallback(on_epoch_end=note)]
+"""
+RECIPE = """
+from training.conftest import tiny_config
+
+def get_config():
+    return tiny_config(epochs=1)
+"""
+
+
+def test_callbacks_of_a_command(tmp_path, command, monkeypatch):
+    (tmp_path / "own_watch.py").write_text(WATCH)
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    monkeypatch.syspath_prepend(tmp_path)
+    flags = [f"--config={tmp_path}/recipe.py", f"--workdir={tmp_path}/run"]
+    done = command("pretrain", *flags, "--callbacks=own_watch:wacht")
+    assert done.code == 2
+    assert done.err == (
+        "error: --callbacks='own_watch:wacht': own_watch has no 'wacht'; did "
+        "you mean 'watch'?\n"
+    )
+    assert not (tmp_path / "run").exists()
+    done = command("pretrain", *flags, "--callbacks=own_watch:watch")
+    assert done.code == 0, done.err
+    assert "seen minc 0 " in done.out
+
+
+def test_start_from_weights_by_a_flag(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    flags = [f"--config={tmp_path}/recipe.py", "--workdir=run"]
+    done = command("pretrain", *flags, "--config.init.from=nothing")
+    assert done.code == 2
+    assert done.err == "error: config.init.from='nothing' does not exist.\n"
+    done = command("pretrain", *flags, "--config.init.form=nothing")
+    assert "did you mean config.init.from?" in done.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("section", "value", "message"),
     [

@@ -157,3 +157,88 @@ def test_arguments_for_a_model_that_exists_already():
     model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match=r"\['width'\]"):
         build_encoder(model, (8, 8, 3), width=2)
+
+
+@pytest.fixture
+def channels_first():
+    """Keras set to images whose channels come first."""
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    yield
+    assert keras.config.image_data_format() == "channels_first"
+    keras.config.set_image_data_format(before)
+
+
+def shapes(name, **kwargs):
+    """Shapes of a network's weights, and its features of two images."""
+    encoder = build_encoder(name, SHAPE, **kwargs)
+    encoder = keras.models.model_from_json(encoder.to_json())
+    rng = np.random.default_rng(0)
+    found = [weight.shape for weight in encoder.weights]
+    encoder.set_weights([rng.uniform(0.1, 1, shape) for shape in found])
+    return found, encoder(images())
+
+
+def own_maps(image_shape):
+    """An encoder of one's own, which asks for no order of axes."""
+    return keras.Sequential(
+        [
+            keras.Input(image_shape),
+            keras.layers.Conv2D(4, 3),
+            keras.layers.MaxPooling2D(),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    "name, kwargs",
+    [
+        ("small_resnet", {"filters": (4, 8)}),
+        ("resnet18", {}),
+        (f"{__name__}:own_maps", {}),
+        pytest.param(
+            "keras.applications.MobileNetV2",
+            {"alpha": 0.35},
+            marks=needs_tensorflow("as above"),
+        ),
+    ],
+)
+def test_channels_come_last_whatever_keras_is_set_to(
+    name, kwargs, channels_first
+):
+    found, features = shapes(name, **kwargs)
+    keras.config.set_image_data_format("channels_last")
+    expected, same = shapes(name, **kwargs)
+    keras.config.set_image_data_format("channels_first")
+    assert found == expected
+    np.testing.assert_array_equal(features, same)
+
+
+def test_maps_are_pooled_over_height_and_width(channels_first):
+    maps = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, data_format="channels_last"),
+        ]
+    )
+    encoder = as_encoder(maps)
+    assert encoder.output_shape == (None, 4)
+    expected = np.mean(maps(images()), axis=(1, 2))
+    np.testing.assert_allclose(encoder(images()), expected, rtol=1e-4)
+
+
+def test_maps_whose_channels_come_first_are_refused():
+    maps = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Permute((3, 1, 2)),
+            keras.layers.ZeroPadding2D(
+                name="pad", data_format="channels_first"
+            ),
+        ]
+    )
+    with pytest.raises(ValueError, match=r"'pad' of .* channels_first.*pool"):
+        as_encoder(maps)
+    pooled = keras.layers.GlobalAveragePooling2D(data_format="channels_first")
+    encoder = keras.Sequential([maps, pooled])
+    assert as_encoder(encoder) is encoder

@@ -38,6 +38,7 @@ from minc_tf.training import (
 from minc_tf.training.checkpoints import step_of
 
 from .conftest import assert_same_checkpoint, checkpoint_arrays, stop_at
+from .test_own_callbacks import Recorder, assert_hooks
 
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="make test-jax")
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10.py"
@@ -354,6 +355,15 @@ def test_goes_on_as_if_it_had_not_stopped(finished, npz, tmp_path):
     for one in ("metrics.csv", "config.json", "spectrum.csv"):
         assert (folder / one).read_text() == (whole / one).read_text()
     assert run(config, folder) == summary
+
+
+@on_jax
+def test_own_callbacks_see_the_model_of_their_step(finished, npz, tmp_path):
+    """The devices, which otherwise are a step ahead, wait for them."""
+    recorder, folder = Recorder(), tmp_path / "run"
+    run(tiny_config(npz), folder, callbacks=[recorder])
+    assert_hooks(recorder, folder, 0, EPOCHS, STEPS)
+    assert_same_checkpoint(folder, finished[0])
 
 
 @on_jax
