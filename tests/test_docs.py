@@ -1,5 +1,6 @@
 """Every code block of the README and the docs runs."""
 
+import itertools
 import pathlib
 import re
 import shlex
@@ -37,7 +38,17 @@ SHORT_RUN = [
 #: Imported by blocks, whose functions test_own_callbacks calls.
 NOT_INSTALLED = ("mlflow", "wandb")
 #: Pages that have tests of their own.
-ALONE = ["extending.md"]
+ALONE = ["extending.md", "photos.md"]
+#: Photos of another size, and no download.
+SMALLER = {
+    '"weights": "imagenet"': '"weights": None',
+    'weights="imagenet"': "weights=None",
+    "(96, 96, 3)": "(32, 32, 3)",
+    "image_size=96": "image_size=32",
+    '"size": 96': '"size": 32',
+    "    config.epochs = 30\n": "    config.epochs = 1\n"
+    "    config.diagnostics.num_examples = 4\n",
+}
 #: Of the embedded data set, which the commands embed and evaluate whole.
 FEWER = {"train": 1000, "test": 200}
 
@@ -50,12 +61,14 @@ def blocks(page, language):
 
 def commands(page):
     """The console commands of a page, each a list of words."""
-    return [
-        shlex.split(line)
-        for block in blocks(page, "bash")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("minc-")
-    ]
+    found = map(commands_of, blocks(page, "bash"))
+    return list(itertools.chain(*found))
+
+
+def commands_of(block):
+    """The console commands of a block."""
+    lines = block.replace("\\\n", " ").splitlines()
+    return [shlex.split(line) for line in lines if line.startswith("minc-")]
 
 
 def shortened(name, *arguments):
@@ -130,6 +143,38 @@ def test_a_method_of_ones_own(tmp_path, command, monkeypatch):
         exec(block, {"__name__": "block"})
     comparison = (tmp_path / "mine/comparison.html").read_text()
     assert "my_losses:Uniform" in comparison
+
+
+@pytest.mark.slow  # A run, exports, embeddings and evaluations.
+def test_a_folder_of_photos(tmp_path, command, monkeypatch, capsys):
+    """docs/photos.md, in the order of the page."""
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    images, labels = shapes.render_shapes(60, "train")
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        photo = tf.io.encode_jpeg(image[: 24 + number % 8])
+        tf.io.write_file(f"photos/{number % 3}/{number}.jpg", photo)
+        folder = f"labelled/{label % 2}"
+        tf.io.write_file(f"{folder}/{number}.jpg", photo)
+    page = ROOT / "docs/photos.md"
+    text = page.read_text()
+    pattern = r"^```(python|bash)\n(.*?)^```"
+    for language, block in re.findall(pattern, text, re.M | re.S):
+        for long, short in SMALLER.items():
+            block = block.replace(long, short)
+        if language == "python" and block.startswith("# "):
+            (tmp_path / block[2:].partition("\n")[0]).write_text(block)
+        elif language == "python":
+            exec(compile(block, "<block>", "exec"), {"__name__": "block"})
+        for name, *arguments in (
+            commands_of(block) if language == "bash" else ()
+        ):
+            result = command(name.removeprefix("minc-"), *arguments)
+            assert result.code == 0, result.err[-2000:]
+    answers = capsys.readouterr().out.splitlines()
+    assert len(answers) == 60 and answers[0].endswith(("0", "1"))
+    assert (tmp_path / "runs/photos/report.html").exists()
 
 
 def test_make_targets_exist():

@@ -28,11 +28,13 @@ def main(_) -> None:
     from minc_tf import data, evaluation, export, report, training
     from minc_tf.evaluation import records
     from minc_tf.training import from_settings, tensorflow_images
+    from minc_tf.training.held_out import with_held_out
     from minc_tf.training.workdir import Workdir
 
     start = time.perf_counter()
     config, workdir = _CONFIG.value, _WORKDIR.value
     training.validate(config)
+    config = with_held_out(config)
     # Only the demo's own folder is emptied without being asked to.
     own = workdir == _WORKDIR.default
     Workdir(workdir).check(config, overwrite=own)

@@ -269,6 +269,7 @@ def _numbers(name, kind, example):
 def _config():
     """The settings of the recipe or run that flags name; None for neither."""
     from minc_tf import training
+    from minc_tf.training.held_out import with_held_out
 
     config = _CONFIG.value
     if config is not None and _WORKDIR.value is not None:
@@ -280,6 +281,7 @@ def _config():
         config = training.read_config(_WORKDIR.value)
     if config is not None:
         training.validate(config)
+        config = with_held_out(config)
     return config
 
 

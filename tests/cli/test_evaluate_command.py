@@ -215,6 +215,34 @@ def test_protocols_that_train(command, savedmodel, monkeypatch):
         assert f"{key}: " in result.out
 
 
+def test_data_of_one_split_are_held_out(command, savedmodel, tmp_path):
+    """As in a run: of what has no test split."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    noise = rng.integers(0, 60, (40, 32, 32, 3))
+    images = (noise + 90 * labels[:, None, None, None]).astype("uint8")
+    np.savez(tmp_path / "one.npz", images=images, labels=labels)
+    recipe = tmp_path / "recipe.py"
+    recipe.write_text(
+        "from minc_tf.training import default_config\n\n\n"
+        "def get_config():\n    return default_config()\n"
+    )
+    arguments = (
+        f"--savedmodel={savedmodel}",
+        f"--config={recipe}",
+        "--config.data.name=npz",
+        f"--config.data.data_dir={tmp_path / 'one.npz'}",
+        "--protocol=knn",
+        "--k=5",
+    )
+    for changed in ((), ("--config.data.holdout=0.5",)):
+        result = command("evaluate", *arguments, *changed)
+        assert result.code == 0, result.err
+        assert "knn_accuracy_k5" in result.out
+    result = command("evaluate", *arguments, "--config.data.holdout=0")
+    assert result.code == 2 and "split" in result.err
+
+
 def test_transfer_needs_no_recipe(
     command, savedmodel, other_data, tmp_path, monkeypatch
 ):
