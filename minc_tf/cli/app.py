@@ -1,6 +1,7 @@
 """What the console commands share: flags, logs, and errors on one line."""
 
 import contextlib
+import keyword
 import logging
 import sys
 from collections.abc import Callable
@@ -49,6 +50,20 @@ def define_recipe(help_text: str) -> flags.FlagHolder:
     # ml_collections' own loader answers errors with tracebacks, or later.
     flags.FLAGS["config"].parser = _RecipeParser()
     return holder
+
+
+def _spelt(argument):
+    """An override as ml_collections reads it, which takes paths for Python.
+
+    A setting that is a word of the language, `--config.init.from=`, becomes
+    `--config.init["from"]=`.
+    """
+    name, equals, value = argument.partition("=")
+    first, *parts = name.split(".")
+    if first not in ("--config", "-config"):
+        return argument
+    parts = [f'["{p}"]' if keyword.iskeyword(p) else f".{p}" for p in parts]
+    return "".join([first, *parts, equals, value])
 
 
 class _RecipeParser(flags.ArgumentParser):
@@ -127,6 +142,8 @@ def launch(
         except (flags.Error, TypeError, ValueError, OSError) as error:
             fail(str(error))
 
+    # Where ml_collections looks for the overrides.
+    sys.argv[1:] = map(_spelt, sys.argv[1:])
     app.run(guarded, flags_parser=parse)
 
 

@@ -89,10 +89,37 @@ def check_no_labels(caller: str, parts) -> None:
             )
 
 
+def check_images(caller: str, images) -> None:
+    """Refuses what cannot be a batch of images, where views are to be made.
+
+    Args:
+        caller: string, for messages.
+        images: a tensor, or what was given instead.
+
+    Raises:
+        ValueError: for a dict, say, or a tensor of which nothing is known.
+    """
+    if isinstance(images, dict):
+        raise ValueError(
+            f"{caller}: a batch must be images, a tensor (B, H, W, C); "
+            f"received a dict of {', '.join(map(repr, images))}."
+        )
+    if getattr(getattr(images, "shape", ()), "rank", 0) is None:
+        raise ValueError(
+            f"{caller}: of a batch the shape (B, H, W, C) must be known; "
+            "set it in the pipeline with tf.ensure_shape."
+        )
+
+
 def _check_end(caller, steps, data):
     cardinality = getattr(data, "cardinality", None)
     if callable(cardinality) and int(cardinality()) == _INFINITE:
-        raise ValueError(
-            f"{caller}: the data set has no end; pass {steps}, such as the "
-            "number of images divided by the batch size."
-        )
+        found = "the data set has no end"
+    elif isinstance(data, keras.utils.PyDataset) and data.num_batches is None:
+        found = "the PyDataset has no length"
+    else:
+        return
+    raise ValueError(
+        f"{caller}: {found}; pass {steps}, such as the number of images "
+        "divided by the batch size."
+    )

@@ -220,11 +220,15 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
     def start_targets(self) -> None:
         """Before the first step, a target has the weights of the online one.
 
-        They may have been loaded into the encoder after it was built.
+        So have the previous weights, where the objective asks for them. They
+        may have been loaded into the encoder after it was built.
         """
-        if self.targets and self._is_new():
-            for target in self.targets:
-                target.start()
+        if not self._is_new():
+            return
+        for target in self.targets:
+            target.start()
+        if self._previous is not None:
+            self._previous.follow()
 
     def _is_new(self):
         return self.built and _STEP.value_now(self.steps) == 0

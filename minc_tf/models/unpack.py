@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from minc_tf.models.given import check_no_labels
+from minc_tf.models.given import check_images, check_no_labels
 
 
 def make_views(model, data, training=True):
@@ -31,6 +31,7 @@ def make_views(model, data, training=True):
             part is not None for part in others
         ):
             return data
+    check_images(type(model).__name__, images)
     return model.views(images, training=training)
 
 
@@ -66,6 +67,8 @@ def unpack_views(model, data) -> tuple:
     check_no_labels(type(model).__name__, data)
     # With run_eagerly, train_on_batch hands over arrays.
     data = tuple(map(ops.convert_to_tensor, data))
+    for view in data:
+        check_images(type(model).__name__, view)
     view1, view2, *small = data
     if model.micro_batches > 1 and small:
         raise ValueError(

@@ -194,6 +194,9 @@ class Spectra(keras.callbacks.Callback):
 class Progress(keras.callbacks.Callback):
     """One progress bar for a whole run: images, rate, time that remains.
 
+    It shows the epoch, and that the first step is being traced, which takes
+    seconds without a step.
+
     Args:
         batch_size: int, images a step.
         steps: int, steps of the whole run.
@@ -207,18 +210,33 @@ class Progress(keras.callbacks.Callback):
         self.first_step = first_step
         self._bar = None
         self._beside = {}
+        self._traced = False
+        self._epoch = "pretrain"
 
     def on_train_begin(self, logs=None):
         """Open the bar."""
+        self._traced = False
         self._bar = image_bar(
-            "pretrain",
+            self._epoch,
             self.steps * self.batch_size,
             self.first_step * self.batch_size,
+        )
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Show the epoch, and that the first step is not there yet."""
+        of_all = f"/{self.params['epochs']}" if self.params else ""
+        self._epoch = f"epoch {epoch + 1}{of_all}"
+        # Drawn at once, whatever the bar waits for otherwise.
+        self._bar.set_description(
+            self._epoch if self._traced else f"{self._epoch}, tracing"
         )
 
     def on_train_batch_end(self, batch, logs=None):
         """Move the bar."""
         self._show(logs)
+        if not self._traced:
+            self._traced = True
+            self._bar.set_description(self._epoch)
         self._bar.update(self.batch_size)
 
     def on_epoch_end(self, epoch, logs=None):

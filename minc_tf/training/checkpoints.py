@@ -124,6 +124,15 @@ class Checkpoints:
                 f"{stays}",
             ) from error
 
+    def settings(self) -> ConfigDict | None:
+        """The settings in the newest file, a whole one; None without any."""
+        if self.latest is None:
+            return None
+        with np.load(self.latest) as file:
+            if _SETTINGS not in file.files:
+                return None
+            return ConfigDict(json.loads(str(file[_SETTINGS])))
+
     def restore(self, model: keras.Model) -> int:
         """Load the newest checkpoint, if there is one.
 
@@ -132,7 +141,7 @@ class Checkpoints:
 
         Returns:
             The number of steps taken, the position in the data; 0 without a
-            checkpoint.
+            checkpoint. It may be of a run of fewer epochs.
 
         Raises:
             ValueError: if the file is damaged, or of another run or model.
@@ -145,7 +154,7 @@ class Checkpoints:
             saved = state.pop(_SETTINGS, None)
             if self.config is not None and saved is not None:
                 settings = ConfigDict(json.loads(str(saved)))
-                changed = changed_settings(settings, self.config)
+                changed = changed_settings(settings, self.config, longer=True)
                 if changed:
                     raise ValueError(f"it is of other settings: {changed}")
             _assign(model, state)
@@ -177,21 +186,60 @@ def _variables(model):
     }
     parts |= {id(v): "optimizer" for v in model.optimizer.variables}
     # A target's weights have the names of those that they follow.
-    online = {
+    named_as = {
         id(kept): weight
         for target in model.targets
         for kept, weight in target.pairs()
     }
+    variables = (*model.variables, *model.optimizer.variables)
+    return _named(variables, parts, named_as)
+
+
+def _named(variables, parts, named_as):
     found = {}
-    for variable in (*model.variables, *model.optimizer.variables):
+    for variable in variables:
         part = parts.get(id(variable), "model")
-        path = _path(part, online.get(id(variable), variable))
+        path = _path(part, named_as.get(id(variable), variable))
         name, count = f"{part}/{path}", 1
         while name in found:
             count += 1
             name = f"{part}/{path}:{count}"
         found[name] = variable
     return found
+
+
+def encoder_weights(model: keras.Model) -> dict:
+    """The weights of a model's encoder, by their names in checkpoints."""
+    variables = model.encoder.variables
+    named = _named(variables, {id(v): _PARTS[0] for v in variables}, {})
+    wanted = {id(weight) for weight in model.encoder.weights}
+    return {name: v for name, v in named.items() if id(v) in wanted}
+
+
+def encoder_arrays(path: pathlib.Path) -> dict:
+    """The encoder's arrays in a checkpoint, without random generators.
+
+    Raises ValueError for a damaged file, or one of before arrays had names.
+    """
+    state = _load(path)
+    part = f"{_PARTS[0]}/"
+    found = {n: value for n, value in state.items() if n.startswith(part)}
+    if not found:
+        raise ValueError(
+            f"{path.name} is of before weights had names; give the run's "
+            "model.keras."
+        )
+    return {n: v for n, v in found.items() if "seed_generator" not in n}
+
+
+def finalize_layers(model: keras.Layer) -> None:
+    """Let layers take over what they keep beside their weights.
+
+    `Normalization` computes with copies, made when it is adapted or loaded.
+    """
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):
+            layer.finalize_state()
 
 
 def _path(part, variable):
@@ -301,6 +349,7 @@ def _assign(model, state):
     # Only now, so that a model is never half of one and half of another.
     for name, variable in variables.items():
         variable.assign(state[name])
+    finalize_layers(model)
     _assign_means(model, means)
     model.spread_random_states()
 

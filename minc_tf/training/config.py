@@ -27,6 +27,7 @@ FIXED_SECTIONS = (
     "target",
     "checkpoint",
     "distribute",
+    "init",
 )
 
 #: Settings, or the sections of settings, that do not change what is trained.
@@ -68,6 +69,9 @@ def default_config() -> ConfigDict:
         - `seed`, `batch_size` (of all devices together), `epochs`,
           `micro_batches`, `precision` ("float32", "mixed_bfloat16",
           "mixed_float16"), `jit_compile`;
+        - `init`: `init["from"]`, of whose encoder the run starts with the
+          weights: the folder of a run, a `.keras` or `.weights.h5` file, an
+          export (None: random ones);
         - `strategy` ("default", "mirrored", "multiworker", "tpu", "auto") and
           `distribute`, its `devices`, `tpu`, `port` and `join_timeout`: the
           arguments of `minc_tf.training.make_strategy`; on JAX "default",
@@ -137,6 +141,7 @@ def default_config() -> ConfigDict:
             "micro_batches": 1,
             "precision": "float32",
             "jit_compile": False,
+            "init": {"from": config_dict.placeholder(str)},
             "strategy": "default",
             "distribute": {
                 "devices": config_dict.placeholder(object),

@@ -107,24 +107,35 @@ def target_momentum(config: ConfigDict, steps_per_epoch: int):
     return models.CosineMomentum(momentum, config.epochs * steps_per_epoch)
 
 
+def peak_rate(config: ConfigDict) -> float:
+    """The learning rate of a run after its warm-up."""
+    section = config.optimizer
+    scale = config.batch_size / 256 if section.scale_with_batch else 1.0
+    return section.learning_rate * scale
+
+
+def learning_rate(config: ConfigDict, steps_per_epoch: int):
+    """The learning rate of a run, a schedule over all of its steps.
+
+    Warm-up takes at most half of the run.
+    """
+    steps = config.epochs * steps_per_epoch
+    warmup = int(config.optimizer.warmup_epochs * steps_per_epoch)
+    return optimizers.warmup_cosine(
+        peak_rate(config), steps=steps, warmup_steps=min(warmup, steps // 2)
+    )
+
+
 def build_optimizer(
     config: ConfigDict, steps_per_epoch: int, model: models.TwoViewModel
 ) -> keras.Optimizer:
     """The optimizer of a run, with warm-up and cosine decay.
 
-    Warm-up takes at most half of the run. Variables of the built model of rank
-    one or less are excluded from weight decay.
+    Variables of the built model of rank one or less are excluded from weight
+    decay.
     """
     section = config.optimizer
-    scale = config.batch_size / 256 if section.scale_with_batch else 1.0
-    steps = config.epochs * steps_per_epoch
-    rate = optimizers.warmup_cosine(
-        section.learning_rate * scale,
-        steps=steps,
-        warmup_steps=min(
-            int(section.warmup_epochs * steps_per_epoch), steps // 2
-        ),
-    )
+    rate = learning_rate(config, steps_per_epoch)
     given = settings.arguments(section, *settings.OPTIMIZER_SETTINGS)
 
     cls = optimizers.OPTIMIZERS.find(section.name, "config.optimizer.name")
@@ -140,7 +151,7 @@ def build_optimizer(
     scheduled = make(rate, section.name.rpartition(":")[2])
     if section.get("predictor_rate", "scheduled") == "scheduled":
         return scheduled
-    constant = make(section.learning_rate * scale, "predictor")
+    constant = make(peak_rate(config), "predictor")
     by_path = {v.path: constant for v in model.predictor.trainable_variables}
     return keras.optimizers.MultiOptimizer(
         keras.optimizers.OptimizerMap(scheduled, by_path)

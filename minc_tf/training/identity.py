@@ -24,15 +24,20 @@ def complete(config: ConfigDict) -> dict:
     return merged
 
 
-def changed_settings(old: ConfigDict, new: ConfigDict) -> str:
+def changed_settings(
+    old: ConfigDict, new: ConfigDict, longer: bool = False
+) -> str:
     """The first settings that make two runs different ones; empty if it is one.
 
     Where and how often a run is saved, and on which machines it runs, can
-    change from one start to the next.
+    change from one start to the next; with `longer` the new settings may ask
+    for more epochs.
     """
     before, after = _flat(complete(old)), _flat(complete(new))
     keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]
     keys = [k for k in keys if not k.startswith(MACHINE_SETTINGS)]
+    if longer and keys == ["epochs"] and old.epochs < new.epochs:
+        return ""
     shown = [f"{k}: {before.get(k)!r} -> {after.get(k)!r}" for k in keys[:3]]
     return ", ".join(shown) + (", ..." if len(keys) > 3 else "")
 

@@ -14,16 +14,20 @@ from minc_tf._files import replacing
 from minc_tf.commit import library_commit
 
 
-def write_results(folder, model, rows, collapse, images, skipped=()) -> None:
+def write_results(
+    folder, model, rows, collapse, images, epochs, skipped=()
+) -> None:
     """Write the model, then the summary, which says that the run ended.
 
     `rows` are those of `MetricsCSV`; `collapse` is what is wrong with the
-    embeddings, or empty; `images` counts those that were trained on.
+    embeddings, or empty; `images` counts those that were trained on; `epochs`
+    are those that were asked for.
     """
     with replacing(folder.model) as part:
         model.save(part)
     summary = {
         **_numbers(rows),
+        "epochs": epochs,
         "encoder_parameters": model.encoder.count_params(),
         "images": images,
         "skipped_images": len(skipped),

@@ -25,6 +25,7 @@ from minc_tf.training.callbacks import (
 )
 from minc_tf.training.checkpoints import Checkpoints
 from minc_tf.training.held_out import with_held_out
+from minc_tf.training.initial_weights import start_from
 from minc_tf.training.log import LogLines, log_file
 from minc_tf.training.loop import Loop, SaveCheckpoints
 from minc_tf.training.monitors import Monitors
@@ -52,7 +53,10 @@ def run(
     epoch, `metrics.csv`, TensorBoard events and pictures, and at the end
     `model.keras` and `summary.json`. The same call on a folder whose run
     stopped goes on from its last checkpoint, to the bit as if it had not
-    stopped; on one whose run ended it returns the summary.
+    stopped; on one whose run ended it returns the summary. With more
+    `config.epochs`, and otherwise the same settings, a run that ended goes on
+    from its last checkpoint; the schedules are then over all epochs, so that
+    the learning rate rises again, which the log tells.
 
     With `config.strategy` it trains on several devices or machines. Of the
     workers of a cluster each makes the same call, on one folder that all of
@@ -104,7 +108,7 @@ def run(
     config = with_held_out(config)
     folder = Workdir(workdir)
     folder.check(config, overwrite)
-    if folder.summary.exists() and not overwrite:
+    if folder.finished(config) and not overwrite:
         _LOGGER.info("%s holds a finished run", folder.path)
         return json.loads(folder.summary.read_text())
     _train(config, folder, overwrite, verbose, callbacks)
@@ -172,7 +176,9 @@ def _train(config, folder, overwrite, verbose, callbacks):
         termination.watch()
         saved = Checkpoints(folder.checkpoints)
         with devices.in_use(lambda: saved.latest):
-            run = _Run(config, folder, devices, find_images(config, devices))
+            images = find_images(config, devices)
+            fresh = overwrite or saved.latest is None
+            run = _Run(config, folder, devices, images, fresh)
             # Only now, so that settings that do not work leave no run behind.
             devices.wait()
             if devices.chief:
@@ -189,7 +195,7 @@ class _Run:
     All that can fail is made here; the folder is only written to later.
     """
 
-    def __init__(self, config, folder, devices, images):
+    def __init__(self, config, folder, devices, images, fresh):
         self.config = config
         self.folder = folder
         self.devices = devices
@@ -200,6 +206,9 @@ class _Run:
             self.model = from_settings.build_compiled_model(
                 config, self.steps, devices.compiles
             )
+            # What goes on has the weights of its checkpoint.
+            if fresh and config.init["from"]:
+                start_from(self.model, config.init["from"])
         self.monitors = Monitors.of(config, images)
         drawn, first, later = images.draw_views(min(8, len(images.train)))
         check_views_vary(first, later)
@@ -219,8 +228,11 @@ class _Run:
         left_out = devices.left_out(config)
         if left_out:
             _LOGGER.info("not made on JAX: %s", ", ".join(left_out))
+        if not done and config.init["from"]:
+            _LOGGER.info("the encoder starts from %s", config.init["from"])
         if done:
             _LOGGER.info("resuming at step %d", done)
+            self._say_longer(checkpoints.settings(), done)
         own = own if devices.chief else []
         loop = Loop(
             devices, self.steps, config.epochs, done, watch_batches(own)
@@ -247,6 +259,29 @@ class _Run:
         )
         with contextlib.closing(progress):
             loop.run(self.model, self.images.batches(done), watchers, saver)
+
+    def _say_longer(self, before, done):
+        """What the schedules do where a run goes on to more epochs."""
+        config = self.config
+        if before is None or before.epochs == config.epochs:
+            return
+        old, new = (
+            float(from_settings.learning_rate(each, self.steps)(done))
+            for each in (before, config)
+        )
+        part = new / from_settings.peak_rate(config)
+        _LOGGER.info(
+            "trained for longer, %d epochs instead of %d: the learning rate is "
+            "a cosine over all of them, and goes from %.3g to %.3g here (%.0f "
+            "%% of its peak)%s",
+            config.epochs,
+            before.epochs,
+            old,
+            new,
+            100 * part,
+            ", the target's momentum likewise"
+            * callable(self.model.target_momentum),
+        )
 
     def _records(self, first_epoch):
         """What writes down each epoch, after it was measured."""
@@ -276,6 +311,7 @@ class _Run:
                 self.table.rows,
                 collapse.reason,
                 len(images.train),
+                self.config.epochs,
                 images.train.skipped,
             )
             if shown:

@@ -78,7 +78,7 @@ def validate(config: ConfigDict) -> None:
     # Dotted names are of libraries, whose functions check for themselves.
     name = config.encoder.get("name")
     if not isinstance(name, str) or name in ENCODERS or ":" in name:
-        _check_arguments("encoder", config.encoder, ENCODERS)
+        _check_arguments("encoder", config.encoder, ENCODERS, ("weights",))
     _check_arguments("objective", config.objective, OBJECTIVES)
     own = OPTIMIZER_SETTINGS
     _check_arguments("optimizer", config.optimizer, OPTIMIZERS, own, own[:3])

@@ -41,7 +41,14 @@ class Workdir(RunFolder):
                     "run; choose a new folder."
                 )
         elif not overwrite:
-            changed = changed_settings(self.read_config(), config)
+            saved = self.read_config()
+            changed = changed_settings(saved, config, self.finished(saved))
+            if changed and not changed_settings(saved, config, longer=True):
+                raise ValueError(
+                    f"workdir {str(self.path)!r} holds a run of "
+                    f"{saved.epochs} epochs that has not ended; let it end "
+                    f"before it goes on to config.epochs={config.epochs}."
+                )
             if changed:
                 raise ValueError(
                     f"workdir {str(self.path)!r} holds a run of other "
@@ -53,7 +60,7 @@ class Workdir(RunFolder):
         """Make the folder that of a run with these settings, after `check`.
 
         With `overwrite` another run's files are removed first; others are left
-        alone.
+        alone. A run that is trained for longer has not ended any more.
         """
         self.check(config, overwrite)
         if overwrite:
@@ -61,6 +68,16 @@ class Workdir(RunFolder):
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.config) as part:
             part.write_text(to_json(config))
+        if not self.finished(config):
+            self.summary.unlink(missing_ok=True)
+
+    def finished(self, config: ConfigDict) -> bool:
+        """Whether the run with these settings ended, and left its results."""
+        if not self.summary.exists():
+            return False
+        summary = json.loads(self.summary.read_text())
+        # Before runs could end early, they ended with their last epoch.
+        return summary.get("epochs", summary["epoch"]) == config.epochs
 
     def read_config(self) -> ConfigDict:
         """Return the settings of the run in this folder."""

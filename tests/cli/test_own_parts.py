@@ -149,6 +149,18 @@ def test_callbacks_of_a_command(tmp_path, command, monkeypatch):
     assert "seen minc 0 " in done.out
 
 
+def test_start_from_weights_by_a_flag(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.py").write_text(RECIPE)
+    flags = [f"--config={tmp_path}/recipe.py", "--workdir=run"]
+    done = command("pretrain", *flags, "--config.init.from=nothing")
+    assert done.code == 2
+    assert done.err == "error: config.init.from='nothing' does not exist.\n"
+    done = command("pretrain", *flags, "--config.init.form=nothing")
+    assert "did you mean config.init.from?" in done.err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize(
     ("section", "value", "message"),
     [

@@ -1,5 +1,6 @@
 """What `fit` is given: what cannot work says so, what works is left alone."""
 
+import functools
 import warnings
 
 import keras
@@ -86,6 +87,72 @@ def test_a_data_set_without_an_end():
     model = tiny.build()
     model.fit(endless, steps_per_epoch=2, verbose=0)
     assert int(model.steps) == 2
+
+
+class Endless(keras.utils.PyDataset):
+    num_batches = None
+
+    def __getitem__(self, index):
+        return tiny.views()
+
+
+def test_a_py_dataset_without_an_end():
+    with pytest.raises(ValueError, match="fit: the PyDataset has no length"):
+        tiny.build().fit(Endless(), verbose=0)
+    tiny.build().fit(Endless(), steps_per_epoch=2, verbose=0)
+
+
+@needs_tensorflow("of tf.data")
+def test_what_view_batches_became_has_no_end_either():
+    from minc_tf import data
+
+    source = data.ArraySource(np.zeros((8, *tiny.SHAPE), "uint8"))
+    batches = data.view_batches(source, lambda b: (b["images"],) * 2, 4)
+    for changed in (batches.map(lambda *v: v), batches.prefetch(1)):
+        with pytest.raises(ValueError, match="no end; pass steps_per_epoch"):
+            tiny.build().fit(changed, verbose=0)
+    with pytest.raises(ValueError, match="no end; pass steps_per_epoch"):
+        making_views().fit(changed.map(lambda *v: v[0]), verbose=0)
+
+
+@needs_tensorflow("image_dataset_from_directory reads with it")
+@pytest.mark.parametrize("mode", ["int", "categorical", "binary"])
+def test_labels_of_a_directory(tmp_path, mode):
+    import tensorflow as tf
+
+    for index, image in enumerate(tiny.views()[0].astype("uint8")):
+        path = str(tmp_path / f"{'ab'[index % 2]}/{index}.png")
+        tf.io.write_file(path, tf.io.encode_png(image))
+    load = functools.partial(
+        keras.utils.image_dataset_from_directory,
+        tmp_path,
+        image_size=tiny.SHAPE[:2],
+        batch_size=tiny.BATCH,
+        verbose=False,
+    )
+    labelled, plain = load(label_mode=mode), load(label_mode=None)
+    for call in (making_views().fit, making_views().evaluate):
+        with pytest.raises(ValueError, match="labels are not used"):
+            call(labelled, verbose=0)
+    with pytest.raises(ValueError, match=r"validation_data: .*labels are"):
+        making_views().fit(plain, validation_data=labelled, verbose=0)
+    # What the message says to do.
+    images = labelled.map(lambda image, label: image)
+    making_views().fit(images, validation_data=plain, verbose=0)
+
+
+@needs_tensorflow("of tf.data")
+def test_a_batch_of_which_nothing_can_be_told():
+    import tensorflow as tf
+
+    image = tiny.views()[0]
+    with pytest.raises(ValueError, match="received a dict of 'image'"):
+        making_views().fit({"image": image}, verbose=0)
+    unknown = tf.data.Dataset.from_generator(
+        lambda: iter([image]), output_types=tf.float32
+    )
+    with pytest.raises(ValueError, match=r"the shape .* must be known"):
+        making_views().fit(unknown, verbose=0)
 
 
 @needs_tensorflow("of tf.data")

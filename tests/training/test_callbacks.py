@@ -1,13 +1,16 @@
 """The callbacks, one by one."""
 
 import csv
+import logging
 import types
+import warnings
 
 import keras
 import numpy as np
 import pytest
 
 import minc_tf
+from minc_tf._progress import image_bar
 from minc_tf.training import Checkpoints, SaveCheckpoints, callbacks
 from minc_tf.training.checkpoints import step_of
 
@@ -153,16 +156,78 @@ def test_non_finite_weights_are_not_saved(model, tmp_path):
 
 def test_progress_counts_images_from_where_it_starts(capsys):
     bar = callbacks.Progress(batch_size=8, steps=10, first_step=4)
+    bar.set_params({"epochs": 5})
     bar.on_train_begin()
+    bar.on_epoch_begin(2)
+    assert "epoch 3/5, tracing:  40%" in capsys.readouterr().out
     for loss in (3.0, 2.0):
         bar.on_train_batch_end(0, {"loss": loss})
     bar.on_epoch_end(0, {"loss": 2.0, "knn_accuracy": 0.25})
     bar.on_train_end()
     last = capsys.readouterr().out.split("\r")[-1]
     assert "60%" in last
+    assert last.startswith("epoch 3/5:")
     assert "48.0/80.0" in last
     assert "loss=2.000, kNN=0.250" in last
     assert last.endswith("\n")
+
+
+@pytest.fixture
+def lines():
+    """The library's log and Python's warnings, on standard output as a bar."""
+    logger = logging.getLogger("minc_tf")
+    before, handler = warnings.showwarning, logging.Handler()
+    handler.emit = lambda record: print(record.getMessage())
+    logger.addHandler(handler)
+    warnings.showwarning = lambda text, *_: print("careful:", text)
+    yield logger.getChild("somewhere")
+    logger.removeHandler(handler)
+    warnings.showwarning = before
+
+
+def test_warnings_start_on_a_line_of_their_own(lines, capsys):
+    handlers = list(logging.getLogger("minc_tf").handlers)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        show = warnings.showwarning
+        bar = callbacks.Progress(batch_size=8, steps=10)
+        bar.set_params({"epochs": 1})
+        bar.on_train_begin()
+        bar.on_epoch_begin(0)
+        lines.warning("unreadable")
+        lines.warning("collapsed")
+        bar.on_train_batch_end(0, {"loss": 3.0})
+        warnings.warn("deprecated", stacklevel=1)
+        bar.on_train_batch_end(1, {"loss": 2.0})
+        bar.on_train_end()
+        lines.warning("at the end")
+        assert warnings.showwarning is show
+    assert logging.getLogger("minc_tf").handlers == handlers
+    out = capsys.readouterr().out
+    before, after = out.split("\nunreadable\ncollapsed\n")
+    assert before.endswith("img/s]")
+    assert "\ncareful: deprecated\n" in after
+    assert "\n\n" not in out
+    assert after.endswith("\nat the end\n")
+
+
+def test_warnings_that_nobody_shows(capsys, monkeypatch):
+    """Python writes them itself where no logging is set up, as ever."""
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    monkeypatch.setattr(logging.getLogger("minc_tf"), "handlers", [])
+    with image_bar("embed", 10):
+        logging.getLogger("minc_tf.somewhere").warning("unreadable")
+        logging.getLogger("minc_tf.somewhere").info("a detail")
+    assert capsys.readouterr().err == "unreadable\n"
+
+
+def test_a_hidden_bar_changes_nothing():
+    handlers = list(logging.getLogger("minc_tf").handlers)
+    show = warnings.showwarning
+    with image_bar("embed", 10, shown=False) as bar:
+        bar.update(1)
+        assert logging.getLogger("minc_tf").handlers == handlers
+        assert warnings.showwarning is show
 
 
 def test_progress_closes_twice_and_unopened():

@@ -102,9 +102,12 @@ def test_settings_that_did_not_exist_are_those_by_default(folder):
     place = Workdir(folder)
     saved = json.loads(place.config.read_text())
     del saved["predictor"], saved["target"], saved["data"]["classes"]
-    del saved["optimizer"]["predictor_rate"]
+    del saved["optimizer"]["predictor_rate"], saved["init"]
     place.config.write_text(json.dumps(saved))
     place.check(tiny_config())
     validate(place.read_config())
-    with pytest.raises(ValueError, match="holds a run of other settings"):
-        place.check(tiny_config(target={"momentum": 0.9}))
+    for key, value in (("target", "momentum"), 0.9), (("init", "from"), "x"):
+        changed = tiny_config()
+        changed[key[0]][key[1]] = value
+        with pytest.raises(ValueError, match="a run of other settings"):
+            place.check(changed)
