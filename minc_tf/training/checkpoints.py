@@ -186,22 +186,20 @@ def _variables(model):
     }
     parts |= {id(v): "optimizer" for v in model.optimizer.variables}
     # A target's weights have the names of those that they follow.
-    online = {
+    named_as = {
         id(kept): weight
         for target in model.targets
         for kept, weight in target.pairs()
     }
     variables = (*model.variables, *model.optimizer.variables)
-    return _named(variables, parts, online)
+    return _named(variables, parts, named_as)
 
 
-def _named(variables, parts, online=None):
-    """Variables by name; `online` has those whose names others take, by id."""
-    online = online or {}
+def _named(variables, parts, named_as):
     found = {}
     for variable in variables:
         part = parts.get(id(variable), "model")
-        path = _path(part, online.get(id(variable), variable))
+        path = _path(part, named_as.get(id(variable), variable))
         name, count = f"{part}/{path}", 1
         while name in found:
             count += 1
@@ -213,7 +211,7 @@ def _named(variables, parts, online=None):
 def encoder_weights(model: keras.Model) -> dict:
     """The weights of a model's encoder, by their names in checkpoints."""
     variables = model.encoder.variables
-    named = _named(variables, {id(v): _PARTS[0] for v in variables})
+    named = _named(variables, {id(v): _PARTS[0] for v in variables}, {})
     wanted = {id(weight) for weight in model.encoder.weights}
     return {name: v for name, v in named.items() if id(v) in wanted}
 
