@@ -29,6 +29,7 @@ from grid import (
     key,
     plan,
     score,
+    shown,
     wanted,
     write,
 )
@@ -89,14 +90,7 @@ def table(cells: dict) -> str:
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for (dataset, method, batch), rows in sorted(finals(cells).items()):
-        shown = []
-        for name in ("knn", "ridge"):
-            mean, half = interval([row[name] for row in rows])
-            shown.append(f"{mean:.1f} ± {half:.1f}")
-        shown.append(str(len(rows)))
-        lines.append(
-            f"| {dataset} | `{method}` | {batch} | {' | '.join(shown)} |"
-        )
+        lines.append(f"| {dataset} | `{method}` | {batch} | {shown(rows)} |")
     trials = sum(" s=0" in name for name in cells)
     diverged = sum(row["diverged"] for row in cells.values())
     lines += [

@@ -282,6 +282,16 @@ def interval(values) -> tuple[float, float]:
     return values.mean(), spread * stats.t.ppf(0.975, len(values) - 1)
 
 
+def shown(rows: list[dict]) -> str:
+    """Cells of a table: kNN and ridge accuracy of some seeds, and how many."""
+    found = []
+    for name in ("knn", "ridge"):
+        mean, half = interval([row[name] for row in rows])
+        one = len(rows) == 1
+        found.append(f"{mean:.1f}" if one else f"{mean:.1f} ± {half:.1f}")
+    return " | ".join([*found, str(len(rows))])
+
+
 def write(path: pathlib.Path, text: str) -> None:
     """Writes a file in one step: a run may be ended at any time."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ run again; without `--minutes` the table is written of what is there.
 import pathlib
 
 from absl import flags
-from grid import SEEDS, SHAPES, fill, interval, key, wanted, write
+from grid import SEEDS, SHAPES, fill, key, shown, wanted, write
 from record import ROOT
 
 from minc_tf.cli import app
@@ -73,13 +73,7 @@ def table(cells: dict) -> str:
             ]
             if not rows:
                 continue
-            shown = []
-            for name in ("knn", "ridge"):
-                mean, half = interval([row[name] for row in rows])
-                shown.append(f"{mean:.1f} ± {half:.1f}")
-            lines.append(
-                f"| {batch} | `{method}` | {' | '.join(shown)} | {len(rows)} |"
-            )
+            lines.append(f"| {batch} | `{method}` | {shown(rows)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -12,7 +12,7 @@ import json
 import pathlib
 
 from absl import flags
-from grid import CHOICE_BATCH, SEEDS, fill, interval, key, plan, wanted, write
+from grid import CHOICE_BATCH, SEEDS, fill, key, plan, shown, wanted, write
 from record import ROOT
 
 from minc_tf.cli import app
@@ -60,13 +60,7 @@ def table(chosen: dict, cells: dict) -> str:
             rows = [cells[name] for name in names if name in cells]
             if not rows:
                 continue
-            shown = []
-            for name in ("knn", "ridge"):
-                mean, half = interval([row[name] for row in rows])
-                shown.append(f"{mean:.1f} ± {half:.1f}")
-            lines.append(
-                f"| `{method}` | {factor} | {' | '.join(shown)} | {len(rows)} |"
-            )
+            lines.append(f"| `{method}` | {factor} | {shown(rows)} |")
     return "\n".join(lines) + "\n"
 
 
