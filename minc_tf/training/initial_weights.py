@@ -5,7 +5,6 @@ import pathlib
 import keras
 
 from minc_tf._run_folder import RunFolder
-from minc_tf.export.versions import latest_version
 from minc_tf.models import TwoViewModel
 from minc_tf.training.checkpoints import (
     Checkpoints,
@@ -46,12 +45,18 @@ def start_from(model: TwoViewModel, path: str) -> None:
         _load_weights_file(model, place)
     elif place.suffix == ".keras":
         _load_keras_file(model, place)
-    elif (place / "saved_model.pb").exists() or latest_version(place):
+    elif _is_export(place):
         _load_export(model, place)
     else:
         raise ValueError(f"{_SETTING} must be {_FORMS}; received {path!r}.")
     finalize_layers(model.encoder)
     model.start_targets()
+
+
+def _is_export(place):
+    """Whether a folder is a SavedModel, or has versions of one."""
+    inside = place.glob("[1-9]*/saved_model.pb")
+    return (place / "saved_model.pb").exists() or any(inside)
 
 
 def _load_run(model, place):

@@ -140,7 +140,8 @@ def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
     """Also arguments that the recipe does not mention, and None."""
     taken = []
 
-    def record(config, workdir, *, overwrite, verbose):
+    def record(config, workdir, *, overwrite, verbose, callbacks):
+        assert not callbacks
         taken.append((config, workdir, overwrite, verbose))
         return {"loss": -1.5, "skipped_images": 2}
 
