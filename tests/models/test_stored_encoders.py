@@ -94,6 +94,7 @@ def test_a_model_of_this_library_gives_its_encoder(tmp_path):
     assert_near(encoder(x), model.encoder(x))
 
 
+@needs_tensorflow
 def test_a_file_in_a_recipe(tmp_path):
     own = network((32, 32, 3))
     path = tmp_path / "own.keras"
