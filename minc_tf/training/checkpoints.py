@@ -196,6 +196,7 @@ def _variables(model):
 
 
 def _named(variables, parts, named_as):
+    """Variables by name; `named_as` has those whose names others take."""
     found = {}
     for variable in variables:
         part = parts.get(id(variable), "model")

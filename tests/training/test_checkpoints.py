@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minc_tf
-from minc_tf.training import Checkpoints, SaveCheckpoints
+from minc_tf.training import Checkpoints, SaveCheckpoints, replica_means
 
 from .conftest import tiny_config
 
@@ -179,6 +179,15 @@ def test_means_of_another_number_of_replicas(saved, model):
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     for metric in model.metrics:  # as many steps as there were
         assert float(metric.count) == 3.0
+
+
+def test_means_are_read_without_tracing(model, caplog):
+    """At each checkpoint of a run, where TensorFlow would warn of it."""
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        found = [replica_means.read(model) for _ in range(7)]
+    assert not caplog.records
+    expected = np.array([float(v) for v in model.metrics_variables])
+    np.testing.assert_array_equal(found[-1], expected[np.newaxis])
 
 
 def test_bfloat16_variables_survive(tmp_path):
