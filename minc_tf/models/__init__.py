@@ -14,6 +14,7 @@ from minc_tf.models.minc_model import MINCModel
 from minc_tf.models.momentum import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.statistics import (
+    RecomputeStatistics,
     recompute_statistics,
     recomputed_statistics,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "CosineMomentum",
     "MINCModel",
     "Method",
+    "RecomputeStatistics",
     "TwoViewModel",
     "as_encoder",
     "assemble",

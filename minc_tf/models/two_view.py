@@ -1,5 +1,7 @@
 """The one model class: an encoder and heads, trained on two views."""
 
+import contextlib
+
 import keras
 from keras import ops
 
@@ -10,6 +12,7 @@ from minc_tf.models.encoders import check_no_classifier, image_shape_of
 from minc_tf.models.fitting import FitsViews
 from minc_tf.models.previous import PreviousWeights
 from minc_tf.models.replication import Replicated, portable
+from minc_tf.models.statistics import warm_statistics
 from minc_tf.models.target import Target
 from minc_tf.models.view_pairs import (
     join_views,
@@ -257,18 +260,26 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             (outputs, embeddings): tensors (2b, d); without a predictor they
             are the same.
         """
-        embeddings = self(images, training=training, pixels=True)
-        if self.predictor is None:
-            return embeddings, embeddings
-        return self.predictor(embeddings, training=training), embeddings
+        with self._statistics(training):
+            embeddings = self(images, training=training, pixels=True)
+            if self.predictor is None:
+                return embeddings, embeddings
+            return self.predictor(embeddings, training=training), embeddings
+
+    def _statistics(self, training):
+        """Where moving statistics move in training."""
+        if not training:
+            return contextlib.nullcontext()
+        return warm_statistics(self, self.steps)
 
     def embed_target(self, images, embeddings, training):
         """Targets (2b, d), without gradient; see `embed_online`."""
         if self.target_encoder is not None:
-            embeddings = self.target_projector(
-                self.target_encoder(images, training=training),
-                training=training,
-            )
+            with self._statistics(training):
+                embeddings = self.target_projector(
+                    self.target_encoder(images, training=training),
+                    training=training,
+                )
         return ops.stop_gradient(embeddings)
 
     def embed_previous(self, images, training):

@@ -11,6 +11,7 @@ from minc_tf._checks import check_int
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
+from minc_tf.models.statistics import present_statistics
 from minc_tf.models.view_pairs import mean_objective, pair_views
 from minc_tf.objectives import MINC, SpectralContrastive
 from minc_tf.objectives.norms import clip_norm
@@ -170,6 +171,10 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         monitor.measure()["rank_me"]  # before training
         ```
         """
+        with present_statistics(self.model, self.pairs):
+            return self._measured()
+
+    def _measured(self):
         one, other = self._embed_all(self.pairs)
         measured = _geometry(one, other)
         objective = self.model.objective
