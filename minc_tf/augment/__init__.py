@@ -7,6 +7,7 @@ and with them TensorFlow and keras-cv, when one is first used, which is also
 before a saved one can be loaded.
 """
 
+from minc_tf._imports import register_classes
 from minc_tf._lazy import lazy_names
 from minc_tf.augment import presets
 from minc_tf.augment.two_views import TwoViews
@@ -36,3 +37,6 @@ __getattr__ = lazy_names(
 
 def __dir__():
     return sorted(__all__)
+
+
+register_classes()

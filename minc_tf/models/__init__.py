@@ -1,5 +1,6 @@
 """Encoders, heads and the models that train them."""
 
+from minc_tf._imports import register_classes
 from minc_tf.models.assembly import assemble
 from minc_tf.models.encoders import ENCODERS, as_encoder, build_encoder
 from minc_tf.models.heads import mlp
@@ -40,3 +41,5 @@ __all__ = [
     "resnet",
     "small_resnet",
 ]
+
+register_classes()
