@@ -10,6 +10,7 @@ TensorBoard, and of `evaluation` kNN and what watches a run.
 
 import importlib
 import importlib.util
+from typing import TYPE_CHECKING, Any
 
 try:
     import keras
@@ -24,6 +25,14 @@ except ModuleNotFoundError as error:
         "KERAS_BACKEND=jax to the one that is, before keras is imported."
     ) from error
 from minc_tf.models import MINCModel, TwoViewModel, build, methods
+
+if TYPE_CHECKING:
+    from minc_tf import data as data
+    from minc_tf import diagnostics as diagnostics
+    from minc_tf import evaluation as evaluation
+    from minc_tf import export as export
+    from minc_tf import report as report
+    from minc_tf import training as training
 
 _LAZY = ("diagnostics", "data", "evaluation", "training", "report", "export")
 
@@ -40,7 +49,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
     if name == "export" and not importlib.util.find_spec("tensorflow"):
