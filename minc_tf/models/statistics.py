@@ -154,15 +154,15 @@ class RecomputeStatistics(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, batches: Iterable):
+    def __init__(self, batches: Iterable) -> None:
         super().__init__()
         self.batches = batches
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         """Recompute, over a part of the images."""
         recompute_statistics(self.model, _some(self.batches))
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict | None = None) -> None:
         """Recompute where the weights have become averages."""
         optimizer = getattr(self.model, "optimizer", None)
         if getattr(optimizer, "use_ema", False):

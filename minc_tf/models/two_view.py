@@ -1,11 +1,14 @@
 """The one model class: an encoder and heads, trained on two views."""
 
 import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
+from minc_tf._types import Shape, Tensor
 from minc_tf.models.arguments import check_model
 from minc_tf.models.backend import step_module
 from minc_tf.models.encoders import check_no_classifier, image_shape_of
@@ -102,19 +105,21 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
     arXiv 2101.06983; target networks, Grill et al. 2020, arXiv 2006.07733.
     """
 
+    built: bool
+
     def __init__(
         self,
         encoder: keras.Model,
         projector: keras.Layer,
         objective: Objective,
         predictor: keras.Layer | None = None,
-        target_momentum=None,
+        target_momentum: float | Callable[[Tensor], Tensor] | None = None,
         micro_batches: int = 1,
         views: keras.Layer | None = None,
         value_range: tuple[float, float] | None = PIXELS,
         name: str | None = None,
-        dtype=None,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         """See the class."""
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
@@ -151,7 +156,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         if image_shape_of(encoder) is not None:
             self.build(image_shape_of(encoder))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Creates all state for images of shape (B, H, W, C)."""
         if self.built:
             return
@@ -186,11 +191,13 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self.built = True
         self.prepare_replicas()
 
-    def as_pixels(self, images):
+    def as_pixels(self, images: Tensor) -> Tensor:
         """Images of the model's `value_range` as images of 0 to 255."""
         return as_pixels(images, self.value_range)
 
-    def call(self, images, training=False, pixels=False):
+    def call(
+        self, images: Tensor, training: bool = False, pixels: bool = False
+    ) -> Tensor:
         """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d).
 
         Args:
@@ -204,7 +211,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         return self.projector(features, training=training)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The running means of the loss and of the objective's scalars."""
         return list(self._trackers)
 
@@ -249,7 +256,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         """Whether a step also embeds with the weights of the step before."""
         return self.objective.takes_previous and self.compares_outputs
 
-    def embed_online(self, images, training):
+    def embed_online(
+        self, images: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """Predictions (or embeddings), and targets if the encoder gives them.
 
         Args:
@@ -272,7 +281,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             return contextlib.nullcontext()
         return warm_statistics(self, self.steps)
 
-    def embed_target(self, images, embeddings, training):
+    def embed_target(
+        self, images: Tensor, embeddings: Tensor, training: bool
+    ) -> Tensor:
         """Targets (2b, d), without gradient; see `embed_online`."""
         if self.target_encoder is not None:
             with self._statistics(training):
@@ -282,7 +293,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
                 )
         return ops.stop_gradient(embeddings)
 
-    def embed_previous(self, images, training):
+    def embed_previous(self, images: Tensor, training: bool) -> Tensor | None:
         """Embeddings of a batch of views under the weights of the step before.
 
         Args:
@@ -296,7 +307,15 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             return None
         return self._previous.embed(images)
 
-    def pair_loss(self, outputs, targets, small=(), previous=None, *, training):
+    def pair_loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor | None,
+        small: Sequence[Tensor] = (),
+        previous: tuple[Tensor, Sequence[Tensor]] | None = None,
+        *,
+        training: bool,
+    ) -> Tensor:
         """The objective on a whole batch, once a step; see `pair_views`.
 
         Args:
@@ -322,7 +341,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         self._previous.follow(self.objective.saw_finite())
         return loss
 
-    def step_loss(self, view1, view2, *small, training):
+    def step_loss(
+        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """The loss of a batch of views, with every side effect of a step.
 
         This is the body that each backend's step differentiates.
@@ -358,12 +379,12 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         )
         return loss + extra, loss
 
-    def layer_losses(self):
+    def layer_losses(self) -> Tensor:
         """Sum of the losses that the online layers added or carry."""
         losses = [loss for part in self.online_layers for loss in part.losses]
         return sum((ops.cast(loss, "float32") for loss in losses), 0.0)
 
-    def finish_step(self):
+    def finish_step(self) -> None:
         """Counts the step and moves the target towards the online weights."""
         self.steps.assign_add(1)
         momentum = self.target_momentum
@@ -372,18 +393,18 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         for target in self.targets:
             target.follow(momentum)
 
-    def update_metrics(self, total, loss) -> dict:
+    def update_metrics(self, total: Tensor, loss: Tensor) -> dict:
         """Adds a step to the running means; returns their values by name."""
         values = {"loss": total, **self.objective.metrics(loss)}
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         """One step of the backend in use; see its module in `models`."""
         return _STEP.train_step(self, *args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> dict[str, Tensor]:
         """The loss and metrics of a batch, nothing updated."""
         return _STEP.test_step(self, *args)
 
@@ -404,7 +425,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "TwoViewModel":
         """Rebuilds the model with its parts."""
         parts = ("encoder", "projector", "objective", "predictor", "views")
         config = dict(portable(config))

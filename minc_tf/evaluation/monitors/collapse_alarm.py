@@ -2,12 +2,14 @@
 
 import collections
 import logging
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from minc_tf._checks import check_choice, check_int
+from minc_tf._types import Logs
 from minc_tf.evaluation.features import encoder_function
 from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
@@ -122,12 +124,12 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     def __init__(
         self,
-        images,
+        images: Any,
         *,
         every: int = 10,
         patience: int = 20,
         action: str = "warn",
-    ):
+    ) -> None:
         super().__init__()
         for name, value in (("every", every), ("patience", patience)):
             check_int(name, value, 1, other_type=TypeError)
@@ -145,12 +147,12 @@ class CollapseAlarm(keras.callbacks.Callback):
         self.cause, self.step = "", None
         self.history = {}
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model, images -> embeddings, that is watched."""
         super().set_model(model)
         self._embed = encoder_function(model)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forget an earlier run, and look at where this one begins."""
         self.cause, self.step = "", None
         self.history = {}
@@ -161,7 +163,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         if self.model.built:
             self._look()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Look, every so many steps, until something was reported."""
         # Counted here: to read the model's own count waits for the device.
         before = self._steps // self.every
