@@ -78,7 +78,9 @@ def locate(recipe: str | os.PathLike) -> tuple[str, list[str]]:
         hint = f"; did you mean '{table}:{path.stem}'?"
     else:
         # A path in a checkout, or a name without what stands before it.
-        words = [w for w in path.with_suffix("").parts if w != "recipes"]
+        words = list(path.with_suffix("").parts)
+        if "recipes" in words:
+            del words[: words.index("recipes") + 1]
         hint = _hint(":".join([*words, *parts[1:]]))
     raise FileNotFoundError(f"recipe {parts[0]!r} does not exist{hint}")
 
