@@ -6,8 +6,7 @@ import jax
 import keras
 import numpy as np
 
-from minc_tf.models.jax_devices import to_devices
-from minc_tf.models.view_pairs import shares
+from minc_tf.models.backend import shares, to_devices
 
 #: Images that are embedded at once.
 _PART = 256

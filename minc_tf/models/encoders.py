@@ -12,7 +12,7 @@ from minc_tf._checks import did_you_mean
 from minc_tf._pixels import check_value_range
 from minc_tf._registry import Registry
 from minc_tf.models import stored_encoders
-from minc_tf.models.channels import channels_last
+from minc_tf.models.backend import channels_last
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
