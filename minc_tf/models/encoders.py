@@ -8,7 +8,7 @@ import sys
 import keras
 from keras import layers
 
-from minc_tf._checks import did_you_mean
+from minc_tf._checks import did_you_mean, shapes_fit
 from minc_tf._pixels import check_value_range
 from minc_tf._registry import Registry
 from minc_tf.models import stored_encoders
@@ -255,11 +255,7 @@ def _check_images(model, image_shape):
             f"{model.name!r} takes {len(taken)}."
         )
     shape = tuple(taken[0].shape)[1:]
-    fits = len(shape) == len(image_shape) and all(
-        a is None or b is None or a == b
-        for a, b in zip(shape, image_shape, strict=True)
-    )
-    if not fits:
+    if not shapes_fit(shape, image_shape):
         raise ValueError(
             f"as_encoder: {model.name!r} takes images {shape}; received "
             f"image_shape={tuple(image_shape)}."

@@ -5,7 +5,7 @@ import inspect
 import keras
 from keras import ops
 
-from minc_tf._checks import check_int, check_number
+from minc_tf._checks import check_int, check_number, shapes_fit
 from minc_tf._pixels import check_array
 from minc_tf.objectives import Objective
 
@@ -264,7 +264,7 @@ def unpack_views(model, data) -> tuple:
 
 
 def _check_alike(which, first, other):
-    if not _compatible(first.shape, other.shape):
+    if not shapes_fit(first.shape, other.shape):
         raise ValueError(
             f"TwoViewModel: {which} must have the same shape; received "
             f"{tuple(first.shape)} and {tuple(other.shape)}."
@@ -279,17 +279,9 @@ def _check_fits(encoder, view):
             f"{tuple(view.shape)}."
         )
     taken = getattr(encoder, "input_shape", None)
-    if isinstance(taken, tuple) and not _compatible(view.shape, taken):
+    if isinstance(taken, tuple) and not shapes_fit(view.shape, taken):
         raise ValueError(
             f"TwoViewModel: the encoder takes images {taken[1:]}, and a view "
             f"is {tuple(view.shape)[1:]}; for views of several sizes build it "
             "for images (None, None, 3)."
         )
-
-
-def _compatible(shape, other):
-    """Whether two shapes are equal where both are known."""
-    return len(shape) == len(other) and all(
-        a == b or a is None or b is None
-        for a, b in zip(shape, other, strict=True)
-    )
