@@ -12,7 +12,7 @@ from minc_tf.models.methods import (
     methods,
 )
 from minc_tf.models.minc_model import MINCModel
-from minc_tf.models.momentum import CosineMomentum
+from minc_tf.models.other_weights import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.statistics import (
     RecomputeStatistics,
