@@ -296,7 +296,7 @@ def unpack_views(model, data) -> tuple:
     _check_alike("both views", view1, view2)
     for view in small:
         _check_fits(model.encoder, view)
-        _check_alike("the views behind the first two", small[0], view)
+        _check_alike("the views after the first two", small[0], view)
     if not model.built:
         model.build((None, *view1.shape[1:]))
     return data

@@ -118,7 +118,6 @@ class TwoViewModel(ViewTrainer):
         name: str | None = None,
         dtype=None,
     ):
-        """See the class."""
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_model(
