@@ -346,7 +346,7 @@ def _synchronized(encoder):
 
 
 def _application(builder, image_shape, kwargs):
-    """A model of keras.applications behind its own preprocessing."""
+    """A model of keras.applications after its own preprocessing."""
     kwargs = {"include_top": False, "weights": None, "pooling": "avg", **kwargs}
     file = None
     if kwargs["weights"] not in (None, "imagenet"):

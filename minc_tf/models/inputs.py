@@ -1,6 +1,11 @@
 """What a model is given: its parts, arguments of `fit`, batches, views."""
 
+import dis
 import inspect
+import itertools
+import operator
+import types
+import warnings
 
 import keras
 from keras import ops
@@ -10,6 +15,7 @@ from minc_tf._pixels import check_array
 from minc_tf.objectives import Objective
 
 _INFINITE = -1  # of tf.data, which is not imported here
+_ENDLESS = itertools.count, itertools.cycle, itertools.repeat
 
 
 def check_model(objective, predictor, target_momentum, **counts) -> None:
@@ -83,9 +89,12 @@ def check_arguments(caller: str, model, arguments: dict) -> None:
         arguments: dict, those of the method by name.
 
     Raises:
-        ValueError: for labels, weights of samples or classes, a data set
-            without an end and no number of steps, or images that contradict
+        ValueError: for labels, weights of samples or classes, data without an
+            end and no number of steps, or images that contradict
             `value_range`.
+
+    Warns:
+        UserWarning: for a generator of which it cannot be told.
     """
     for name in ("sample_weight", "class_weight"):
         if arguments.get(name) is not None:
@@ -96,7 +105,9 @@ def check_arguments(caller: str, model, arguments: dict) -> None:
     parts = arguments.get("x"), arguments.get("y")
     check_data(caller, model, parts)
     steps = "steps_per_epoch" if caller.endswith("fit") else "steps"
-    if arguments.get(steps) is None:
+    # In `fit`, Keras evaluates what it has been given with this.
+    seen = "_use_cached_eval_dataset" in arguments
+    if arguments.get(steps) is None and not seen:
         _check_end(caller, steps, parts[0])
     held_out = arguments.get("validation_data")
     if held_out is None:
@@ -177,12 +188,40 @@ def _check_end(caller, steps, data):
         found = "the data set has no end"
     elif isinstance(data, keras.utils.PyDataset) and data.num_batches is None:
         found = "the PyDataset has no length"
+    elif isinstance(data, types.GeneratorType):
+        ends = _ends(data)
+        if ends is None:
+            warnings.warn(
+                f"{caller}: whether a generator ends cannot be seen; without "
+                f"an end the first epoch has none, and with one the next is "
+                f"empty. Pass {steps} to say how many batches an epoch has.",
+                stacklevel=5,
+            )
+        if ends is not False:
+            return
+        found = "the generator has no end"
     else:
         return
     raise ValueError(
         f"{caller}: {found}; pass {steps}, such as the number of images "
         "divided by the batch size."
     )
+
+
+def _ends(generator):
+    """Whether a generator ends, or None where that cannot be told."""
+    opcodes = (each.opname for each in dis.get_instructions(generator.gi_code))
+    if not any(name in ("RETURN_VALUE", "RETURN_CONST") for name in opcodes):
+        return False
+    # What an expression (... for x in ITERATOR) goes through.
+    frame = generator.gi_frame
+    source = None if frame is None else frame.f_locals.get(".0")
+    try:
+        if operator.length_hint(source, _INFINITE) != _INFINITE:
+            return True
+    except TypeError:
+        return False  # of itertools.repeat without a number
+    return False if isinstance(source, _ENDLESS) else None
 
 
 def make_views(model, data, training=True):
@@ -257,7 +296,7 @@ def unpack_views(model, data) -> tuple:
     _check_alike("both views", view1, view2)
     for view in small:
         _check_fits(model.encoder, view)
-        _check_alike("the views behind the first two", small[0], view)
+        _check_alike("the views after the first two", small[0], view)
     if not model.built:
         model.build((None, *view1.shape[1:]))
     return data

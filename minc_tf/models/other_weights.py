@@ -36,7 +36,6 @@ class Target(keras.layers.Layer):
     """
 
     def __init__(self, source: keras.Layer, is_new, name: str | None = None):
-        """See the class."""
         # What is called sees to the precision of what it is given.
         super().__init__(name=name, dtype="float32", autocast=False)
         # In functions the source is not tracked as a part of this layer.
@@ -118,7 +117,7 @@ class Target(keras.layers.Layer):
 class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
     """Momentum of a target network that rises to one along a cosine.
 
-    `1 - (1 - start) (cos(pi k / steps) + 1) / 2` at step k, and one behind
+    `1 - (1 - start) (cos(pi k / steps) + 1) / 2` at step k, and one after
     the last step, where the target stands still.
 
     Args:
@@ -143,7 +142,6 @@ class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
     def __init__(
         self, start: float, steps: int, name: str = "cosine_momentum"
     ) -> None:
-        """See the class."""
         check_number("CosineMomentum: start", start, 0, 1)
         check_int("CosineMomentum: steps", steps, 1)
         self.start = start
@@ -171,7 +169,6 @@ class PreviousWeights:
     """
 
     def __init__(self, model: keras.Model):
-        """See the class."""
         self._model = model
         self._pairs = [
             (self._keep(index, weight), weight)

@@ -14,6 +14,7 @@ from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
 from minc_tf._types import Shape, Tensor
+from minc_tf.models.applications import warn_of_missing_preprocessing
 from minc_tf.models.backend import step_module, value_now
 from minc_tf.models.encoders import check_no_classifier, image_shape_of
 from minc_tf.models.inputs import check_model
@@ -125,13 +126,14 @@ class TwoViewModel(ViewTrainer):
         name: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        """See the class."""
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_model(
             objective, predictor, target_momentum, micro_batches=micro_batches
         )
         check_no_classifier("TwoViewModel", encoder)
+        if value_range is not None:
+            warn_of_missing_preprocessing("TwoViewModel", encoder)
         self.encoder = encoder
         self.projector = projector
         self.objective = objective

@@ -24,7 +24,7 @@ class Embedded(NamedTuple):
 
 
 def join_views(views):
-    """Views of one size as one batch, one view behind the other.
+    """Views of one size as one batch, one view after the other.
 
     Where devices share a batch, it is so within the share of each: no image
     has to move to another device.

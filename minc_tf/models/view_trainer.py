@@ -57,10 +57,14 @@ class ViewTrainer(keras.Model):
 
         Raises:
             ValueError: for labels, `sample_weight` or `class_weight`, an
-                endless data set without `steps_per_epoch`, or images that
-                contradict `value_range`.
+                endless data set or generator without `steps_per_epoch`, or
+                images that contradict `value_range`.
             FloatingPointError: at the first step with an image, a weight or a
                 loss that is not finite.
+
+        Warns:
+            UserWarning: without `steps_per_epoch`, for a generator of which it
+                cannot be seen whether it ends.
         """
         arguments = arguments_of(self, super().fit, args, kwargs)
         return super().fit(**watched(self, arguments))
