@@ -147,7 +147,8 @@ def test_readme_runs_where_only_the_wheel_is(built, tmp_path):
             *short.get(name, []),
             cwd=tmp_path,
         )
-        if name == "minc-pretrain":
+        alone = not any("strategy" in argument for argument in arguments)
+        if name == "minc-pretrain" and alone:
             assert done.stderr == ""
     assert (tmp_path / "runs/shapes/report.html").exists()
     assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
