@@ -8,7 +8,7 @@ EXTRAS ?= test
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST := -m pytest --durations=10
 
-.PHONY: setup setup-jax demo test test-jax serve lint clean
+.PHONY: setup setup-jax demo test test-jax serve lint docs axe clean
 
 setup: $(VENV)/.installed
 
@@ -79,6 +79,26 @@ serve:
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The site of the docs, in site/.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/tools
+
+# What finds faults of accessibility in pages that a browser shows; tests skip
+# without it.
+AXE := axe-core@4.14.1
+
+axe: $(VENV)/axe-core/axe.min.js
+
+$(VENV)/axe-core/axe.min.js: $(VENV)/.installed
+	@mkdir -p $(@D)
+	cd $(@D) && tar -xzf "$$(npm pack --silent $(AXE))" --strip-components=1
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs

@@ -10,24 +10,25 @@ JAX, those four, of `augment` `TwoViews`, `diagnostics`, `training` from arrays,
 import importlib
 import importlib.util
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from minc_tf import _imports
 
 if TYPE_CHECKING:
-    from minc_tf import (
-        augment,
-        data,
-        diagnostics,
-        evaluation,
-        export,
-        models,
-        objectives,
-        optimizers,
-        report,
-        training,
-    )
-    from minc_tf.models import MINCModel, TwoViewModel, build, methods
+    from minc_tf import augment as augment
+    from minc_tf import data as data
+    from minc_tf import diagnostics as diagnostics
+    from minc_tf import evaluation as evaluation
+    from minc_tf import export as export
+    from minc_tf import models as models
+    from minc_tf import objectives as objectives
+    from minc_tf import optimizers as optimizers
+    from minc_tf import report as report
+    from minc_tf import training as training
+    from minc_tf.models import MINCModel as MINCModel
+    from minc_tf.models import TwoViewModel as TwoViewModel
+    from minc_tf.models import build as build
+    from minc_tf.models import methods as methods
 
 __version__ = "0.2.0"
 
@@ -51,7 +52,7 @@ __all__ = [
 _OF_MODELS = ("MINCModel", "TwoViewModel", "build", "methods")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'minc_tf' has no attribute {name!r}")
     if name == "export":

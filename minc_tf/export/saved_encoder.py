@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from minc_tf._checks import check_image_shape
 from minc_tf.export.manifest import read_manifest
 from minc_tf.export.value_range import (
     PIXELS,
@@ -52,7 +53,7 @@ class SavedEncoder:
     ```
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
         self.manifest = _manifest(path)
         self.value_range = _value_range(path, self.manifest)
@@ -183,7 +184,7 @@ class SavedEncoder:
         dim = self.dim(output)
         return None if dim is None else dim - self._has_constant(output)
 
-    def trainable(self):
+    def trainable(self) -> Callable:
         """Return the encoder as it can be trained, weights and all.
 
         Training changes the weights of the signatures, too, but no file.
@@ -302,15 +303,6 @@ def not_trainable(path: str) -> ValueError:
         "weights as export_savedmodel writes them (but did not always: export "
         f"again); received {path!r}"
     )
-
-
-def check_image_shape(received, expected) -> None:
-    """Refuse images (H, W, C) of another shape than a model takes."""
-    if not tf.TensorShape(received).is_compatible_with(expected):
-        raise ValueError(
-            f"images must have shape {tuple(expected)}, which the model was "
-            f"built for; received {tuple(received)}"
-        )
 
 
 def _manifest(path):

@@ -12,9 +12,10 @@ from minc_tf.models.methods import (
     methods,
 )
 from minc_tf.models.minc_model import MINCModel
-from minc_tf.models.momentum import CosineMomentum
+from minc_tf.models.other_weights import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.statistics import (
+    RecomputeStatistics,
     recompute_statistics,
     recomputed_statistics,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "CosineMomentum",
     "MINCModel",
     "Method",
+    "RecomputeStatistics",
     "TwoViewModel",
     "as_encoder",
     "assemble",

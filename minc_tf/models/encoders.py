@@ -4,15 +4,16 @@ import functools
 import importlib
 import inspect
 import sys
+from typing import Any
 
 import keras
 from keras import layers
 
-from minc_tf._checks import did_you_mean
+from minc_tf._checks import did_you_mean, shapes_fit
 from minc_tf._pixels import check_value_range
 from minc_tf._registry import Registry
 from minc_tf.models import stored_encoders
-from minc_tf.models.channels import channels_last
+from minc_tf.models.backend import channels_last
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
@@ -38,7 +39,7 @@ def build_encoder(
     *,
     weights: str | None = None,
     value_range: tuple[float, float] | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> keras.Model:
     """Builds an encoder by name.
 
@@ -255,11 +256,7 @@ def _check_images(model, image_shape):
             f"{model.name!r} takes {len(taken)}."
         )
     shape = tuple(taken[0].shape)[1:]
-    fits = len(shape) == len(image_shape) and all(
-        a is None or b is None or a == b
-        for a, b in zip(shape, image_shape, strict=True)
-    )
-    if not fits:
+    if not shapes_fit(shape, image_shape):
         raise ValueError(
             f"as_encoder: {model.name!r} takes images {shape}; received "
             f"image_shape={tuple(image_shape)}."

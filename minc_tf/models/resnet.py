@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from minc_tf._checks import check_choice, check_int, refusal
-from minc_tf.models.channels import channels_last
+from minc_tf.models.backend import channels_last
 
 #: Blocks a stage, and whether a block is a bottleneck.
 _DEPTHS = {

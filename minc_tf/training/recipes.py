@@ -3,6 +3,8 @@
 import inspect
 import os
 import runpy
+from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -69,7 +71,7 @@ def _check_arguments(recipe, get_config, arguments):
         ) from error
 
 
-def use_method(config: ConfigDict, method: str, **objective) -> None:
+def use_method(config: ConfigDict, method: str, **objective: Any) -> None:
     """Set what makes a method: objective, heads and target network.
 
     The rest of the settings stays, so that recipes of several methods differ
@@ -101,7 +103,11 @@ def use_method(config: ConfigDict, method: str, **objective) -> None:
     config.optimizer.predictor_rate = rate
 
 
-def set_widths(config: ConfigDict, projector, predictor=None) -> None:
+def set_widths(
+    config: ConfigDict,
+    projector: Sequence[int],
+    predictor: Sequence[int] | None = None,
+) -> None:
     """Set the widths of the heads, and what depends on them.
 
     Args:
