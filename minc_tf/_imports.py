@@ -82,9 +82,10 @@ def naming_backend():
     except ModuleNotFoundError as error:
         if error.name not in ("tensorflow", "jax"):
             raise
+        extra = "[jax]" if error.name == "jax" else ""
         raise ImportError(
             f"minc_tf: keras is set to a backend that needs {error.name}, "
-            "which is not installed. Install it, or set "
+            f"which is not installed: pip install minc_tf{extra}. Or set "
             "KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax to the one that "
             "is, before keras is imported."
         ) from error

@@ -98,8 +98,9 @@ def test_sdist_has_the_repository_and_builds_the_same_wheel(built):
         for path in (tree / folder).rglob("*"):
             if path.is_file() and path.suffix != ".pyc":
                 assert (unpacked / path.relative_to(tree)).exists(), path
-    for name in ("README.md", "CHANGELOG.md", "LICENSE", "Makefile"):
-        assert (unpacked / name).exists()
+    for path in tree.glob("[!.]*"):
+        if path.name not in ("savedmodels", "dist", "minc_tf.egg-info"):
+            assert (unpacked / path.name).exists(), path
     one, other = contents(wheel), contents(again)
     assert one.keys() == other.keys()
     assert all(one[name] == other[name] for name in one)
@@ -147,7 +148,8 @@ def test_readme_runs_where_only_the_wheel_is(built, tmp_path):
             *short.get(name, []),
             cwd=tmp_path,
         )
-        if name == "minc-pretrain":
+        alone = not any("strategy" in argument for argument in arguments)
+        if name == "minc-pretrain" and alone:
             assert done.stderr == ""
     assert (tmp_path / "runs/shapes/report.html").exists()
     assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
