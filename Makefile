@@ -2,20 +2,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# TensorFlow's start-up messages say nothing about the run.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 EXTRAS ?= test
 # Files of tests side by side: much of the time is tracing, in one thread. In
 # the order of tests/conftest.py.
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST := -m pytest --durations=10
 
-.PHONY: setup setup-jax demo test test-jax serve lint clean
+.PHONY: setup setup-jax demo test test-jax serve lint docs axe clean
 
 setup: $(VENV)/.installed
 
 # ensurepip is a package of its own on Debian and Ubuntu.
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "error: Python 3.10 or newer is needed; set PYTHON=" >&2; \
 	      exit 1; }
@@ -42,7 +40,7 @@ XLA_FLAGS ?= --xla_force_host_platform_device_count=2 \
     --xla_backend_optimization_level=0 \
     --xla_llvm_disable_expensive_passes=true
 
-$(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
+$(JAX)/.installed: setup.cfg setup.py pyproject.toml requirements-jax.txt
 	@$(PYTHON) -m venv $(JAX)
 	$(JAX)/bin/python -m pip install --quiet --upgrade pip
 	$(JAX)/bin/python -m pip install --quiet -r requirements-jax.txt \
@@ -81,6 +79,26 @@ serve:
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The site of the docs, in site/.
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet -e '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python docs/tools
+
+# What finds faults of accessibility in pages that a browser shows; tests skip
+# without it.
+AXE := axe-core@4.14.1
+
+axe: $(VENV)/axe-core/axe.min.js
+
+$(VENV)/axe-core/axe.min.js: $(VENV)/.installed
+	@mkdir -p $(@D)
+	cd $(@D) && tar -xzf "$$(npm pack --silent $(AXE))" --strip-components=1
+	@touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs

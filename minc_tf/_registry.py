@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 from minc_tf._checks import did_you_mean, refusal
 
@@ -64,7 +65,7 @@ class Registry(Mapping):
 
         return add
 
-    def find(self, name: str, setting: str) -> Callable:
+    def find(self, name: str, setting: str) -> Any:
         """The entry of a name, or what a `"package.module:Name"` names.
 
         Args:

@@ -7,10 +7,24 @@ and with them TensorFlow and keras-cv, when one is first used, which is also
 before a saved one can be loaded.
 """
 
+from typing import TYPE_CHECKING
+
+from minc_tf._imports import register_classes
 from minc_tf._lazy import lazy_names
 from minc_tf.augment import presets
 from minc_tf.augment.two_views import TwoViews
 from minc_tf.augment.view_config import ViewConfig
+
+if TYPE_CHECKING:
+    from minc_tf.augment.base import AugmentationLayer as AugmentationLayer
+    from minc_tf.augment.blur import RandomGaussianBlur as RandomGaussianBlur
+    from minc_tf.augment.color import ColorJitter as ColorJitter
+    from minc_tf.augment.color import RandomGrayscale as RandomGrayscale
+    from minc_tf.augment.color import RandomSolarize as RandomSolarize
+    from minc_tf.augment.geometry import RandomFlip as RandomFlip
+    from minc_tf.augment.geometry import RandomResizedCrop as RandomResizedCrop
+    from minc_tf.augment.layers import view_layers as view_layers
+    from minc_tf.augment.views import MultiView as MultiView
 
 _LAZY = {
     "AugmentationLayer": "base",
@@ -36,3 +50,6 @@ __getattr__ = lazy_names(
 
 def __dir__():
     return sorted(__all__)
+
+
+register_classes()

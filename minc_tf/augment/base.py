@@ -2,11 +2,14 @@
 
 import functools
 import random as python_random
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from minc_tf._checks import check_choice, check_int
+from minc_tf._types import Images, Tensor
 from minc_tf.augment import _validate, random
 from minc_tf.augment._kcv import VectorizedBaseImageAugmentationLayer
 
@@ -73,7 +76,14 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
     draws: int
     moves_pixels = False
 
-    def __init__(self, *, seed=None, salt=0, jit_compile="auto", **kwargs):
+    def __init__(
+        self,
+        *,
+        seed: int | None = None,
+        salt: int = 0,
+        jit_compile: bool | str = "auto",
+        **kwargs: Any,
+    ) -> None:
         dtype = _validate.float32(kwargs.pop("dtype", None))
         if seed is not None:
             seed = check_int("seed", seed, 0, 2**62)
@@ -90,7 +100,7 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         """The generator of the seeds of inputs that bring none."""
         return self._random_generator
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return the parameters of a batch, from uniform random numbers.
 
         Args:
@@ -103,7 +113,9 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         """
         raise NotImplementedError
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the augmented images, float32.
 
         Args:
@@ -113,7 +125,7 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         """
         raise NotImplementedError
 
-    def deterministic_images(self, images):
+    def deterministic_images(self, images: Tensor) -> Tensor:
         """Return what `training=False` makes of the images, float32.
 
         Args:
@@ -122,8 +134,12 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         return tf.cast(images, tf.float32)
 
     def get_random_transformation_batch(
-        self, batch_size, images=None, seeds=None, **kwargs
-    ):
+        self,
+        batch_size: int,
+        images: Tensor | None = None,
+        seeds: Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """Return random parameters for a batch.
 
         Args:
@@ -140,11 +156,11 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         height, width = image_size(images)
         return self.sample(numbers, height, width)
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(self, inputs: Images, *args: Any, **kwargs: Any) -> Images:
         """Convert arrays to tensors, then call the layer."""
         return super().__call__(as_tensors(inputs), *args, **kwargs)
 
-    def call(self, inputs, training=True):
+    def call(self, inputs: Images, training: bool = True) -> Images:
         """Augment images.
 
         Args:
@@ -170,7 +186,9 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
         )
         return {**inputs, IMAGE_KEY: images}
 
-    def run(self, function, *tensors, **static):
+    def run(
+        self, function: Callable, *tensors: Tensor, **static: Any
+    ) -> Tensor:
         """Call a pure function of tensors, compiled by XLA where it pays.
 
         Args:
@@ -186,7 +204,7 @@ class AugmentationLayer(VectorizedBaseImageAugmentationLayer):
             return function(*tensors)
         return function(*tensors, **static)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),

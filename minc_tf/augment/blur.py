@@ -1,8 +1,11 @@
 """The gaussian blur layer."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
+from minc_tf._types import Tensor
 from minc_tf.augment import _validate, arrays, ops, sampling
 from minc_tf.augment.base import AugmentationLayer
 
@@ -46,24 +49,26 @@ class RandomGaussianBlur(AugmentationLayer):
 
     def __init__(
         self,
-        sigma=(0.1, 2.0),
-        kernel_size=23,
-        probability=0.5,
-        semantics="torchvision",
-        **kwargs,
-    ):
+        sigma: tuple[float, float] = (0.1, 2.0),
+        kernel_size: int = 23,
+        probability: float = 0.5,
+        semantics: str = "torchvision",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.sigma = _validate.interval("sigma", sigma, 0.0, 1e3)
         self.kernel_size = _validate.odd("kernel_size", kernel_size)
         self.probability = _validate.probability("probability", probability)
         self.semantics = _validate.semantics(semantics)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return sigma in pixels (B,) and which images to blur, bool (B,)."""
         sigma = sampling.scale(numbers[:, 0], *self.sigma)
         return sigma, numbers[:, 1] < self.probability
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the images, some blurred."""
         mirror = self.semantics == "torchvision"
         for length in images.shape[1:3]:
@@ -78,7 +83,7 @@ class RandomGaussianBlur(AugmentationLayer):
             return self._blur_some(images, sigma, apply)
         return self.run(arrays.select, images, self._blur(images, sigma), apply)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),

@@ -1,9 +1,12 @@
 """Layers that change colours: jitter, greyscale and solarize."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from minc_tf._checks import check_number
+from minc_tf._types import Tensor
 from minc_tf.augment import _validate, color_ops, sampling
 from minc_tf.augment.base import AugmentationLayer
 
@@ -60,14 +63,14 @@ class ColorJitter(AugmentationLayer):
 
     def __init__(
         self,
-        brightness=0.8,
-        contrast=0.8,
-        saturation=0.8,
-        hue=0.2,
-        probability=0.8,
-        semantics="torchvision",
-        **kwargs,
-    ):
+        brightness: float = 0.8,
+        contrast: float = 0.8,
+        saturation: float = 0.8,
+        hue: float = 0.2,
+        probability: float = 0.8,
+        semantics: str = "torchvision",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.brightness = check_number("brightness", brightness, 0, 1e3)
         self.contrast = check_number("contrast", contrast, 0, 1e3)
@@ -76,7 +79,7 @@ class ColorJitter(AugmentationLayer):
         self.probability = _validate.probability("probability", probability)
         self.semantics = _validate.semantics(semantics)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return factors (B, 3), order (B, 3 or 4), turn (B,), apply (B,).
 
         The first factor is a number of grey levels with "tf_byol".
@@ -92,7 +95,9 @@ class ColorJitter(AugmentationLayer):
         )
         return *parameters, apply
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the images with other colours."""
         factors, order, turn, apply = transformations
         if self.semantics != "torchvision":
@@ -102,7 +107,7 @@ class ColorJitter(AugmentationLayer):
         jittered = self.run(color_ops.jitter_in_order, images, factors, order)
         return self.run(color_ops.select_hue, images, jittered, turn, apply)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),
@@ -152,19 +157,21 @@ class RandomGrayscale(AugmentationLayer):
     stream = 4
     draws = 1
 
-    def __init__(self, probability=0.2, **kwargs):
+    def __init__(self, probability: float = 0.2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.probability = _validate.probability("probability", probability)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return which images to make grey, bool (B,)."""
         return numbers[:, 0] < self.probability
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the images, some grey."""
         return self.run(color_ops.random_grayscale, images, transformations)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {**super().get_config(), "probability": self.probability}
 
@@ -198,16 +205,20 @@ class RandomSolarize(AugmentationLayer):
     stream = 6
     draws = 1
 
-    def __init__(self, threshold=128.0, probability=0.2, **kwargs):
+    def __init__(
+        self, threshold: float = 128.0, probability: float = 0.2, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.threshold = check_number("threshold", threshold, 0, 255)
         self.probability = _validate.probability("probability", probability)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return which images to solarize, bool (B,)."""
         return numbers[:, 0] < self.probability
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the images, some solarized."""
         return self.run(
             color_ops.solarize,
@@ -216,7 +227,7 @@ class RandomSolarize(AugmentationLayer):
             threshold=self.threshold,
         )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),

@@ -1,9 +1,12 @@
 """Layers that move pixels: random resized crop and flip."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from minc_tf._checks import check_size
+from minc_tf._types import Tensor
 from minc_tf.augment import _validate, ops, sampling
 from minc_tf.augment.base import AugmentationLayer, batch_size, image_size
 
@@ -58,13 +61,13 @@ class RandomResizedCrop(AugmentationLayer):
 
     def __init__(
         self,
-        size,
-        area=(0.08, 1.0),
-        aspect=(3 / 4, 4 / 3),
-        antialias=False,
-        semantics="torchvision",
-        **kwargs,
-    ):
+        size: int | tuple[int, int],
+        area: tuple[float, float] = (0.08, 1.0),
+        aspect: tuple[float, float] = (3 / 4, 4 / 3),
+        antialias: bool = False,
+        semantics: str = "torchvision",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.size = check_size("size", size)
         self.area = _validate.interval("area", area, 0.0, 1.0)
@@ -72,7 +75,7 @@ class RandomResizedCrop(AugmentationLayer):
         self.semantics = _validate.semantics(semantics)
         self.antialias = _validate.antialias(antialias, semantics)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return boxes (B, 4): top, left, height, width in pixels."""
         boxes = {
             "torchvision": sampling.crop_boxes,
@@ -81,7 +84,9 @@ class RandomResizedCrop(AugmentationLayer):
         }[self.semantics]
         return boxes(numbers, height, width, self.area, self.aspect)
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the boxes of the images, resized."""
         return self.run(
             ops.crop_and_resize,
@@ -92,7 +97,7 @@ class RandomResizedCrop(AugmentationLayer):
             bicubic=self.semantics != "torchvision",
         )
 
-    def crop(self, image, seeds):
+    def crop(self, image: Tensor, seeds: Tensor) -> Tensor:
         """Return the random box of one image, resized and rounded.
 
         The box is the one that the layer draws for this seed in a batch.
@@ -121,13 +126,13 @@ class RandomResizedCrop(AugmentationLayer):
             resized = tf.clip_by_value(resized, 0.0, 255.0)
         return tf.cast(resized + 0.5, tf.uint8)
 
-    def deterministic_images(self, images):
+    def deterministic_images(self, images: Tensor) -> Tensor:
         """Return the whole images, resized."""
         box = tf.cast(tf.stack([0, 0, *image_size(images)]), tf.float32)
         boxes = tf.tile(box[None, :], [batch_size(images), 1])
         return self.augment_images(images, boxes)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),
@@ -166,18 +171,20 @@ class RandomFlip(AugmentationLayer):
     draws = 1
     moves_pixels = True
 
-    def __init__(self, probability=0.5, **kwargs):
+    def __init__(self, probability: float = 0.5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.probability = _validate.probability("probability", probability)
 
-    def sample(self, numbers, height, width):
+    def sample(self, numbers: Tensor, height: int, width: int) -> Any:
         """Return which images to mirror, bool (B,)."""
         return numbers[:, 0] < self.probability
 
-    def augment_images(self, images, transformations, **kwargs):
+    def augment_images(
+        self, images: Tensor, transformations: Tensor, **kwargs: Any
+    ) -> Tensor:
         """Return the images, some mirrored."""
         return self.run(ops.flip_horizontal, images, transformations)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {**super().get_config(), "probability": self.probability}

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from keras import ops
 
 from minc_tf import _pixels
 from minc_tf._checks import check_int, check_size
+from minc_tf._types import Shape, Tensor
 from minc_tf.augment import _validate
 from minc_tf.augment.device_views import (
     DRAWS,
@@ -76,8 +78,8 @@ class TwoViews(keras.layers.Layer):
         *,
         seed: int | None = None,
         value_range: tuple[float, float] = _pixels.PIXELS,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         """See the class."""
         dtype = _validate.float32(kwargs.pop("dtype", None))
         super().__init__(dtype=dtype, **kwargs)
@@ -102,16 +104,20 @@ class TwoViews(keras.layers.Layer):
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def __call__(self, images, *args, **kwargs):
+    def __call__(
+        self, images: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
         """Look at the pixels of an array, then call the layer."""
         _pixels.check_array("TwoViews", images, self.value_range)
         return super().__call__(images, *args, **kwargs)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Do nothing: the layer has no weights."""
         self.built = True
 
-    def call(self, images, training=True):
+    def call(
+        self, images: Tensor, training: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Make the views.
 
         Args:
@@ -132,22 +138,24 @@ class TwoViews(keras.layers.Layer):
         )
         return make_views(images, parameters, self.configs, self.size)
 
-    def compute_output_spec(self, images, training=True):
+    def compute_output_spec(
+        self, images: Tensor, training: bool = True
+    ) -> tuple[keras.KerasTensor, ...]:
         """Return two symbolic tensors of the shape of the views."""
         _check_images(images)
         shape = (images.shape[0], *self.size, 3)
         return tuple(keras.KerasTensor(shape, "float32") for _ in range(2))
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         """Save the state of the generator, which Keras leaves out."""
         state = self.seed_generator.state
         store["random_state"] = ops.convert_to_numpy(state)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Restore what `save_own_variables` saved."""
         self.seed_generator.state.assign(store["random_state"][()])
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),

@@ -96,10 +96,10 @@ def as_configs(configs: Sequence[ViewConfig | dict]) -> list[ViewConfig]:
             "configs must be a sequence of one or more `ViewConfig`; received "
             f"{configs!r}."
         )
-    configs = [ViewConfig(**c) if isinstance(c, dict) else c for c in configs]
-    for config in configs:
+    found = [ViewConfig(**c) if isinstance(c, dict) else c for c in configs]
+    for config in found:
         if not isinstance(config, ViewConfig):
             raise ValueError(
                 f"configs must hold `ViewConfig`; received {config!r}."
             )
-    return configs
+    return found

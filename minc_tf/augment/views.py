@@ -2,12 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from minc_tf import _pixels
 from minc_tf._checks import check_size, is_int
+from minc_tf._types import Images, Shape, Tensor
 from minc_tf.augment.base import (
     IMAGE_KEY,
     SEED_KEY,
@@ -79,8 +81,8 @@ class MultiView(keras.layers.Layer):
         seed: int | None = None,
         jit_compile: bool | str = "auto",
         value_range: tuple[float, float] = _pixels.PIXELS,
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         super().__init__(dtype=kwargs.pop("dtype", None) or "float32", **kwargs)
         configs = as_configs(configs)
         self.configs = configs
@@ -99,15 +101,17 @@ class MultiView(keras.layers.Layer):
         self._convert_input_args = False
         self._allow_non_tensor_positional_args = True
 
-    def __call__(self, inputs, *args, **kwargs):
+    def __call__(
+        self, inputs: Images, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, ...]:
         """Convert arrays to tensors, then call the layer."""
         return super().__call__(as_tensors(inputs), *args, **kwargs)
 
-    def build(self, input_shape=None):
+    def build(self, input_shape: Shape | None = None) -> None:
         """Do nothing: no layer of this one has weights."""
         self.built = True
 
-    def call(self, inputs, training=True):
+    def call(self, inputs: Images, training: bool = True) -> tuple[Tensor, ...]:
         """Make the views.
 
         Args:
@@ -235,7 +239,7 @@ class MultiView(keras.layers.Layer):
             views.append(view[IMAGE_KEY])
         return tuple(views)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the constructor arguments."""
         return {
             **super().get_config(),

@@ -4,7 +4,26 @@ Names are imported when they are first used: reading arrays (`npz`) needs no
 TensorFlow, everything else does.
 """
 
+from typing import TYPE_CHECKING
+
 from minc_tf._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from minc_tf.data.arrays import ArraySource as ArraySource
+    from minc_tf.data.arrays import load_npz as load_npz
+    from minc_tf.data.classes import select_classes as select_classes
+    from minc_tf.data.encoded import EncodedSource as EncodedSource
+    from minc_tf.data.folder import load_folder as load_folder
+    from minc_tf.data.loading import load as load
+    from minc_tf.data.pipeline import eval_batches as eval_batches
+    from minc_tf.data.pipeline import image_batches as image_batches
+    from minc_tf.data.pipeline import view_batches as view_batches
+    from minc_tf.data.records.files import load_records as load_records
+    from minc_tf.data.records.source import RecordSource as RecordSource
+    from minc_tf.data.shapes import load_shapes as load_shapes
+    from minc_tf.data.shapes import render_shapes as render_shapes
+    from minc_tf.data.source import ImageSource as ImageSource
+    from minc_tf.data.tfds import load_tfds as load_tfds
 
 _LAZY = {
     "ArraySource": "arrays",

@@ -42,7 +42,7 @@ class ArraySource(ImageSource):
         name: str = "arrays",
         split: str = "train",
         class_names: Sequence[str] | None = None,
-    ):
+    ) -> None:
         images = as_rgb(images)
         self._images = to_host(images)
         super().__init__(

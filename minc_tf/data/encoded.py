@@ -72,7 +72,7 @@ class EncodedSource(StoredSource):
         on_bad: str | None = None,
         on_disk: ImageSource | None = None,
         max_pixels: int = MAX_PIXELS,
-    ):
+    ) -> None:
         super().__init__(
             (FileStore if files else MemoryStore)(items),
             labels,

@@ -46,7 +46,7 @@ def parse_services(service: str | Sequence[str]) -> list[str]:
             "them",
             service,
         )
-    return addresses
+    return list(addresses)
 
 
 def _host_and_port(address):

@@ -8,6 +8,7 @@ import copy
 import functools
 import os
 from collections.abc import Sequence
+from typing import TypeVar, cast
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,9 @@ from minc_tf.data.subsets import rows_of_subset
 # Of images in memory, to a service. 1 GiB takes it half a minute and five
 # times the memory; from 2 GiB on TensorFlow ends the process.
 MOST_SENT = 2**30
+
+#: The class of a source, which a subset has, too.
+Source = TypeVar("Source", bound="ImageSource")
 
 #: Labels that a source reads when they are first asked for.
 UNREAD = object()
@@ -75,7 +79,7 @@ class ImageSource:
         class_names: Sequence[str] | None = None,
         skipped: Sequence[str] = (),
         num_examples: int | None = None,
-    ):
+    ) -> None:
         if labels is None:
             labels = np.full(num_examples, -1, np.int64)
         elif labels is not UNREAD:
@@ -98,9 +102,10 @@ class ImageSource:
     @functools.cached_property
     def labels(self) -> np.ndarray:
         """int64 array `(N,)`; `UNREAD` ones are read when first asked for."""
-        return as_labels(
+        found = as_labels(
             self._read_labels(), self.num_examples, self.class_names
         )
+        return cast(np.ndarray, found)
 
     @property
     def skipped(self) -> list[str]:
@@ -119,7 +124,7 @@ class ImageSource:
         self.num_classes = len(class_names or ())
 
     def __len__(self) -> int:
-        return self.num_examples
+        return int(self.num_examples)
 
     def __repr__(self):
         return (
@@ -207,7 +212,7 @@ class ImageSource:
         dataset = self.batches(indices, batch_size, drop_remainder=False)
         return dataset.prefetch(tf.data.AUTOTUNE)
 
-    def subset(self, n: int, seed: int = 0) -> "ImageSource":
+    def subset(self: Source, n: int, seed: int = 0) -> Source:
         """Return `n` random examples, drawn without regard to the class.
 
         Subsets of one seed are nested: a larger one begins with a smaller.

@@ -23,7 +23,7 @@ from minc_tf.data.prepared import (
     find_prepared,
 )
 from minc_tf.data.records.readers import READERS, Shard
-from minc_tf.data.records.source import make_source
+from minc_tf.data.records.source import RecordSource, make_source
 from minc_tf.data.subsets import permutation
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def load_tfds(
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
     max_pixels: int = MAX_PIXELS,
-) -> EncodedSource:
+) -> EncodedSource | RecordSource:
     """Read a data set of TensorFlow Datasets.
 
     A folder that TensorFlow Datasets prepared is read in place, without

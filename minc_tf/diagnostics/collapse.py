@@ -2,11 +2,12 @@
 
 from keras import ops
 
+from minc_tf._types import Tensor
 from minc_tf.diagnostics.vectors import as_matrix
 from minc_tf.objectives.norms import unit_norm
 
 
-def embedding_std(embeddings):
+def embedding_std(embeddings: Tensor) -> Tensor:
     """Spread of the directions of embeddings: 0 where all are the same.
 
     Args:
@@ -35,7 +36,7 @@ def embedding_std(embeddings):
     return ops.sqrt(ops.mean(ops.sum(ops.square(centred), axis=-1)))
 
 
-def effective_rank(embeddings):
+def effective_rank(embeddings: Tensor) -> Tensor:
     """Number of directions in which embeddings vary.
 
     `tr(C)^2 / ||C||_F^2`, C the covariance of the embeddings scaled to norm

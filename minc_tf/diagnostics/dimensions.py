@@ -2,11 +2,12 @@
 
 from keras import ops
 
+from minc_tf._types import Tensor
 from minc_tf.diagnostics.vectors import as_matrix
 from minc_tf.objectives.norms import unit_norm
 
 
-def spectrum(embeddings):
+def spectrum(embeddings: Tensor) -> Tensor:
     """Eigenvalues of the second moment of embeddings, largest first.
 
     Of `E[z z^T]`, not centred. At the optimum of MINC and of the spectral
@@ -38,7 +39,7 @@ def spectrum(embeddings):
     return ops.maximum(ops.flip(ops.linalg.eigh(moment)[0]), 0.0)
 
 
-def dimension_std(embeddings):
+def dimension_std(embeddings: Tensor) -> Tensor:
     """Standard deviation of each dimension of the directions of embeddings.
 
     Of the embeddings scaled to norm `sqrt(d)`: one in every dimension where

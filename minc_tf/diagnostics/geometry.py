@@ -2,11 +2,12 @@
 
 from keras import ops
 
+from minc_tf._types import Tensor
 from minc_tf.diagnostics.vectors import as_matrix
 from minc_tf.objectives.norms import unit_norm
 
 
-def rank_me(embeddings):
+def rank_me(embeddings: Tensor) -> Tensor:
     """RankMe: the exponential of the entropy of the singular values.
 
     `exp(-sum_k p_k log p_k)`, `p_k = sigma_k / sum_j sigma_j` for the singular
@@ -43,7 +44,7 @@ def rank_me(embeddings):
     return ops.where(total == 0.0, 0.0, ops.exp(entropy))
 
 
-def alignment(z1, z2):
+def alignment(z1: Tensor, z2: Tensor) -> Tensor:
     """Mean squared distance of the directions of two views of an image.
 
     Args:
@@ -76,7 +77,7 @@ def alignment(z1, z2):
     return ops.mean(ops.sum(ops.square(difference), axis=-1))
 
 
-def uniformity(embeddings, temperature: float = 2.0):
+def uniformity(embeddings: Tensor, temperature: float = 2.0) -> Tensor:
     """How evenly directions are spread: the smaller, the more.
 
     The logarithm of the mean of `exp(-t ||u_i - u_j||^2)` over the pairs of

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class AugmentationGraph:
@@ -47,7 +48,11 @@ class AugmentationGraph:
           chi-square information that the objective bounds
     """
 
-    def __init__(self, view_probabilities, image_probabilities=None):
+    def __init__(
+        self,
+        view_probabilities: ArrayLike,
+        image_probabilities: ArrayLike | None = None,
+    ) -> None:
         views = _stochastic("view_probabilities", view_probabilities, ndim=2)
         if image_probabilities is None:
             images = np.full(len(views), 1.0 / len(views))
@@ -273,7 +278,7 @@ class AugmentationGraph:
         flat = rng.choice(self.joint.size, num_pairs, p=self.joint.ravel())
         return np.divmod(flat, self.num_states)
 
-    def objective(self, embedding) -> float:
+    def objective(self, embedding: ArrayLike) -> float:
         """Spectral contrastive objective `J` of an embedding, exactly.
 
         `2 E_p(x,x')[phi(x).phi(x')] - E_p(x)p(x')[(phi(x).phi(x'))^2]`; it is
@@ -290,7 +295,7 @@ class AugmentationGraph:
         second_moment = embedding.T @ (self.marginal[:, None] * embedding)
         return float(2.0 * attraction - np.sum(second_moment**2))
 
-    def overlaps(self, embedding) -> np.ndarray:
+    def overlaps(self, embedding: ArrayLike) -> np.ndarray:
         """Agreement of coordinate i of an embedding with eigenfunction i.
 
         Args:
@@ -319,7 +324,7 @@ class AugmentationGraph:
         norm = np.sqrt(self.marginal @ embedding**2)
         return np.abs(inner) / np.where(norm > 0.0, norm, 1.0)
 
-    def subspace_error(self, embedding) -> float:
+    def subspace_error(self, embedding: ArrayLike) -> float:
         """Distance of an embedding's span from the leading eigenspace.
 
         Args:

@@ -3,13 +3,14 @@
 import statistics
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 def chi2_information(
-    z1,
-    z2,
+    z1: ArrayLike,
+    z2: ArrayLike,
     *,
-    second_moment=None,
+    second_moment: ArrayLike | None = None,
     confidence: float = 0.95,
 ) -> dict[str, float]:
     """Chi-square information that embeddings capture, from held-out pairs.
@@ -102,7 +103,7 @@ def chi2_information(
     }
 
 
-def captured_share(eigenvalues) -> np.ndarray:
+def captured_share(eigenvalues: ArrayLike) -> np.ndarray:
     """Share of the information that the first k coordinates hold.
 
     Args:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 #: Directions with less than this share of the largest variance are noise.
 _SMALLEST_VARIANCE = 1e-8
@@ -27,12 +28,16 @@ class Ordering:
             each coordinate between the two views of an image, in [-1, 1].
     """
 
-    def __init__(self, mean, matrix, eigenvalues):
+    def __init__(
+        self, mean: np.ndarray, matrix: np.ndarray, eigenvalues: np.ndarray
+    ) -> None:
         self.mean = mean
         self.matrix = matrix
         self.eigenvalues = eigenvalues
 
-    def __call__(self, features, dim: int | None = None) -> np.ndarray:
+    def __call__(
+        self, features: ArrayLike, dim: int | None = None
+    ) -> np.ndarray:
         """Return the first coordinates of features.
 
         Args:

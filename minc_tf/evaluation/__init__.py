@@ -6,7 +6,64 @@ they are first used: kNN and the measures of collapse need no TensorFlow,
 everything else does.
 """
 
+from typing import TYPE_CHECKING
+
 from minc_tf._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from minc_tf.evaluation.embedding.images_to_table import (
+        embed_images as embed_images,
+    )
+    from minc_tf.evaluation.features import encoder_function as encoder_function
+    from minc_tf.evaluation.features import extract as extract
+    from minc_tf.evaluation.features import raw_pixels as raw_pixels
+    from minc_tf.evaluation.monitors.collapse_alarm import (
+        CollapseAlarm as CollapseAlarm,
+    )
+    from minc_tf.evaluation.monitors.collapse_alarm import (
+        CollapseError as CollapseError,
+    )
+    from minc_tf.evaluation.monitors.collapse_monitor import (
+        CollapseMonitor as CollapseMonitor,
+    )
+    from minc_tf.evaluation.monitors.diagnostics_monitor import (
+        DiagnosticsMonitor as DiagnosticsMonitor,
+    )
+    from minc_tf.evaluation.monitors.knn_monitor import KNNMonitor as KNNMonitor
+    from minc_tf.evaluation.protocols.finetuning import finetune as finetune
+    from minc_tf.evaluation.protocols.knn import knn_accuracy as knn_accuracy
+    from minc_tf.evaluation.protocols.knn import knn_predict as knn_predict
+    from minc_tf.evaluation.protocols.linear import LinearProbe as LinearProbe
+    from minc_tf.evaluation.protocols.linear import (
+        linear_accuracy as linear_accuracy,
+    )
+    from minc_tf.evaluation.protocols.on_features import (
+        evaluate_features as evaluate_features,
+    )
+    from minc_tf.evaluation.protocols.retrieval import (
+        retrieval_metrics as retrieval_metrics,
+    )
+    from minc_tf.evaluation.protocols.ridge import (
+        ridge_accuracy as ridge_accuracy,
+    )
+    from minc_tf.evaluation.protocols.savedmodel import (
+        evaluate_savedmodel as evaluate_savedmodel,
+    )
+    from minc_tf.evaluation.protocols.seeds import summarise as summarise
+    from minc_tf.evaluation.protocols.sgd_probe import linear_sgd as linear_sgd
+    from minc_tf.evaluation.protocols.subsets import (
+        labelled_fraction as labelled_fraction,
+    )
+    from minc_tf.evaluation.protocols.transfer import (
+        transfer_accuracy as transfer_accuracy,
+    )
+    from minc_tf.evaluation.protocols.truncation import (
+        evaluate_dims as evaluate_dims,
+    )
+    from minc_tf.evaluation.protocols.truncation import pca as pca
+    from minc_tf.export.saved_encoder import SavedEncoder as SavedEncoder
+    from minc_tf.export.saved_encoder import load_savedmodel as load_savedmodel
+    from minc_tf.report.dims import plot_dims as plot_dims
 
 _LAZY = {
     "CollapseAlarm": "monitors.collapse_alarm",

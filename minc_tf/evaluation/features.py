@@ -48,10 +48,10 @@ def encoder_function(model: keras.Model) -> Callable:
     if known is not None:
         return known
     if keras.backend.backend() == "jax":
-        from minc_tf.evaluation import jax_features as backend
+        from minc_tf.evaluation.jax_features import compile_inference
     else:
-        from minc_tf.evaluation import tensorflow_features as backend
-    encode = backend.compile_inference(model, _image_shape(model))
+        from minc_tf.evaluation.tensorflow_features import compile_inference
+    encode = compile_inference(model, _image_shape(model))
     _FUNCTIONS[id(model)] = encode
     return encode
 

@@ -47,7 +47,7 @@ _HALF = ("bfloat16", "float16")
 
 
 def export_runtime(
-    model,
+    model: keras.Model,
     directory: str | os.PathLike,
     format: str,
     *,

@@ -53,7 +53,7 @@ class SavedEncoder:
     ```
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
         self.manifest = _manifest(path)
         self.value_range = _value_range(path, self.manifest)
@@ -184,7 +184,7 @@ class SavedEncoder:
         dim = self.dim(output)
         return None if dim is None else dim - self._has_constant(output)
 
-    def trainable(self):
+    def trainable(self) -> Callable:
         """Return the encoder as it can be trained, weights and all.
 
         Training changes the weights of the signatures, too, but no file.

@@ -2,6 +2,7 @@
 
 import os
 
+import keras
 import tensorflow as tf
 
 from minc_tf._checks import check_choice, check_int
@@ -39,7 +40,7 @@ _DEFAULTS = {"bytes": "serve_bytes", "views": "serve_views"}
 
 
 def export_savedmodel(
-    model,
+    model: keras.Model,
     directory: str | os.PathLike,
     *,
     image_shape: tuple[int, int, int] | None = None,

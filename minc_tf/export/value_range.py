@@ -32,7 +32,8 @@ def check_value_range(value_range) -> tuple[float, float]:
             "value_range must be two finite numbers, of which the second is "
             f"larger; received {value_range!r}"
         )
-    return tuple(int(x) if x.is_integer() else x for x in (low, high))
+    low, high = (int(x) if x.is_integer() else x for x in (low, high))
+    return low, high
 
 
 def to_pixels(images, value_range: tuple[float, float]):

@@ -1,10 +1,11 @@
 """From an encoder and the settings of a method to its model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import keras
 
 from minc_tf._pixels import PIXELS
+from minc_tf._types import Tensor
 from minc_tf.models.encoders import output_shape_of
 from minc_tf.models.heads import mlp
 from minc_tf.models.minc_model import MINCModel
@@ -18,7 +19,7 @@ def assemble(
     objective: Mapping,
     projector: Mapping,
     predictor: Mapping | None = None,
-    target_momentum=None,
+    target_momentum: float | Callable[[Tensor], Tensor] | None = None,
     micro_batches: int = 1,
     views: keras.Layer | None = None,
     value_range: tuple[float, float] | None = PIXELS,

@@ -4,6 +4,7 @@ import functools
 import importlib
 import inspect
 import sys
+from typing import Any
 
 import keras
 from keras import layers
@@ -38,7 +39,7 @@ def build_encoder(
     *,
     weights: str | None = None,
     value_range: tuple[float, float] | None = None,
-    **kwargs,
+    **kwargs: Any,
 ) -> keras.Model:
     """Builds an encoder by name.
 

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
@@ -46,7 +47,7 @@ class Method:
         """The class of the objective."""
         return OBJECTIVES.find(self.objective_name, "Method.objective_name")
 
-    def objective_arguments(self, dim: int, /, **changes) -> dict:
+    def objective_arguments(self, dim: int, /, **changes: Any) -> dict:
         """The objective's arguments for embeddings of `dim` dimensions."""
         given = {**self.arguments, **changes}
         if "dim" in inspect.signature(self.objective).parameters:
@@ -65,7 +66,7 @@ class Method:
         self,
         projector_widths: Sequence[int] | None = None,
         predictor_widths: Sequence[int] | None = None,
-        **objective,
+        **objective: Any,
     ) -> dict:
         """Objective and heads, as `assemble` and a run's settings have them."""
         projector = dict(self.projector)
@@ -298,7 +299,7 @@ def build(
     views: keras.Layer | None = None,
     value_range: tuple[float, float] | None = PIXELS,
     name: str | None = None,
-    **objective_arguments,
+    **objective_arguments: Any,
 ) -> TwoViewModel:
     """Builds the model of a method, with its published heads and settings.
 

@@ -1,8 +1,11 @@
 """The model that most users start from: two views, MINC."""
 
+from collections.abc import Callable
+
 import keras
 
 from minc_tf._pixels import PIXELS
+from minc_tf._types import Tensor
 from minc_tf.models.two_view import TwoViewModel
 from minc_tf.objectives import MINC, Objective
 from minc_tf.objectives.base import PACKAGE
@@ -50,13 +53,13 @@ class MINCModel(TwoViewModel):
         projector: keras.Layer,
         objective: Objective | None = None,
         predictor: keras.Layer | None = None,
-        target_momentum=None,
+        target_momentum: float | Callable[[Tensor], Tensor] | None = None,
         micro_batches: int = 1,
         views: keras.Layer | None = None,
         value_range: tuple[float, float] | None = PIXELS,
         name: str | None = None,
-        dtype=None,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         if objective is None:
             shape = getattr(projector, "output_shape", None)
             if not isinstance(shape, tuple) or not isinstance(shape[-1], int):

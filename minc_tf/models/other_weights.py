@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_int, check_number
+from minc_tf._types import Tensor
 from minc_tf.objectives.base import PACKAGE
 
 
@@ -138,14 +139,16 @@ class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
     Source: Grill et al. 2020, arXiv 2006.07733, section 3.2.
     """
 
-    def __init__(self, start: float, steps: int, name: str = "cosine_momentum"):
+    def __init__(
+        self, start: float, steps: int, name: str = "cosine_momentum"
+    ) -> None:
         check_number("CosineMomentum: start", start, 0, 1)
         check_int("CosineMomentum: steps", steps, 1)
         self.start = start
         self.steps = int(steps)
         self.name = name
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
         """Returns the momentum of a step, a scalar float32 tensor."""
         done = ops.cast(step, "float32") / self.steps
         falling = (ops.cos(math.pi * ops.minimum(done, 1.0)) + 1.0) / 2.0

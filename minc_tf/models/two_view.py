@@ -5,16 +5,22 @@ in `tensorflow_step` and `jax_step`, how a step differentiates; in
 `view_trainer`, what Keras's `fit` and its like must be told.
 """
 
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
+from minc_tf._types import Shape, Tensor
 from minc_tf.models.applications import warn_of_missing_preprocessing
 from minc_tf.models.backend import step_module, value_now
 from minc_tf.models.encoders import check_no_classifier, image_shape_of
 from minc_tf.models.inputs import check_model
 from minc_tf.models.other_weights import PreviousWeights, Target
 from minc_tf.models.replication import portable, warn_of_local_norms
+from minc_tf.models.statistics import warm_statistics
 from minc_tf.models.view_pairs import (
     Embedded,
     join_views,
@@ -105,19 +111,21 @@ class TwoViewModel(ViewTrainer):
     arXiv 2101.06983; target networks, Grill et al. 2020, arXiv 2006.07733.
     """
 
+    built: bool
+
     def __init__(
         self,
         encoder: keras.Model,
         projector: keras.Layer,
         objective: Objective,
         predictor: keras.Layer | None = None,
-        target_momentum=None,
+        target_momentum: float | Callable[[Tensor], Tensor] | None = None,
         micro_batches: int = 1,
         views: keras.Layer | None = None,
         value_range: tuple[float, float] | None = PIXELS,
         name: str | None = None,
-        dtype=None,
-    ):
+        dtype: str | keras.DTypePolicy | None = None,
+    ) -> None:
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_model(
@@ -155,7 +163,7 @@ class TwoViewModel(ViewTrainer):
         if image_shape_of(encoder) is not None:
             self.build(image_shape_of(encoder))
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         """Creates all state for images of shape (B, H, W, C)."""
         if self.built:
             return
@@ -192,11 +200,13 @@ class TwoViewModel(ViewTrainer):
             self.spread_random_states()
             warn_of_local_norms(self)
 
-    def as_pixels(self, images):
+    def as_pixels(self, images: Tensor) -> Tensor:
         """Images of the model's `value_range` as images of 0 to 255."""
         return as_pixels(images, self.value_range)
 
-    def call(self, images, training=False, pixels=False):
+    def call(
+        self, images: Tensor, training: bool = False, pixels: bool = False
+    ) -> Tensor:
         """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d).
 
         With `pixels` they were brought from `value_range` to 0 to 255 before.
@@ -207,7 +217,7 @@ class TwoViewModel(ViewTrainer):
         return self.projector(features, training=training)
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         """The running means of the loss and of the objective's scalars."""
         return list(self._trackers)
 
@@ -258,26 +268,38 @@ class TwoViewModel(ViewTrainer):
         """Whether a step also embeds with the weights of the step before."""
         return self.objective.takes_previous and self.compares_outputs
 
-    def embed_online(self, images, training):
+    def embed_online(
+        self, images: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """Outputs and embeddings (2b, d) of joined views (2b, H, W, C).
 
         Outputs are predictions, or without a predictor the embeddings.
         """
-        embeddings = self(images, training=training, pixels=True)
-        if self.predictor is None:
-            return embeddings, embeddings
-        return self.predictor(embeddings, training=training), embeddings
+        with self._statistics(training):
+            embeddings = self(images, training=training, pixels=True)
+            if self.predictor is None:
+                return embeddings, embeddings
+            return self.predictor(embeddings, training=training), embeddings
 
-    def embed_target(self, images, embeddings, training):
+    def _statistics(self, training):
+        """Where moving statistics move in training."""
+        if not training:
+            return contextlib.nullcontext()
+        return warm_statistics(self, self.steps)
+
+    def embed_target(
+        self, images: Tensor, embeddings: Tensor, training: bool
+    ) -> Tensor:
         """Targets (2b, d), without gradient; see `embed_online`."""
         if self.target_encoder is not None:
-            embeddings = self.target_projector(
-                self.target_encoder(images, training=training),
-                training=training,
-            )
+            with self._statistics(training):
+                embeddings = self.target_projector(
+                    self.target_encoder(images, training=training),
+                    training=training,
+                )
         return ops.stop_gradient(embeddings)
 
-    def embed_previous(self, images, training):
+    def embed_previous(self, images: Tensor, training: bool) -> Tensor | None:
         """Embeddings (2b, d) under the weights of the step before.
 
         None where the objective needs none.
@@ -286,7 +308,7 @@ class TwoViewModel(ViewTrainer):
             return None
         return self._previous.embed(images)
 
-    def embed_joined(self, images, training) -> Embedded:
+    def embed_joined(self, images: Tensor, training: bool) -> Embedded:
         """`embed_views` of two views (2b, H, W, C) that `join_views` joined."""
         before = self.embed_previous(images, training)
         outputs, embeddings = self.embed_online(images, training)
@@ -295,7 +317,9 @@ class TwoViewModel(ViewTrainer):
         previous = None if before is None else (before, ())
         return Embedded(outputs, targets, (), previous, losses)
 
-    def embed_views(self, view1, view2, *small, training) -> Embedded:
+    def embed_views(
+        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+    ) -> Embedded:
         """The forward pass of a batch: of a step, and of what looks at one.
 
         Args:
@@ -322,13 +346,26 @@ class TwoViewModel(ViewTrainer):
             layer_losses=(found.layer_losses + self.layer_losses()) / 2.0,
         )
 
-    def pairs(self, outputs, targets, small=()) -> list:
+    def pairs(
+        self,
+        outputs: Tensor,
+        targets: Tensor | None,
+        small: Sequence[Tensor] = (),
+    ) -> list:
         """The pairs (B, d) of an `Embedded` that the objective compares."""
         return pair_views(
             outputs, targets, small, compares_outputs=self.compares_outputs
         )
 
-    def pair_loss(self, outputs, targets, small=(), previous=None, *, training):
+    def pair_loss(
+        self,
+        outputs: Tensor,
+        targets: Tensor | None,
+        small: Sequence[Tensor] = (),
+        previous: tuple[Tensor, Sequence[Tensor]] | None = None,
+        *,
+        training: bool,
+    ) -> Tensor:
         """The objective on a whole batch, once a step; see `Embedded`.
 
         With `previous`, the weights as they are become the previous ones,
@@ -343,7 +380,9 @@ class TwoViewModel(ViewTrainer):
         self._previous.follow(self.objective.saw_finite())
         return loss
 
-    def step_loss(self, *views, training):
+    def step_loss(
+        self, *views: Tensor, training: bool
+    ) -> tuple[Tensor, Tensor]:
         """What a step differentiates, with every side effect that it has.
 
         Args:
@@ -358,12 +397,12 @@ class TwoViewModel(ViewTrainer):
         loss = self.pair_loss(*compared, training=training)
         return loss + extra, loss
 
-    def layer_losses(self):
+    def layer_losses(self) -> Tensor:
         """Sum of the losses that the online layers added or carry."""
         losses = [loss for part in self.online_layers for loss in part.losses]
         return sum((ops.cast(loss, "float32") for loss in losses), 0.0)
 
-    def finish_step(self):
+    def finish_step(self) -> None:
         """Counts the step and moves the target towards the online weights."""
         self.steps.assign_add(1)
         momentum = self.target_momentum
@@ -372,18 +411,18 @@ class TwoViewModel(ViewTrainer):
         for target in self.targets:
             target.follow(momentum)
 
-    def update_metrics(self, total, loss) -> dict:
+    def update_metrics(self, total: Tensor, loss: Tensor) -> dict:
         """Adds a step to the running means; returns their values by name."""
         values = {"loss": total, **self.objective.metrics(loss)}
         for tracker in self._trackers:
             tracker.update_state(values[tracker.name])
         return {tracker.name: tracker.result() for tracker in self._trackers}
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Any:
         """One step of the backend in use; see its module in `models`."""
         return _STEP.train_step(self, *args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> dict[str, Tensor]:
         """The loss and metrics of a batch, nothing updated."""
         return _STEP.test_step(self, *args)
 
@@ -404,7 +443,7 @@ class TwoViewModel(ViewTrainer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "TwoViewModel":
         """Rebuilds the model with its parts."""
         parts = ("encoder", "projector", "objective", "predictor", "views")
         config = dict(portable(config))

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_number
+from minc_tf._types import Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre
@@ -94,13 +95,19 @@ class BarlowTwins(Objective):
 
     def __init__(
         self, *, redundancy_weight: float = 0.0051, name: str | None = None
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_number("BarlowTwins: redundancy_weight", redundancy_weight, 0)
         self.redundancy_weight = redundancy_weight
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the distance of the correlation to the identity."""
         correlation = cross_correlation(z1, z2)
         return distance_to_identity(correlation, self.redundancy_weight)

@@ -1,10 +1,13 @@
 """What every objective has in common: checks, dtype, metrics, `attach`."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from minc_tf._checks import check_int
 from minc_tf._registry import Registry
+from minc_tf._types import Shape, Tensor
 from minc_tf.objectives import replicas, unguarded
 
 PACKAGE = "minc_tf"
@@ -50,20 +53,20 @@ class Objective(keras.layers.Layer):
     #: Whether `training=True` moves statistics that the loss is made of.
     keeps_statistics = False
 
-    def __init__(self, *, name: str | None = None):
+    def __init__(self, *, name: str | None = None) -> None:
         """See the class."""
         super().__init__(name=name, dtype="float32")
         self._last_loss = None
         # Without a call in training, or a file, the statistics are not set.
         self._may_be_set = False
 
-    def __call__(self, *args, **kwargs):
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensor:
         """As any layer; not as the `loss` of `compile` where that is wrong."""
         if self.keeps_statistics and kwargs.get("training") is None:
             unguarded.refuse_in_compile(type(self).__name__)
         return super().__call__(*args, **kwargs)
 
-    def build(self, z1_shape, z2_shape=None):
+    def build(self, z1_shape: Shape, z2_shape: Shape | None = None) -> None:
         """Creates the state; called with the shapes of the first batch."""
         self._last_loss = self._add_state("last_loss")
 
@@ -80,13 +83,13 @@ class Objective(keras.layers.Layer):
 
     def call(
         self,
-        z1,
-        z2,
-        training=None,
-        sample_weight=None,
-        pairs_per_image=1,
-        previous=None,
-    ):
+        z1: Tensor,
+        z2: Tensor,
+        training: bool | None = None,
+        sample_weight: Tensor | None = None,
+        pairs_per_image: int = 1,
+        previous: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Computes the loss of a batch of pairs.
 
         Args:
@@ -152,18 +155,24 @@ class Objective(keras.layers.Layer):
 
         return unguarded.when_differentiated(loss, warn)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Loads the state; see `keras.Layer`."""
         super().load_own_variables(store)
         self._may_be_set = True
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the scalar loss of float32 embeddings; see `call`."""
         raise TypeError(
             f"{type(self).__name__} is abstract: use one of its subclasses."
         )
 
-    def scalars(self, loss) -> dict:
+    def scalars(self, loss: Tensor) -> dict:
         """Returns named scalar tensors that describe a step with this loss."""
         return {}
 
@@ -176,7 +185,7 @@ class Objective(keras.layers.Layer):
         """
         return NamedScalars(self._named_scalars)
 
-    def saw_finite(self):
+    def saw_finite(self) -> Tensor:
         """Whether the loss of the last training step was finite, a tensor.
 
         The same on all replicas.
@@ -193,7 +202,9 @@ class Objective(keras.layers.Layer):
             loss = ops.convert_to_tensor(self._last_loss)
         return self.scalars(ops.stop_gradient(loss))
 
-    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
+    def attach(
+        self, z1: Tensor, z2: Tensor, weight: float = 1.0, prefix: str = ""
+    ) -> tuple[Tensor, Tensor]:
         """Adds the objective to a functional model of your own.
 
         The returned tensors are `z1` and `z2` unchanged; that they pass
@@ -247,18 +258,20 @@ class Objective(keras.layers.Layer):
         """Returns the constructor's arguments."""
         return {"name": self.name}
 
-    def compute_output_shape(self, z1_shape, z2_shape=None):
+    def compute_output_shape(
+        self, z1_shape: Shape, z2_shape: Shape | None = None
+    ) -> Shape:
         """A scalar."""
         return ()
 
     def compute_output_spec(
         self,
-        z1,
-        z2,
-        training=None,
-        sample_weight=None,
-        pairs_per_image=1,
-        previous=None,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool | None = None,
+        sample_weight: Tensor | None = None,
+        pairs_per_image: int = 1,
+        previous: tuple[Tensor, Tensor] | None = None,
     ) -> keras.KerasTensor:
         """A float32 scalar, after the checks of shapes."""
         self._check_pair(z1, z2)

@@ -1,9 +1,12 @@
 """An objective as a layer in somebody's own model."""
 
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from minc_tf._types import Shape, Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import PACKAGE, Objective
 
@@ -59,7 +62,7 @@ class Endpoint(keras.layers.Layer):
         weight: float = 1.0,
         prefix: str = "",
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         # Without autocast the embeddings keep the dtype they came in.
         super().__init__(name=name, dtype="float32", autocast=False)
@@ -73,7 +76,7 @@ class Endpoint(keras.layers.Layer):
         self.prefix = prefix
         self._scalars = []
 
-    def build(self, z1_shape, z2_shape):
+    def build(self, z1_shape: Shape, z2_shape: Shape | None) -> None:
         """Builds the objective, and the sums of its scalars."""
         if not self.objective.built:
             self.objective.build(z1_shape, z2_shape)
@@ -96,7 +99,9 @@ class Endpoint(keras.layers.Layer):
             autocast=False,
         )
 
-    def call(self, z1, z2, training=None):
+    def call(
+        self, z1: Tensor, z2: Tensor, training: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Returns `(z1, z2)` and adds the loss of the pair."""
         loss = self.objective(z1, z2, training=training)
         self.add_loss(self.weight * loss)
@@ -121,7 +126,9 @@ class Endpoint(keras.layers.Layer):
         for state in (self._sums, self._count):
             state.assign(ops.zeros(state.shape))
 
-    def compute_output_spec(self, z1, z2, training=None):
+    def compute_output_spec(
+        self, z1: Tensor, z2: Tensor, training: bool | None = None
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """The inputs' own specs, after the objective's checks."""
         self.objective.compute_output_spec(z1, z2)
         return (
@@ -129,7 +136,7 @@ class Endpoint(keras.layers.Layer):
             keras.KerasTensor(z2.shape, dtype=z2.dtype),
         )
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         """Loads the sums; models saved before there were any have none."""
         if len(store.keys()):
             super().load_own_variables(store)
@@ -144,7 +151,7 @@ class Endpoint(keras.layers.Layer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "Endpoint":
         """Rebuilds the endpoint with its objective."""
         config = dict(config)
         config["objective"] = keras.saving.deserialize_keras_object(

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_choice, check_number, check_positive, refusal
+from minc_tf._types import Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.norms import unit_norm
@@ -217,7 +218,7 @@ class FMICL(Objective):
         sigma: float = 0.5,
         order: float | None = None,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         _check_arguments(divergence, alpha, sigma, order)
@@ -227,7 +228,13 @@ class FMICL(Objective):
         self.order = order
         self.resolved_alpha = default_alpha(sigma) if alpha is None else alpha
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the loss of the embeddings scaled to norm one."""
         divergence = DIVERGENCES[self.divergence]
         if self.order is not None:

@@ -7,6 +7,7 @@ formulas are in `minc_formulas` and `tracking`.
 import keras
 from keras import ops
 
+from minc_tf._types import Shape, Tensor
 from minc_tf.objectives import tracking
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
@@ -117,7 +118,7 @@ class MINC(Objective):
         order: str = "update_first",
         mu: float | None = 10.0,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_arguments(
@@ -134,17 +135,17 @@ class MINC(Objective):
         self.second_moment = None
 
     @property
-    def takes_previous(self) -> bool:
+    def takes_previous(self) -> bool:  # type: ignore[override]
         """Whether a step wants embeddings under the weights before."""
         corrects = self.tracking in ("auto", "corrected")
         return corrects and self.order == "update_first"
 
     @property
-    def needs_previous(self) -> bool:
+    def needs_previous(self) -> bool:  # type: ignore[override]
         """Whether it trains with them only."""
         return self.tracking == "corrected"
 
-    def build(self, z1_shape, z2_shape=None):
+    def build(self, z1_shape: Shape, z2_shape: Shape | None = None) -> None:
         """Creates Lambda, what its tracking needs, and whether it was set."""
         check_dim(self.dim, z1_shape)
         super().build(z1_shape, z2_shape)
@@ -160,13 +161,13 @@ class MINC(Objective):
 
     def compute(
         self,
-        z1,
-        z2,
-        training,
-        sample_weight,
-        pairs_per_image=1,
-        previous=None,
-    ):
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+        pairs_per_image: int = 1,
+        previous: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Updates Lambda if training; returns `-J` with MINC's gradient."""
         z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
         weights = normalise_weights(sample_weight)
@@ -285,7 +286,7 @@ class MINC(Objective):
         """`first` on the first batch, of which there is nothing to follow."""
         return ops.where(self._initialized > 0, value, first)
 
-    def scalars(self, loss) -> dict:
+    def scalars(self, loss: Tensor) -> dict:
         """Returns the metrics of a step.
 
         Args:
@@ -308,7 +309,7 @@ class MINC(Objective):
             "second_moment_trace": trace,
         }
 
-    def eigenvalues(self):
+    def eigenvalues(self) -> Tensor:
         """Estimates of the leading eigenvalues, largest first.
 
         Returns:
@@ -322,7 +323,7 @@ class MINC(Objective):
             return ops.diagonal(second_moment)
         return ops.flip(ops.linalg.eigh(second_moment)[0])
 
-    def rotation(self):
+    def rotation(self) -> Tensor:
         """The rotation R that orders the coordinates: `z @ R`.
 
         At the optimum of the full form `Lambda = R diag(lambda) R^T`, so the
@@ -354,11 +355,13 @@ class MINC(Objective):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict) -> "MINC":
         """Rebuilds the objective; one saved before it could lead as it was."""
         return cls(**present(config))
 
-    def attach(self, z1, z2, weight: float = 1.0, prefix: str = ""):
+    def attach(
+        self, z1: Tensor, z2: Tensor, weight: float = 1.0, prefix: str = ""
+    ) -> tuple[Tensor, Tensor]:
         """As `Objective.attach`; refused with `tracking="corrected"`."""
         if self.needs_previous:
             raise ValueError(f"MINC.attach: {NEEDS_PREVIOUS}")

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_choice, check_number, check_positive, refusal
+from minc_tf._types import Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
@@ -137,7 +138,7 @@ class MIO(Objective):
         mse_weight: float | None = None,
         form: str = "published",
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_positive("MIO: positive_temperature", positive_temperature)
@@ -156,7 +157,13 @@ class MIO(Objective):
         self.mse_weight = mse_weight
         self.form = form
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the loss of the embeddings scaled to norm one."""
         z1, z2 = unit_norm(z1), unit_norm(z2)
         temperatures = self.positive_temperature, self.negative_temperature

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_choice, check_positive
+from minc_tf._types import Tensor
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
 from minc_tf.objectives.norms import unit_norm
@@ -91,7 +92,7 @@ class NegativeCosine(Objective):
         form: str = "cosine",
         weight: float = 1.0,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_choice("NegativeCosine: form", form, _FORMS)
@@ -99,7 +100,13 @@ class NegativeCosine(Objective):
         self.form = form
         self.weight = weight
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the weighted mean over the pairs, times `weight`."""
         weights = normalise_weights(sample_weight)
         return self.weight * _FORMS[self.form](z1, z2, weights)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_bool, check_choice, check_positive
+from minc_tf._types import Tensor
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import masked_logsumexp, products_of_samples
 from minc_tf.objectives.norms import unit_norm
@@ -101,7 +102,7 @@ class NTXent(Objective):
         similarity: str = "cosine",
         decoupled: bool = False,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_positive("NTXent: temperature", temperature)
@@ -111,7 +112,13 @@ class NTXent(Objective):
         self.similarity = similarity
         self.decoupled = decoupled
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the loss of the embeddings scaled to norm one."""
         return nt_xent_loss(
             unit_norm(z1),

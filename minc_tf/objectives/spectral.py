@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from minc_tf._types import Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.norms import check_mu, clip_norm
@@ -95,19 +96,27 @@ class SpectralContrastive(Objective):
 
     minimum_batch = 2
 
-    def __init__(self, *, mu: float | None = 1.0, name: str | None = None):
+    def __init__(
+        self, *, mu: float | None = 1.0, name: str | None = None
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_mu("SpectralContrastive: mu", mu)
         self.mu = mu
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the loss of the clipped embeddings, divided by `mu`."""
         z1, z2 = clip_norm(z1, self.mu), clip_norm(z2, self.mu)
         loss = spectral_contrastive_loss(z1, z2)
         return loss if self.mu is None else loss / self.mu
 
-    def scalars(self, loss) -> dict:
+    def scalars(self, loss: Tensor) -> dict:
         """Returns `chi2_information`, `J - 1` of the clipped embeddings."""
         scale = 1.0 if self.mu is None else self.mu
         return {"chi2_information": -loss * scale - 1.0}

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_number
+from minc_tf._types import Shape, Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import normalise_weights
@@ -83,7 +84,7 @@ class TiCo(Objective):
 
     def __init__(
         self, *, rho: float = 8.0, beta: float = 0.9, name: str | None = None
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         check_number("TiCo: rho", rho, 0)
@@ -92,7 +93,7 @@ class TiCo(Objective):
         self.beta = beta
         self.covariance = None
 
-    def build(self, z1_shape, z2_shape=None):
+    def build(self, z1_shape: Shape, z2_shape: Shape | None = None) -> None:
         """Creates C; called with the shapes of the first batch."""
         dim = z1_shape[-1]
         if dim is None:
@@ -103,7 +104,13 @@ class TiCo(Objective):
         super().build(z1_shape, z2_shape)
         self.covariance = self._add_state("covariance", shape=(dim, dim))
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Moves C if training; returns the loss with the C so moved."""
         moment, cosine = means_of_pairs(
             unit_norm(z1), unit_norm(z2), normalise_weights(sample_weight)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_number, check_positive
+from minc_tf._types import Tensor
 from minc_tf.objectives import replicas
 from minc_tf.objectives.base import OBJECTIVES, PACKAGE, Objective
 from minc_tf.objectives.batch import centre, masked_logsumexp
@@ -139,7 +140,7 @@ class VICReg(Objective):
         variance_weight: float = 25.0,
         covariance_weight: float = 1.0,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(name=name)
         for argument, weight in (
@@ -152,7 +153,13 @@ class VICReg(Objective):
         self.variance_weight = variance_weight
         self.covariance_weight = covariance_weight
 
-    def compute(self, z1, z2, training, sample_weight):
+    def compute(
+        self,
+        z1: Tensor,
+        z2: Tensor,
+        training: bool,
+        sample_weight: Tensor | None,
+    ) -> Tensor:
         """Returns the weighted sum of the three terms."""
         invariance = ops.mean(ops.square(z1 - z2))
         variance1, covariance1 = self.regularisers(z1)
@@ -163,12 +170,12 @@ class VICReg(Objective):
             + self.covariance_weight * (covariance1 + covariance2)
         )
 
-    def regularisers(self, z):
+    def regularisers(self, z: Tensor) -> Tensor:
         """Returns the variance term and the covariance term of one view."""
         matrix = covariance(centre(z))
         return variance_hinge(ops.diagonal(matrix)), self.redundancy(matrix)
 
-    def redundancy(self, matrix):
+    def redundancy(self, matrix: Tensor) -> Tensor:
         """Returns the covariance term of a covariance matrix (d, d)."""
         return squared_redundancy(matrix)
 
@@ -223,7 +230,7 @@ class VICRegExp(VICReg):
         covariance_weight: float = 1.0,
         temperature: float = 0.1,
         name: str | None = None,
-    ):
+    ) -> None:
         """See the class."""
         super().__init__(
             invariance_weight=invariance_weight,
@@ -234,7 +241,7 @@ class VICRegExp(VICReg):
         check_positive(f"{type(self).__name__}: temperature", temperature)
         self.temperature = temperature
 
-    def redundancy(self, matrix):
+    def redundancy(self, matrix: Tensor) -> Tensor:
         """Returns the covariance term of a covariance matrix (d, d)."""
         own = ops.arange(ops.shape(matrix)[0], dtype="int32")
         return exponential_redundancy(matrix, own, self.temperature)
@@ -281,7 +288,7 @@ class VICRegCtr(VICRegExp):
     paper's pseudocode and its temperature are unread.
     """
 
-    def regularisers(self, z):
+    def regularisers(self, z: Tensor) -> Tensor:
         """Returns the variance term and the covariance term of one view."""
         centred = centre(z)
         unit = unit_norm(centred)

@@ -1,9 +1,13 @@
 """LARS, which Keras lacks."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
 from minc_tf._checks import check_choice, check_number, check_positive
+from minc_tf._types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="minc_tf")
@@ -50,7 +54,8 @@ class LARS(keras.optimizers.Optimizer):
 
     def __init__(
         self,
-        learning_rate=0.1,
+        learning_rate: float
+        | keras.optimizers.schedules.LearningRateSchedule = 0.1,
         *,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
@@ -58,8 +63,8 @@ class LARS(keras.optimizers.Optimizer):
         momentum_of: str = "update",
         nesterov: bool = False,
         name: str = "lars",
-        **kwargs,
-    ):
+        **kwargs: Any,
+    ) -> None:
         """See the class."""
         # The base class would add decoupled decay of its own.
         super().__init__(learning_rate=learning_rate, name=name, **kwargs)
@@ -74,14 +79,16 @@ class LARS(keras.optimizers.Optimizer):
         self.nesterov = nesterov
         self._momenta = None
 
-    def build(self, variables):
+    def build(self, variables: Sequence[keras.Variable]) -> None:
         """Creates one momentum slot a variable."""
         if self.built:
             return
         super().build(variables)
         self._momenta = self.add_optimizer_variables(variables, ["momentum"])[0]
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(
+        self, gradient: Tensor, variable: Tensor, learning_rate: Tensor
+    ) -> None:
         """Applies one step to one variable."""
         rate = ops.cast(learning_rate, variable.dtype)
         gradient = ops.cast(gradient, variable.dtype)

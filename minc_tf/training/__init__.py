@@ -4,6 +4,8 @@ On Keras's JAX backend a run trains from arrays and needs no TensorFlow. What
 works on the TensorFlow backend alone is imported when it is first used.
 """
 
+from typing import TYPE_CHECKING
+
 from minc_tf._lazy import lazy_names
 from minc_tf.training.callbacks import (
     MetricsCSV,
@@ -27,6 +29,10 @@ from minc_tf.training.run import (
 )
 from minc_tf.training.termination import PreemptedError, WorkerLostError
 from minc_tf.training.validation import validate
+
+if TYPE_CHECKING:
+    from minc_tf.training.inspection import inspect as inspect
+    from minc_tf.training.strategies import make_strategy as make_strategy
 
 _LAZY = {
     "inspect": "inspection",

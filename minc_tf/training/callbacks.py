@@ -10,6 +10,7 @@ import numpy as np
 from minc_tf import report
 from minc_tf._progress import image_bar
 from minc_tf._run_folder import read_table, write_table
+from minc_tf._types import Logs
 from minc_tf.training.checkpoints import Checkpoints, step_of
 
 #: Logs that stand beside the progress bar, with their short names.
@@ -42,18 +43,18 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self,
         checkpoints: Checkpoints | None = None,
         step: Callable[[], int] | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.checkpoints = checkpoints
         self.step = step
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Check the running means: a value that is not finite stays there."""
         for name, value in (logs or {}).items():
             if not np.all(np.isfinite(np.asarray(value))):
                 self._stop(f"{name} is {float(np.asarray(value))}")
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Check the weights, which are newer than the last loss."""
         for variable in self.model.weights:
             value = keras.ops.convert_to_numpy(variable).astype("float64")
@@ -92,17 +93,17 @@ class Throughput(keras.callbacks.Callback):
         batch_size: int, images a step.
     """
 
-    def __init__(self, batch_size: int):
+    def __init__(self, batch_size: int) -> None:
         super().__init__()
         self.batch_size = batch_size
         self._warm = False
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Start the clocks."""
         self._start = self._counted_from = time.perf_counter()
         self._steps = 0
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Count; the run's first step only starts the clock of the rate."""
         if self._warm:
             self._steps += 1
@@ -110,7 +111,7 @@ class Throughput(keras.callbacks.Callback):
             self._warm = True
             self._counted_from = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write both into the logs."""
         now = time.perf_counter()
         logs["seconds"] = now - self._start
@@ -141,7 +142,7 @@ class MetricsCSV(keras.callbacks.Callback):
         path: str | os.PathLike,
         first_epoch: int = 0,
         timing: str | os.PathLike | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.path = os.fspath(path)
         self.timing = timing and os.fspath(timing)
@@ -152,7 +153,7 @@ class MetricsCSV(keras.callbacks.Callback):
             times = {row["epoch"]: row for row in read_table(self.timing)}
             self.rows = [r | times.get(r["epoch"], {}) for r in self.rows]
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Add a row, and write the table."""
         row = {
             "epoch": epoch + 1,
@@ -203,7 +204,9 @@ class Progress(keras.callbacks.Callback):
         first_step: int, the step at which this run starts.
     """
 
-    def __init__(self, batch_size: int, steps: int, first_step: int = 0):
+    def __init__(
+        self, batch_size: int, steps: int, first_step: int = 0
+    ) -> None:
         super().__init__()
         self.batch_size = batch_size
         self.steps = steps
@@ -213,7 +216,7 @@ class Progress(keras.callbacks.Callback):
         self._traced = False
         self._epoch = "pretrain"
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Open the bar."""
         self._traced = False
         self._bar = image_bar(
@@ -222,7 +225,7 @@ class Progress(keras.callbacks.Callback):
             self.first_step * self.batch_size,
         )
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         """Show the epoch, and that the first step is not there yet."""
         of_all = f"/{self.params['epochs']}" if self.params else ""
         self._epoch = f"epoch {epoch + 1}{of_all}"
@@ -231,7 +234,7 @@ class Progress(keras.callbacks.Callback):
             self._epoch if self._traced else f"{self._epoch}, tracing"
         )
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Move the bar."""
         self._show(logs)
         if not self._traced:
@@ -239,15 +242,15 @@ class Progress(keras.callbacks.Callback):
             self._bar.set_description(self._epoch)
         self._bar.update(self.batch_size)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Show the kNN accuracy."""
         self._show(logs)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         """Close the bar."""
         self.close()
 
-    def close(self):
+    def close(self) -> None:
         """Close the bar, also where `fit` ended in an error."""
         if self._bar is not None:
             self._bar.close()

@@ -70,7 +70,7 @@ class Checkpoints:
         folder: str | os.PathLike,
         config: ConfigDict | None = None,
         max_to_keep: int = 2,
-    ):
+    ) -> None:
         check_int("Checkpoints: max_to_keep", max_to_keep, 1)
         self.folder = pathlib.Path(folder)
         self.config = config

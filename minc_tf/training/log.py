@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
+from minc_tf._types import Logs
 from minc_tf.training.callbacks import learning_rate_of
 from minc_tf.training.checkpoints import step_of
 
@@ -76,13 +77,13 @@ class LogLines(keras.callbacks.Callback):
         first_epoch: int, the epoch at which this run starts.
     """
 
-    def __init__(self, epochs: int, first_epoch: int = 0):
+    def __init__(self, epochs: int, first_epoch: int = 0) -> None:
         super().__init__()
         self.epochs = epochs
         self.first_epoch = first_epoch
         self._seconds = 0.0
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write the line of the epoch."""
         values = {k: float(np.asarray(v)) for k, v in (logs or {}).items()}
         self._seconds += values["seconds"]

@@ -9,6 +9,7 @@ import collections
 import keras
 import numpy as np
 
+from minc_tf._types import Logs
 from minc_tf.training.checkpoints import Checkpoints, step_of
 from minc_tf.training.devices import Devices
 from minc_tf.training.termination import PreemptedError, Termination
@@ -122,14 +123,14 @@ class SaveCheckpoints(keras.callbacks.Callback):
         every_steps: int = 0,
         devices: Devices | None = None,
         termination: Termination | None = None,
-    ):
+    ) -> None:
         super().__init__()
         self.checkpoints = checkpoints
         self.every_steps = every_steps
         self.devices = devices or Devices()
         self.termination = termination
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Save in the middle of an epoch."""
         if batch + 1 == (self.params or {}).get("steps"):
             return  # the end of the epoch saves, with its row in the table
@@ -143,7 +144,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         if told:
             self._end(step)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Save at the end of an epoch."""
         self.save()
         more = epoch + 1 < (self.params or {}).get("epochs", 0)

@@ -2,12 +2,14 @@
 
 import inspect
 import os
-import pathlib
 import runpy
+from collections.abc import Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from minc_tf import models
+from minc_tf._recipes import locate
 
 
 def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
@@ -16,7 +18,8 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     Args:
         recipe: path of a Python file that defines `get_config()`, or path and
             argument, `"FILE.py:ARGUMENT"`, of one whose `get_config` takes a
-            string.
+            string; or `"minc_tf:NAME:ARGUMENT"`, one of the library's, which
+            `minc-pretrain --list` lists.
 
     Returns:
         The `ConfigDict` that its `get_config` returns.
@@ -31,11 +34,11 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     ```python
     import minc_tf
 
-    config = minc_tf.training.load_recipe("recipes/cifar10.py:byol")
+    config = minc_tf.training.load_recipe("minc_tf:cifar10:byol")
     ```
     """
     recipe = os.fspath(recipe)
-    path, arguments = _split(recipe)
+    path, arguments = locate(recipe)
     try:
         get_config = runpy.run_path(path).get("get_config")
         if get_config is not None:
@@ -56,23 +59,6 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     raise ValueError(f"recipe {recipe!r} defines no get_config().")
 
 
-def _split(recipe):
-    """The path of a recipe, and its argument if it has one."""
-    parts = recipe.split(":")
-    for count in range(len(parts), 0, -1):
-        path = ":".join(parts[:count])
-        if os.path.isfile(path):
-            rest = parts[count:]
-            return path, [":".join(rest)] if rest else []
-    path = pathlib.Path(parts[0])
-    # What once was a file a method.
-    table = pathlib.Path(f"{path.parent}.py")
-    hint = "."
-    if len(parts) == 1 and path.suffix == ".py" and table.is_file():
-        hint = f"; did you mean '{table}:{path.stem}'?"
-    raise FileNotFoundError(f"recipe {parts[0]!r} does not exist{hint}")
-
-
 def _check_arguments(recipe, get_config, arguments):
     try:
         inspect.signature(get_config).bind(*arguments)
@@ -85,7 +71,7 @@ def _check_arguments(recipe, get_config, arguments):
         ) from error
 
 
-def use_method(config: ConfigDict, method: str, **objective) -> None:
+def use_method(config: ConfigDict, method: str, **objective: Any) -> None:
     """Set what makes a method: objective, heads and target network.
 
     The rest of the settings stays, so that recipes of several methods differ
@@ -117,7 +103,11 @@ def use_method(config: ConfigDict, method: str, **objective) -> None:
     config.optimizer.predictor_rate = rate
 
 
-def set_widths(config: ConfigDict, projector, predictor=None) -> None:
+def set_widths(
+    config: ConfigDict,
+    projector: Sequence[int],
+    predictor: Sequence[int] | None = None,
+) -> None:
     """Set the widths of the heads, and what depends on them.
 
     Args:

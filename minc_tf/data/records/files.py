@@ -15,7 +15,7 @@ from minc_tf.data.files import check_regular
 from minc_tf.data.labels import like_labels
 from minc_tf.data.limits import MAX_PIXELS, check_max_pixels
 from minc_tf.data.records.readers import READERS, Shard
-from minc_tf.data.records.source import make_source
+from minc_tf.data.records.source import RecordSource, make_source
 from minc_tf.data.subsets import permutation
 
 _IMAGE_KEYS = ("image", "image/encoded")
@@ -37,7 +37,7 @@ def load_records(
     seed: int = 0,
     max_bytes: int = 4 * 2**30,
     max_pixels: int = MAX_PIXELS,
-) -> EncodedSource:
+) -> EncodedSource | RecordSource:
     """Read TFRecord or ArrayRecord files of serialized `tf.train.Example`s.
 
     An example has the encoded image in its feature `image` or

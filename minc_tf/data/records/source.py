@@ -8,7 +8,7 @@ import numpy as np
 from minc_tf.data.encoded import EncodedSource, check_images
 from minc_tf.data.labels import as_labels
 from minc_tf.data.limits import MAX_PIXELS
-from minc_tf.data.records.readers import TFRecordReader
+from minc_tf.data.records.readers import ArrayRecordReader, TFRecordReader
 from minc_tf.data.records.store import (
     CHUNK,
     RecordStore,
@@ -58,7 +58,7 @@ class RecordSource(StoredSource):
 
     def __init__(
         self,
-        reader,
+        reader: TFRecordReader | ArrayRecordReader,
         image_shape: tuple[int | None, int | None, int],
         *,
         image_key: str = "image",
@@ -71,7 +71,7 @@ class RecordSource(StoredSource):
         skipped: Sequence[str] = (),
         on_bad: str | None = None,
         max_pixels: int = MAX_PIXELS,
-    ):
+    ) -> None:
         rows = np.arange(len(reader)) if rows is None else rows
         if labels is None and label_key is not None:
             labels = UNREAD
@@ -102,7 +102,7 @@ def make_source(
     name: str,
     split: str,
     max_pixels: int = MAX_PIXELS,
-) -> EncodedSource:
+) -> EncodedSource | RecordSource:
     """Keep images of record files in memory if they are small, else on disk.
 
     Args:

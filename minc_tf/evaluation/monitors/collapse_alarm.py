@@ -2,12 +2,14 @@
 
 import collections
 import logging
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from minc_tf._checks import check_choice, check_int
+from minc_tf._types import Logs
 from minc_tf.evaluation.features import encoder_function
 from minc_tf.evaluation.monitors.collapse_causes import (
     REMEDIES,
@@ -17,6 +19,7 @@ from minc_tf.evaluation.monitors.collapse_causes import (
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
 from minc_tf.models import TwoViewModel
+from minc_tf.models.statistics import present_statistics
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -121,12 +124,12 @@ class CollapseAlarm(keras.callbacks.Callback):
 
     def __init__(
         self,
-        images,
+        images: Any,
         *,
         every: int = 10,
         patience: int = 20,
         action: str = "warn",
-    ):
+    ) -> None:
         super().__init__()
         for name, value in (("every", every), ("patience", patience)):
             check_int(name, value, 1, other_type=TypeError)
@@ -144,12 +147,12 @@ class CollapseAlarm(keras.callbacks.Callback):
         self.cause, self.step = "", None
         self.history = {}
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model, images -> embeddings, that is watched."""
         super().set_model(model)
         self._embed = encoder_function(model)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Forget an earlier run, and look at where this one begins."""
         self.cause, self.step = "", None
         self.history = {}
@@ -160,7 +163,7 @@ class CollapseAlarm(keras.callbacks.Callback):
         if self.model.built:
             self._look()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         """Look, every so many steps, until something was reported."""
         # Counted here: to read the model's own count waits for the device.
         before = self._steps // self.every
@@ -180,8 +183,12 @@ class CollapseAlarm(keras.callbacks.Callback):
             grew = self.history.get("weight_growth", [1.0])[-1]
             self._report(_explain(NOT_FINITE, grew))
             return
-        spread = measure_spread(embeddings)
-        norm = float(np.sqrt(np.mean(np.sum(embeddings**2, axis=1))))
+        spread, norm = measure_spread(embeddings), _norm(embeddings)
+        if spread.reason or norm < _SMALLEST_NORM:
+            # It may be batch statistics that lag behind the weights.
+            with present_statistics(model, [self.images]):
+                embeddings = np.asarray(self._embed(self.images), "float64")
+            spread, norm = measure_spread(embeddings), _norm(embeddings)
         measured = {
             "step": self._step(),
             **spread.logs(),
@@ -268,6 +275,11 @@ class _Symptoms:
             self._margins.append(max(margin, _HOPELESS))
         lasted = len(self._margins) == self._margins.maxlen
         return lasted and self._margins[-1] <= _BETTER * self._margins[0]
+
+
+def _norm(embeddings):
+    """Root mean square of the norms of embeddings (N, d)."""
+    return float(np.sqrt(np.mean(np.sum(embeddings**2, axis=1))))
 
 
 def _explain(reason, growth):

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING
 
 import keras
 
+from minc_tf._types import Logs
 from minc_tf.evaluation.features import (
     check_finite,
     encoder_function,
     extract,
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
+from minc_tf.models.statistics import present_statistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -45,22 +47,22 @@ class CollapseMonitor(keras.callbacks.Callback):
     ```
     """
 
-    def __init__(self, batches: "tf.data.Dataset | list"):
+    def __init__(self, batches: "tf.data.Dataset | list") -> None:
         super().__init__()
         self.batches = batches
         self.reason = ""
         self._embed = None
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model, images -> embeddings, that is measured."""
         super().set_model(model)
         self._embed = encoder_function(model)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Check the data set before an epoch is spent."""
         check_finite(self.batches)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Measure, add to the logs, and warn where it is new."""
         before = self.reason
         measured = self.measure()
@@ -75,7 +77,8 @@ class CollapseMonitor(keras.callbacks.Callback):
         Returns:
             dict of floats, `embedding_std` and `embedding_rank`.
         """
-        embeddings, _ = extract(self._embed, self.batches)
+        with present_statistics(self.model, self.batches):
+            embeddings, _ = extract(self._embed, self.batches)
         spread = measure_spread(embeddings)
         self.reason = spread.reason
         return spread.logs()

@@ -7,9 +7,11 @@ import numpy as np
 
 from minc_tf import diagnostics
 from minc_tf._checks import check_int
+from minc_tf._types import Logs
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
+from minc_tf.models.statistics import present_statistics
 from minc_tf.models.view_pairs import mean_objective
 from minc_tf.objectives import MINC, SpectralContrastive
 from minc_tf.objectives.norms import clip_norm
@@ -97,7 +99,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         every: int = 1,
         gradient_batches: int = 0,
         hessian_iterations: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         for name, value, smallest in (
             ("every", every, 1),
@@ -117,7 +119,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         self.history = {"epoch": []}
         self._embed = None
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the `minc_tf.TwoViewModel` that is measured."""
         if not isinstance(model, TwoViewModel):
             raise TypeError(
@@ -127,7 +129,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         super().set_model(model)
         self._embed = encoder_function(model)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Try the pairs, before an epoch is spent."""
         check_finite(self.pairs)
         # All of them: a part would not do, where they are to be cached.
@@ -138,7 +140,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
                 f"{len(one)}"
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Measure, and add the numbers to the logs."""
         # Also after the first epoch: CSVLogger fixes its columns there.
         last = epoch + 1 == self.params.get("epochs")
@@ -169,6 +171,10 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         monitor.measure()["rank_me"]  # before training
         ```
         """
+        with present_statistics(self.model, self.pairs):
+            return self._measured()
+
+    def _measured(self):
         one, other = self._embed_all(self.pairs)
         measured = _geometry(one, other)
         objective = self.model.objective

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import keras
 
 from minc_tf._checks import check_int
+from minc_tf._types import Logs
 from minc_tf.evaluation.checks import check_labels
 from minc_tf.evaluation.features import (
     check_finite,
@@ -13,6 +14,7 @@ from minc_tf.evaluation.features import (
     extract,
 )
 from minc_tf.evaluation.protocols.knn import check_k, knn_accuracy
+from minc_tf.models.statistics import present_statistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -67,7 +69,7 @@ class KNNMonitor(keras.callbacks.Callback):
         every: int = 1,
         k: int = 200,
         temperature: float = 0.07,
-    ):
+    ) -> None:
         super().__init__()
         check_int("every", every, 1, other_type=TypeError)
         self.train_batches = train_batches
@@ -78,7 +80,7 @@ class KNNMonitor(keras.callbacks.Callback):
         self.history = {"epoch": [], "knn_accuracy": []}
         self._encode = None
 
-    def set_model(self, model):
+    def set_model(self, model: keras.Model) -> None:
         """Take the model whose `encoder` is measured.
 
         Args:
@@ -87,7 +89,7 @@ class KNNMonitor(keras.callbacks.Callback):
         super().set_model(model)
         self._encode = encoder_function(model.encoder)
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         """Try one batch of each data set, before an epoch is spent."""
         for name in ("test_batches", "train_batches"):
             batches = getattr(self, name)
@@ -99,7 +101,7 @@ class KNNMonitor(keras.callbacks.Callback):
         if count > 0:
             check_k(self.k, count * len(labels))
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Measure, and add `knn_accuracy` to the logs."""
         # Also after the first epoch: CSVLogger fixes its columns there.
         last = epoch + 1 == self.params.get("epochs")
@@ -127,9 +129,12 @@ class KNNMonitor(keras.callbacks.Callback):
         monitor.measure()  # before training
         ```
         """
+        with present_statistics(self.model.encoder, self.train_batches):
+            known = extract(self._encode, self.train_batches)
+            asked = extract(self._encode, self.test_batches)
         return knn_accuracy(
-            *extract(self._encode, self.train_batches),
-            *extract(self._encode, self.test_batches),
+            *known,
+            *asked,
             k=self.k,
             temperature=self.temperature,
         )

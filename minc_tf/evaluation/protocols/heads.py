@@ -77,7 +77,7 @@ class LinearHeads:
 
     def accuracies(self, x: np.ndarray, y: np.ndarray) -> list[float | None]:
         """Return the accuracy of each head; `None` for one that diverged."""
-        found = []
+        found: list[float | None] = []
         for w, b in zip(self.weights.numpy(), self.bias.numpy(), strict=True):
             if np.isfinite(w).all() and np.isfinite(b).all():
                 predicted = (matmul(x, w) + b).argmax(1)

@@ -1,6 +1,7 @@
 """Weighted k-nearest-neighbour classification of frozen features."""
 
 from collections.abc import Sequence
+from typing import overload
 
 import keras
 import numpy as np
@@ -12,6 +13,30 @@ from minc_tf.objectives.norms import unit_norm
 
 # Similarities held at once: 128 MiB of float32.
 _CHUNK_ELEMENTS = 2**25
+
+
+@overload
+def knn_predict(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    *,
+    k: int = ...,
+    temperature: float = ...,
+    num_classes: int | None = ...,
+) -> np.ndarray: ...
+
+
+@overload
+def knn_predict(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    *,
+    k: Sequence[int],
+    temperature: float = ...,
+    num_classes: int | None = ...,
+) -> dict[int, np.ndarray]: ...
 
 
 def knn_predict(
@@ -86,6 +111,30 @@ def knn_predict(
             votes = _count(voted[:, :n], weights[:, :n], classes)
             predictions[n][start : start + rows] = votes.argmax(1)
     return predictions[ks[0]] if np.ndim(k) == 0 else predictions
+
+
+@overload
+def knn_accuracy(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    k: int = ...,
+    temperature: float = ...,
+) -> float: ...
+
+
+@overload
+def knn_accuracy(
+    train_features: np.ndarray,
+    train_labels: np.ndarray,
+    test_features: np.ndarray,
+    test_labels: np.ndarray,
+    *,
+    k: Sequence[int],
+    temperature: float = ...,
+) -> dict[int, float]: ...
 
 
 def knn_accuracy(

@@ -51,7 +51,7 @@ def choose_rate(
             end,
             list(rates),
         )
-    return rates[chosen], accuracies[chosen]
+    return rates[chosen], max(finite)
 
 
 def scheduled(batch_size: int, step: int, steps: int) -> float:

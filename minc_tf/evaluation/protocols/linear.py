@@ -93,7 +93,7 @@ class LinearProbe:
         held_out: float = 0.1,
         seed: int = 0,
         max_iterations: int = 1000,
-    ):
+    ) -> None:
         self.l2_grid = check_l2(l2)
         self.held_out = check_held_out(held_out)
         self.seed = seed

@@ -1,6 +1,7 @@
 """Embeddings that are cut off after their first coordinates."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,7 +79,7 @@ def evaluate_dims(
     protocols: Sequence[str] = ("knn", "retrieval"),
     k: int | Sequence[int] = 20,
     ordering: Ordering | None = None,
-    **settings,
+    **settings: Any,
 ) -> list[dict]:
     """Evaluate the first coordinates of an ordered embedding.
 
