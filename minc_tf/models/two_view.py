@@ -291,17 +291,24 @@ class TwoViewModel(ViewTrainer):
             return None
         return self._previous.embed(images)
 
-    def embed_joined(self, images: Tensor, training: bool) -> Embedded:
+    def embed_joined(
+        self, images: Tensor, training: bool, with_losses: bool = False
+    ) -> Embedded:
         """`embed_views` of two views (2b, H, W, C) that `join_views` joined."""
         before = self.embed_previous(images, training)
         outputs, embeddings = self.embed_online(images, training)
-        losses = self.layer_losses()
+        losses = self.layer_losses() if with_losses else 0.0
         targets = self.embed_target(images, embeddings, training)
         previous = None if before is None else (before, ())
         return Embedded(outputs, targets, (), previous, losses)
 
     def embed_views(
-        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        *small: Tensor,
+        training: bool,
+        with_losses: bool = False,
     ) -> Embedded:
         """The forward pass of a batch: of a step, and of what looks at one.
 
@@ -310,11 +317,13 @@ class TwoViewModel(ViewTrainer):
             view2: images (B, H, W, C).
             *small: more views, images (B, h, w, C).
             training: bool.
+            with_losses: bool, with the losses of the layers; 0 without.
 
         Returns:
             `Embedded`; `pairs` says what the objective compares in it.
         """
-        found = self.embed_joined(join_views([view1, view2]), training)
+        images = join_views([view1, view2])
+        found = self.embed_joined(images, training, with_losses)
         if not small:
             return found
         images, count = join_views(small), len(small)
@@ -323,11 +332,11 @@ class TwoViewModel(ViewTrainer):
         previous = found.previous
         if previous is not None:
             previous = previous[0], split_views(before, count)
-        return found._replace(
-            small=split_views(outputs, count),
-            previous=previous,
-            layer_losses=(found.layer_losses + self.layer_losses()) / 2.0,
-        )
+        losses = found.layer_losses
+        if with_losses:
+            losses = (losses + self.layer_losses()) / 2.0
+        small = split_views(outputs, count)
+        return Embedded(*found[:2], small, previous, losses)
 
     def pairs(
         self,
@@ -376,7 +385,9 @@ class TwoViewModel(ViewTrainer):
             (total, loss): scalar float32 tensors, the objective with the
             losses of the layers (regularisers), to minimise, and without.
         """
-        *compared, extra = self.embed_views(*views, training=training)
+        *compared, extra = self.embed_views(
+            *views, training=training, with_losses=True
+        )
         loss = self.pair_loss(*compared, training=training)
         return loss + extra, loss
 
