@@ -45,7 +45,7 @@ def warn_of_missing_preprocessing(caller: str, encoder: keras.Layer) -> None:
         f"{caller}: encoder {encoder.name!r} is a network of "
         f"keras.applications.{module} without its preprocessing, and gets "
         f"pixels of 0 to 255; {advice}.",
-        stacklevel=3,
+        stacklevel=4,
     )
 
 

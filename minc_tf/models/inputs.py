@@ -11,33 +11,35 @@ import keras
 from keras import ops
 
 from minc_tf._checks import check_int, check_number, shapes_fit
-from minc_tf._pixels import check_array
+from minc_tf._pixels import PIXELS, check_array
+from minc_tf.models.applications import warn_of_missing_preprocessing
+from minc_tf.models.encoders import check_no_classifier
 from minc_tf.objectives import Objective
 
 _INFINITE = -1  # of tf.data, which is not imported here
 _ENDLESS = itertools.count, itertools.cycle, itertools.repeat
 
 
-def check_model(objective, predictor, target_momentum, **counts) -> None:
-    """Checks the arguments of the constructor.
+def check_model(
+    encoder,
+    objective,
+    predictor,
+    target_momentum,
+    micro_batches,
+    views,
+    value_range,
+) -> None:
+    """Checks the arguments of `TwoViewModel`; warns of an encoder's pixels.
 
-    Args:
-        objective: an `Objective`.
-        predictor: Keras layer or None.
-        target_momentum: float in [0, 1], schedule or None.
-        **counts: ints, 1 or more, by name.
-
-    Raises:
-        TypeError: if `objective` is not an `Objective`.
-        ValueError: for anything else out of range.
+    Raises a TypeError for another objective, a ValueError for anything else
+    out of range.
     """
     if not isinstance(objective, Objective):
         raise TypeError(
             "TwoViewModel: objective must be a minc_tf.objectives "
             f"objective; received {type(objective).__name__}."
         )
-    for name, count in counts.items():
-        check_int(f"TwoViewModel: {name}", count, 1)
+    check_int("TwoViewModel: micro_batches", micro_batches, 1)
     if not (target_momentum is None or callable(target_momentum)):
         name = "TwoViewModel: target_momentum"
         also = ", a schedule, or None"
@@ -51,6 +53,15 @@ def check_model(objective, predictor, target_momentum, **counts) -> None:
             f"moment is not of one network there. {objective.name} does, with "
             "tracking='corrected'; use tracking='lead'."
         )
+    check_no_classifier("TwoViewModel", encoder)
+    if getattr(views, "value_range", PIXELS) != PIXELS:
+        raise ValueError(
+            "TwoViewModel: views must have the value_range (0, 255), which "
+            f"the model gives them; received {views.value_range}. Pass it "
+            "to the model instead."
+        )
+    if value_range is not None:
+        warn_of_missing_preprocessing("TwoViewModel", encoder)
 
 
 def arguments_of(model, method, args, kwargs) -> dict:

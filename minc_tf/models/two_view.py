@@ -7,16 +7,14 @@ in `tensorflow_step` and `jax_step`, how a step differentiates; in
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
 from minc_tf._types import Shape, Tensor
-from minc_tf.models.applications import warn_of_missing_preprocessing
-from minc_tf.models.backend import step_module, value_now
-from minc_tf.models.encoders import check_no_classifier, image_shape_of
+from minc_tf.models.backend import value_now
+from minc_tf.models.encoders import image_shape_of
 from minc_tf.models.inputs import check_model
 from minc_tf.models.other_weights import PreviousWeights, Target
 from minc_tf.models.replication import portable, warn_of_local_norms
@@ -31,8 +29,6 @@ from minc_tf.models.view_pairs import (
 from minc_tf.models.view_trainer import ViewTrainer
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
-
-_STEP = step_module()
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
@@ -129,11 +125,9 @@ class TwoViewModel(ViewTrainer):
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_model(
-            objective, predictor, target_momentum, micro_batches=micro_batches
+            *(encoder, objective, predictor, target_momentum, micro_batches),
+            *(views, value_range),
         )
-        check_no_classifier("TwoViewModel", encoder)
-        if value_range is not None:
-            warn_of_missing_preprocessing("TwoViewModel", encoder)
         self.encoder = encoder
         self.projector = projector
         self.objective = objective
@@ -144,12 +138,6 @@ class TwoViewModel(ViewTrainer):
         self.value_range = check_value_range(
             "TwoViewModel", value_range, optional=True
         )
-        if getattr(views, "value_range", PIXELS) != PIXELS:
-            raise ValueError(
-                "TwoViewModel: views must have the value_range (0, 255), which "
-                f"the model gives them; received {views.value_range}. Pass it "
-                "to the model instead."
-            )
         self.target_encoder = self.target_projector = None
         if target_momentum is not None:
             is_new = self._is_new
@@ -215,11 +203,6 @@ class TwoViewModel(ViewTrainer):
             images = self.as_pixels(images)
         features = self.encoder(images, training=training)
         return self.projector(features, training=training)
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """The running means of the loss and of the objective's scalars."""
-        return list(self._trackers)
 
     @property
     def online_layers(self) -> list:
@@ -308,17 +291,24 @@ class TwoViewModel(ViewTrainer):
             return None
         return self._previous.embed(images)
 
-    def embed_joined(self, images: Tensor, training: bool) -> Embedded:
+    def embed_joined(
+        self, images: Tensor, training: bool, with_losses: bool = False
+    ) -> Embedded:
         """`embed_views` of two views (2b, H, W, C) that `join_views` joined."""
         before = self.embed_previous(images, training)
         outputs, embeddings = self.embed_online(images, training)
-        losses = self.layer_losses()
+        losses = self.layer_losses() if with_losses else 0.0
         targets = self.embed_target(images, embeddings, training)
         previous = None if before is None else (before, ())
         return Embedded(outputs, targets, (), previous, losses)
 
     def embed_views(
-        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+        self,
+        view1: Tensor,
+        view2: Tensor,
+        *small: Tensor,
+        training: bool,
+        with_losses: bool = False,
     ) -> Embedded:
         """The forward pass of a batch: of a step, and of what looks at one.
 
@@ -327,11 +317,13 @@ class TwoViewModel(ViewTrainer):
             view2: images (B, H, W, C).
             *small: more views, images (B, h, w, C).
             training: bool.
+            with_losses: bool, with the losses of the layers; 0 without.
 
         Returns:
             `Embedded`; `pairs` says what the objective compares in it.
         """
-        found = self.embed_joined(join_views([view1, view2]), training)
+        images = join_views([view1, view2])
+        found = self.embed_joined(images, training, with_losses)
         if not small:
             return found
         images, count = join_views(small), len(small)
@@ -340,11 +332,11 @@ class TwoViewModel(ViewTrainer):
         previous = found.previous
         if previous is not None:
             previous = previous[0], split_views(before, count)
-        return found._replace(
-            small=split_views(outputs, count),
-            previous=previous,
-            layer_losses=(found.layer_losses + self.layer_losses()) / 2.0,
-        )
+        losses = found.layer_losses
+        if with_losses:
+            losses = (losses + self.layer_losses()) / 2.0
+        small = split_views(outputs, count)
+        return Embedded(*found[:2], small, previous, losses)
 
     def pairs(
         self,
@@ -393,7 +385,9 @@ class TwoViewModel(ViewTrainer):
             (total, loss): scalar float32 tensors, the objective with the
             losses of the layers (regularisers), to minimise, and without.
         """
-        *compared, extra = self.embed_views(*views, training=training)
+        *compared, extra = self.embed_views(
+            *views, training=training, with_losses=True
+        )
         loss = self.pair_loss(*compared, training=training)
         return loss + extra, loss
 
@@ -410,21 +404,6 @@ class TwoViewModel(ViewTrainer):
             momentum = momentum(self.steps - 1)
         for target in self.targets:
             target.follow(momentum)
-
-    def update_metrics(self, total: Tensor, loss: Tensor) -> dict:
-        """Adds a step to the running means; returns their values by name."""
-        values = {"loss": total, **self.objective.metrics(loss)}
-        for tracker in self._trackers:
-            tracker.update_state(values[tracker.name])
-        return {tracker.name: tracker.result() for tracker in self._trackers}
-
-    def train_step(self, *args: Any) -> Any:
-        """One step of the backend in use; see its module in `models`."""
-        return _STEP.train_step(self, *args)
-
-    def test_step(self, *args: Any) -> dict[str, Tensor]:
-        """The loss and metrics of a batch, nothing updated."""
-        return _STEP.test_step(self, *args)
 
     def get_config(self) -> dict:
         """Returns the constructor's arguments."""

@@ -1,13 +1,18 @@
 """What Keras's trainers must be told of a model of several views."""
 
 import warnings
+from typing import Any
 
 import keras
 
 from minc_tf._pixels import check_array
+from minc_tf._types import Tensor
 from minc_tf.models import replication
+from minc_tf.models.backend import step_module
 from minc_tf.models.inputs import arguments_of, make_views, unpack_views
 from minc_tf.models.watch import trace_for, watched
+
+_STEP = step_module()
 
 
 class ViewTrainer(keras.Model):
@@ -20,6 +25,26 @@ class ViewTrainer(keras.Model):
 
     #: Whether a step also says what is wrong with what it was given.
     watches = False
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The running means of the loss and of the objective's scalars."""
+        return list(self._trackers)
+
+    def update_metrics(self, total: Tensor, loss: Tensor) -> dict:
+        """Adds a step to the running means; returns their values by name."""
+        values = {"loss": total, **self.objective.metrics(loss)}
+        for tracker in self._trackers:
+            tracker.update_state(values[tracker.name])
+        return {tracker.name: tracker.result() for tracker in self._trackers}
+
+    def train_step(self, *args: Any) -> Any:
+        """One step of the backend in use; see its module in `models`."""
+        return _STEP.train_step(self, *args)
+
+    def test_step(self, *args: Any) -> dict[str, Tensor]:
+        """The loss and metrics of a batch, nothing updated."""
+        return _STEP.test_step(self, *args)
 
     def compile(self, optimizer="adam", **kwargs):
         """Configures training.

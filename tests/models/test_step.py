@@ -148,9 +148,9 @@ class Counting(MINCModel):
 
     passes = 0
 
-    def embed_views(self, *views, training):
+    def embed_views(self, *views, **kwargs):
         self.passes += 1
-        return super().embed_views(*views, training=training)
+        return super().embed_views(*views, **kwargs)
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="diagnostics are TensorFlow's")
@@ -177,3 +177,22 @@ def test_one_forward_pass_serves_the_step_and_what_looks_at_it():
         before = model.passes
         call()
         assert model.passes > before
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="diagnostics are TensorFlow's")
+def test_the_variance_of_the_gradient_leaves_the_losses_of_layers_out():
+    from minc_tf.diagnostics import gradient_variance
+
+    penalty = keras.regularizers.L2(0.3)
+    batches = [tiny.views(seed=seed) for seed in range(3)]
+    plain, penalised, active = (
+        gradient_variance(tiny.build("spectral", **where), batches)
+        for where in (
+            {},
+            {"kernel_regularizer": penalty},
+            {"activity_regularizer": penalty},
+        )
+    )
+    for found in (penalised, active):
+        for name, value in plain.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-4)
