@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 
 from absl import flags
-from ml_collections import config_flags
 
 from minc_tf import _recipes
 from minc_tf.cli import startup, usage
@@ -42,6 +41,8 @@ def define_recipe(help_text: str) -> flags.FlagHolder:
     Returns:
         The flag, whose value is the `ConfigDict` or None.
     """
+    from ml_collections import config_flags
+
     holder = config_flags.DEFINE_config_file(
         "config",
         None,

@@ -1,6 +1,5 @@
 """What `--help` and `--version` of the console commands print."""
 
-import importlib.metadata
 import sys
 import textwrap
 from collections.abc import Callable, Iterable
@@ -125,9 +124,11 @@ def versions() -> str:
 
 def _version(distribution):
     """The version of a distribution; None where there is none."""
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
         return None
 
 
