@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# TensorFlow's start-up messages say nothing about the run.
-export TF_CPP_MIN_LOG_LEVEL ?= 2
 EXTRAS ?= test
 # Files of tests side by side: much of the time is tracing, in one thread. In
 # the order of tests/conftest.py.
@@ -15,7 +13,7 @@ PYTEST := -m pytest --durations=10
 setup: $(VENV)/.installed
 
 # ensurepip is a package of its own on Debian and Ubuntu.
-$(VENV)/.installed: setup.cfg pyproject.toml
+$(VENV)/.installed: setup.cfg setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	    { echo "error: Python 3.10 or newer is needed; set PYTHON=" >&2; \
 	      exit 1; }
@@ -42,7 +40,7 @@ XLA_FLAGS ?= --xla_force_host_platform_device_count=2 \
     --xla_backend_optimization_level=0 \
     --xla_llvm_disable_expensive_passes=true
 
-$(JAX)/.installed: setup.cfg pyproject.toml requirements-jax.txt
+$(JAX)/.installed: setup.cfg setup.py pyproject.toml requirements-jax.txt
 	@$(PYTHON) -m venv $(JAX)
 	$(JAX)/bin/python -m pip install --quiet --upgrade pip
 	$(JAX)/bin/python -m pip install --quiet -r requirements-jax.txt \
@@ -107,4 +105,4 @@ $(VENV)/axe-core/axe.min.js: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build site *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs

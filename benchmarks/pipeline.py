@@ -1,6 +1,6 @@
 """Training from the pipeline against training from tensors in memory.
 
-    python benchmarks/pipeline.py --config recipes/cifar10.py:minc_cpu \
+    python benchmarks/pipeline.py --config minc_tf:cifar10:minc_cpu \
         --config.data.data_dir=DIR
 
 The same step, alternately on the recipe's views and on one batch of random

@@ -1,6 +1,6 @@
 """Quality of a recipe: pretrain, export, evaluate, record.
 
-    python benchmarks/quality.py --config recipes/cifar10.py:minc_cpu \
+    python benchmarks/quality.py --config minc_tf:cifar10:minc_cpu \
         --config.data.data_dir=DIR --workdir runs/minc_cpu --name cifar10_minc
 
 Writes `benchmarks/results/NAME.json`: accuracies on the test split, speed, the

@@ -122,6 +122,28 @@ def check_choice(name: str, value, choices: Iterable):
     return value
 
 
+def shapes_fit(shape, other) -> bool:
+    """Whether two shapes are equal, as far as both are known.
+
+    A `tf.TensorShape` of unknown rank fits all.
+    """
+    if None in (getattr(shape, "rank", 0), getattr(other, "rank", 0)):
+        return True
+    return len(shape) == len(other) and all(
+        a == b or a is None or b is None
+        for a, b in zip(shape, other, strict=True)
+    )
+
+
+def check_image_shape(received, expected) -> None:
+    """Refuses images (H, W, C) of another shape than a model takes."""
+    if not shapes_fit(received, expected):
+        raise ValueError(
+            f"images must have shape {tuple(expected)}, which the model was "
+            f"built for; received {tuple(received)}"
+        )
+
+
 def did_you_mean(value, choices: Iterable) -> str:
     """The end of a sentence: `"; did you mean ...?"`, or a full stop."""
     if not isinstance(value, str):

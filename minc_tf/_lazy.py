@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 
-import keras
+from minc_tf._imports import register_classes
 
 
 def lazy_names(
@@ -42,12 +42,8 @@ def lazy_names(
             raise AttributeError(
                 f"module {package!r} has no attribute {name!r}"
             )
-        backend = keras.backend.backend()
-        if on_backend and name in modules and backend != "tensorflow":
-            raise ImportError(
-                f"{package}.{name} needs Keras's TensorFlow backend; the "
-                f"backend is {backend!r}."
-            )
+        if on_backend and name in modules:
+            _check_backend(f"{package}.{name}")
         try:
             found = importlib.import_module(f".{module}", package)
         except ModuleNotFoundError as error:
@@ -55,12 +51,25 @@ def lazy_names(
                 f"{package}.{name} needs {needs}, and {error.name} is not "
                 f"installed: pip install minc_tf.{instead}"
             ) from error
+        register_classes()
         if name in modules:
             found = getattr(found, name)
             setattr(sys.modules[package], name, found)
         return found
 
     return resolve
+
+
+def _check_backend(name):
+    """Refuse a name that is of TensorFlow on another backend of Keras."""
+    import keras
+
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ImportError(
+            f"{name} needs Keras's TensorFlow backend; the backend is "
+            f"{backend!r}."
+        )
 
 
 def _has_module(package, name):

@@ -1,7 +1,7 @@
 """Every method on CIFAR-10 with a ResNet-18, for one GPU; two for a CPU.
 
-    minc-pretrain --config recipes/cifar10.py:minc --workdir runs/a
-    minc-pretrain --config recipes/cifar10.py:byol --workdir runs/b
+    minc-pretrain --config minc_tf:cifar10:minc --workdir runs/a
+    minc-pretrain --config minc_tf:cifar10:byol --workdir runs/b
 
 The argument is a method of docs/methods.md, or `minc_cpu` or `spectral_cpu`;
 without one it is `minc`.
@@ -48,7 +48,7 @@ with this encoder, linear probe and kNN accuracy in %:
 (The README of solo-learn, the documentation of lightly.) No result is known to
 us of the others; about 92 % in the second column is where the best are.
 
-    minc-pretrain --config recipes/cifar10.py:minc_cpu --workdir runs/minc_cpu
+    minc-pretrain --config minc_tf:cifar10:minc_cpu --workdir runs/minc_cpu
 
 `minc_cpu` is MINC with a small ResNet for a laptop: 20 epochs take about 15
 minutes on two free cores. `spectral_cpu` is its baseline, at the batch at which

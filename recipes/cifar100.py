@@ -1,6 +1,6 @@
 """Every method on CIFAR-100 with a ResNet-18; for one GPU.
 
-    minc-pretrain --config recipes/cifar100.py:minc --workdir runs/a
+    minc-pretrain --config minc_tf:cifar100:minc --workdir runs/a
 
 The recipe of CIFAR-10, `recipes/cifar10.py`, and its arguments, on the images
 of CIFAR-100.

@@ -1,6 +1,6 @@
 """MINC, the spectral loss and BYOL on ImageNet with a ResNet-50.
 
-    minc-pretrain --config recipes/imagenet.py:minc --workdir runs/a
+    minc-pretrain --config minc_tf:imagenet:minc --workdir runs/a
 
 ResNet-50, BYOL's asymmetric views (Grill et al. 2020, arXiv 2006.07733, table
 6), LARS at 0.45 per 256 images with weight decay 1e-6 excluded from biases and

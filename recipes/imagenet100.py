@@ -1,6 +1,6 @@
 """MINC, the spectral loss and BYOL on ImageNet-100 with a ResNet-50.
 
-    minc-pretrain --config recipes/imagenet100.py:minc --workdir runs/a
+    minc-pretrain --config minc_tf:imagenet100:minc --workdir runs/a
 
 The hundred classes of `imagenet100/classes.txt` (Tian et al. 2020, arXiv
 1906.05849), read from `imagenet2012`; 200 epochs at a batch of 512. The rest,

@@ -1,6 +1,6 @@
 """Every method on STL-10 with a ResNet-18; for one GPU.
 
-    minc-pretrain --config recipes/stl10.py:minc --workdir runs/a
+    minc-pretrain --config minc_tf:stl10:minc --workdir runs/a
 
 Trains on the 100,000 unlabelled images of 96 pixels, in views of 96 with blur;
 the labelled training images serve the kNN monitor and evaluation only. The

@@ -1,6 +1,6 @@
 r"""Every method on Tiny-ImageNet with a ResNet-18; for one GPU.
 
-    minc-pretrain --config recipes/tiny_imagenet.py:minc --workdir runs/a \
+    minc-pretrain --config minc_tf:tiny_imagenet:minc --workdir runs/a \
         --config.data.data_dir=tiny-imagenet-200
 
 200 classes of 64 pixels, from a folder: `train/<class>/*.JPEG` and

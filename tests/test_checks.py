@@ -83,3 +83,23 @@ def test_what_does_not_is_named(check, values, wanted):
 def test_the_nearest_choice_is_named(value):
     with pytest.raises(ValueError, match=r"; did you mean 'simclr'\?$"):
         _checks.check_choice("method", value, ("byol", "simclr"))
+
+
+@pytest.mark.parametrize(
+    "expected, fits",
+    [
+        ((8, 8, 3), True),
+        ((None, None, 3), True),
+        ((8, 8, 1), False),
+        ((8, 8), False),
+        ((8, 8, 3, 1), False),
+    ],
+)
+def test_shapes_of_images(expected, fits):
+    assert _checks.shapes_fit((8, 8, 3), expected) == fits
+    assert _checks.shapes_fit(expected, (8, None, 3)) == fits
+    if fits:
+        _checks.check_image_shape((8, 8, 3), expected)
+        return
+    with pytest.raises(ValueError, match=r"built for; received \(8, 8, 3\)"):
+        _checks.check_image_shape((8, 8, 3), expected)

@@ -258,11 +258,47 @@ def test_savedmodels_are_written_on_tensorflow():
     ],
 )
 def test_a_backend_that_is_missing_or_another(backend, missing, message):
-    found = run("import minc_tf", backend, missing)
+    found = run("import minc_tf; minc_tf.build", backend, missing)
     last = found.stderr.splitlines()[-1]
     assert last.startswith("ImportError: minc_tf")
     assert message in last
     assert "et KERAS_BACKEND=tensorflow or KERAS_BACKEND=jax" in last
+
+
+#: Each a process in which Keras comes at another time, or not.
+ORDERS = {
+    "import minc_tf": False,
+    "import minc_tf.data.limits": False,
+    "import minc_tf, keras": True,
+    "import keras, minc_tf": True,
+    "from minc_tf.objectives import MINC": True,
+    "from minc_tf.optimizers import LARS": True,
+    "from minc_tf import _pixels, training; training.run": True,
+    "import minc_tf; minc_tf.evaluation.knn_accuracy": True,
+}
+#: The classes that a saved model may name, if Keras is there.
+REGISTERED = """
+import sys
+if "keras" in sys.modules:
+    import keras
+    for name in ("MINC", "MINCModel", "LARS", "TwoViews"):
+        assert keras.saving.get_registered_object(f"minc_tf>{name}"), name
+print("keras" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("program, keras", ORDERS.items())
+def test_classes_are_registered_as_soon_as_keras_is_there(program, keras):
+    pytest.importorskip("jax")
+    found = run(program + "\n" + REGISTERED, "jax", missing="tensorflow")
+    assert found.stdout == f"{keras}\n", found.stderr
+
+
+def test_names_are_those_of_dir_and_of_stars():
+    space = {}
+    exec("from minc_tf import *", space)
+    assert set(minc_tf.__all__) <= space.keys()
+    assert set(dir(minc_tf)) == {*minc_tf.__all__, "__version__"}
 
 
 def test_unknown_name_is_an_attribute_error():

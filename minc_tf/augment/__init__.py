@@ -9,6 +9,7 @@ before a saved one can be loaded.
 
 from typing import TYPE_CHECKING
 
+from minc_tf._imports import register_classes
 from minc_tf._lazy import lazy_names
 from minc_tf.augment import presets
 from minc_tf.augment.two_views import TwoViews
@@ -49,3 +50,6 @@ __getattr__ = lazy_names(
 
 def __dir__():
     return sorted(__all__)
+
+
+register_classes()

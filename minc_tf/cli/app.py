@@ -1,6 +1,7 @@
 """What the console commands share: flags, logs, and errors on one line."""
 
 import contextlib
+import copy
 import keyword
 import logging
 import sys
@@ -9,8 +10,14 @@ from collections.abc import Callable
 from absl import flags
 from ml_collections import config_flags
 
+from minc_tf import _recipes
+from minc_tf.cli import startup, usage
+
 # The flags that are defined here belong to the command that asks for them.
 flags.disclaim_key_flags()
+
+#: Exit code of a command that was set up rightly and failed.
+FAILED = 1
 
 #: Exit code for a run that was set up wrongly, as argparse and absl use it.
 USAGE_ERROR = 2
@@ -18,14 +25,9 @@ USAGE_ERROR = 2
 #: Exit code of a command that was stopped with Ctrl-C, as shells have it.
 INTERRUPTED = 130
 
-_EXPECTED = (
-    FloatingPointError,
-    ImportError,
-    MemoryError,
-    OSError,
-    TypeError,
-    ValueError,
-)
+#: Errors that one line tells; those of the first kind are no user's mistake.
+_FAILURES = (FloatingPointError, MemoryError)
+_EXPECTED = (*_FAILURES, ImportError, OSError, TypeError, ValueError)
 
 
 def define_recipe(help_text: str) -> flags.FlagHolder:
@@ -67,6 +69,8 @@ def _spelt(argument):
 
 
 class _RecipeParser(flags.ArgumentParser):
+    """From the name of a recipe to its settings."""
+
     def parse(self, path):
         from minc_tf import training
 
@@ -76,23 +80,54 @@ class _RecipeParser(flags.ArgumentParser):
         return "recipe"
 
 
+class _NameParser(flags.ArgumentParser):
+    """From the name of a recipe that exists to this name."""
+
+    def parse(self, path):
+        _recipes.locate(path)
+        return path
+
+
+def _check(argv):
+    """Refuse what is wrong with any recipe, before one is loaded.
+
+    To load it Keras and TensorFlow are imported, which takes seconds.
+
+    Returns:
+        What the flags leave of the command line.
+    """
+    known = copy.deepcopy(flags.FLAGS)
+    if "config" in known:
+        plain = flags.Flag(
+            _NameParser(), None, "config", None, "", allow_override=True
+        )
+        plain.validators = known["config"].validators
+        known["config"] = plain
+    return known([arg for arg in argv if not _is_override(arg)])
+
+
+def _is_override(argument):
+    return argument.lstrip("-").startswith("config.") and argument[0] == "-"
+
+
 def launch(
     main: Callable[[list[str]], None], *, arguments: bool = False
 ) -> None:
     """Run a command: parse flags, call `main`, print errors on one line.
+
+    The docstring of `main`'s module is what `--help` says first.
 
     Args:
         main: takes the command line left over by the flags.
         arguments: bool, whether anything but flags may be left over.
 
     Raises:
-        SystemExit: always, with 0, 2 for an error of the user's, 130 for
-            Ctrl-C, or 75 for a run that was told to end, or lost a worker, and
-            goes on when the same command is given again. With `--debug` an
-            error is raised with its traceback instead.
+        SystemExit: always, with 0; 1 for a failure; 2 for an error of the
+            user's; 130 for Ctrl-C; or 75 for a run that was told to end, or
+            lost a worker, and goes on when the same command is given again.
+            With `--debug` an error is raised with its traceback instead.
     """
     from absl import app
-    from absl import logging as absl_logging
 
     if "debug" not in flags.FLAGS:
         flags.DEFINE_bool("debug", False, "Show tracebacks of errors.")
@@ -102,49 +137,61 @@ def launch(
         flags.DEFINE_string(
             "log_file", None, "Also add what is logged to this file."
         )
+    usage.define_help(main.__globals__["__doc__"], lambda: _names_of(main))
 
     # As in `python -m`: "module:Name" finds a file beside the recipe.
     if "" not in sys.path:
         sys.path.append("")
 
-    # `--help` lists the flags of the script, whose module is not `main`'s.
-    for flag in flags.FLAGS.get_key_flags_for_module(main.__module__):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-
-    def guarded(argv):
-        # TensorFlow tells of each step of an export; the run tells of itself.
-        logging.getLogger("tensorflow").setLevel(logging.WARNING)
-        absl_logging.set_verbosity(absl_logging.WARNING)
-        logging.getLogger("minc_tf").setLevel(logging.INFO)
-        if quiet():  # on the terminal; a log file gets the rest
-            absl_logging.get_absl_handler().setLevel(logging.WARNING)
-        if len(argv) > 1 and not arguments:
-            fail(f"unexpected argument {argv[1]!r}; see --help")
-        try:
-            with _log_file():
-                main(argv)
-        except Exception as error:
-            code = getattr(error, "exit_code", None)
-            known = code is not None or isinstance(error, _EXPECTED)
-            if flags.FLAGS.debug or not known:
-                raise
-            fail(str(error), code or USAGE_ERROR)
-        except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
-            sys.exit(INTERRUPTED)
-
     def parse(argv):
         try:
+            rest = _check(argv)
+            if len(rest) > 1 and not arguments:
+                fail(f"unexpected argument {rest[1]!r}; see --help")
+            startup.quieten()
             return flags.FLAGS(argv)
         except KeyError as error:
             # An override in a section that does not exist.
             fail(f"--config.KEY=VALUE: unknown key {error.args[0]}")
-        except (flags.Error, TypeError, ValueError, OSError) as error:
+        except (flags.Error, *_EXPECTED) as error:
             fail(str(error))
 
     # Where ml_collections looks for the overrides.
     sys.argv[1:] = map(_spelt, sys.argv[1:])
-    app.run(guarded, flags_parser=parse)
+    app.run(lambda argv: _guarded(main, argv), flags_parser=parse)
+
+
+def _names_of(main):
+    """The names of a command's flags, its own first."""
+    own = flags.FLAGS.get_key_flags_for_module(main.__module__)
+    names = [flag.name for flag in own]
+    common = ("debug", "quiet", "log_file", "version", "help")
+    return list(dict.fromkeys([*names, *common]))
+
+
+def _guarded(main, argv):
+    """Call `main`, and print an error on one line."""
+    from absl import logging as absl_logging
+
+    # TensorFlow tells of each step of an export; the run tells of itself.
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logging.getLogger("minc_tf").setLevel(logging.INFO)
+    if quiet():  # on the terminal; a log file gets the rest
+        absl_logging.get_absl_handler().setLevel(logging.WARNING)
+    try:
+        with _log_file():
+            main(argv)
+    except Exception as error:
+        code = getattr(error, "exit_code", None)
+        known = code is not None or isinstance(error, _EXPECTED)
+        if flags.FLAGS.debug or not known:
+            raise
+        failed = isinstance(error, _FAILURES)
+        fail(str(error), code or (FAILED if failed else USAGE_ERROR))
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
 
 
 def quiet() -> bool:

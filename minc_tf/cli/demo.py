@@ -1,4 +1,8 @@
-"""`make demo`: the whole way on the embedded data, without network."""
+"""The whole way on the embedded data, without network: what `make demo` runs.
+
+Example:
+  python -m minc_tf.cli.demo --workdir runs/demo
+"""
 
 import os
 import re
@@ -9,7 +13,7 @@ from absl import flags
 
 from minc_tf.cli import app
 
-_RECIPE = "recipes/shapes/minc.py"
+_RECIPE = "minc_tf:shapes:minc"
 
 _CONFIG = app.define_recipe(f"The recipe, by default {_RECIPE}.")
 _WORKDIR = flags.DEFINE_string("workdir", "runs/demo", "The run's folder.")

@@ -1,4 +1,8 @@
-"""`minc-embed --savedmodel DIR --images FOLDER --out FILE`: vectors."""
+"""Write the vectors of many images into a table, and list the bad ones.
+
+Example:
+  minc-embed --savedmodel savedmodels/shapes --images photos --out v.parquet
+"""
 
 from absl import flags
 

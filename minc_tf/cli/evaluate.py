@@ -1,4 +1,8 @@
-"""`minc-evaluate --savedmodel DIR`: protocols on an exported encoder."""
+"""Evaluate an exported encoder: kNN, linear probe and other protocols.
+
+Example, on the data of the run that it comes from:
+  minc-evaluate --savedmodel savedmodels/shapes --workdir runs/shapes
+"""
 
 import json
 import pathlib

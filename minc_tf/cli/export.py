@@ -1,4 +1,8 @@
-"""`minc-export --workdir RUN --name NAME`: writes a model to deploy."""
+"""Export the last checkpoint of a run as a model to deploy.
+
+Example, to savedmodels/shapes/1, for TensorFlow Serving:
+  minc-export --workdir runs/shapes --name shapes
+"""
 
 import json
 import os
@@ -20,7 +24,11 @@ _SAVEDMODELS = flags.DEFINE_string(
     "savedmodels", "savedmodels", "The folder that gets NAME/VERSION/."
 )
 _VERSION = flags.DEFINE_integer(
-    "version", None, "The version, by default the next one.", lower_bound=1
+    "version",
+    None,
+    "The version, by default the next one. Without a number: print those of "
+    "the library and its backends.",
+    lower_bound=1,
 )
 _FORMAT = flags.DEFINE_enum(
     "format",

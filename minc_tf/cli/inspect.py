@@ -1,4 +1,8 @@
-"""`minc-inspect --config RECIPE`: shows what a recipe feeds to the network."""
+"""Show what a recipe feeds to the network: images, views, their speed.
+
+Example:
+  minc-inspect --config minc_tf:shapes:minc --out look
+"""
 
 import json
 import tempfile
@@ -8,7 +12,8 @@ from absl import flags
 from minc_tf.cli import app
 
 _CONFIG = app.define_recipe(
-    "The recipe, FILE.py or FILE.py:ARGUMENT; --config.KEY=VALUE overrides."
+    "The recipe, minc_tf:NAME:ARGUMENT or FILE.py:ARGUMENT; "
+    "--config.KEY=VALUE overrides."
 )
 _OUT = flags.DEFINE_string(
     "out", None, "The folder of the picture; a temporary one by default."

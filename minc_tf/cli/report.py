@@ -1,4 +1,8 @@
-"""`minc-report RUN [RUN ...]`: the page of a run, or one that compares runs."""
+"""Write the page of a run, or one page that compares several.
+
+Example:
+  minc-report runs/a runs/b --out comparison.html
+"""
 
 from absl import flags
 

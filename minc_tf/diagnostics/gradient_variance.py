@@ -12,7 +12,7 @@ from keras import ops
 
 from minc_tf.diagnostics.gradient_statistics import GradientMeter
 from minc_tf.models import TwoViewModel
-from minc_tf.models.view_pairs import mean_objective, pair_views
+from minc_tf.models.view_pairs import mean_objective
 from minc_tf.objectives import MINC, Objective
 from minc_tf.objectives.minc_formulas import second_moment as moment_of
 from minc_tf.objectives.minc_formulas import surrogate
@@ -288,16 +288,8 @@ def _run(model, objectives, function, batches):
 
 def _embed_pairs(model, views, training):
     """The pairs of embeddings of a batch, as a step of the model has them."""
-    view1, view2, *small = views
-    images = ops.concatenate([view1, view2])
-    outputs, embeddings = model.embed_online(images, training)
-    targets = model.embed_target(images, embeddings, training)
-    if small:
-        more, _ = model.embed_online(ops.concatenate(small), training)
-        small = ops.split(more, len(small), axis=0)
-    return pair_views(
-        outputs, targets, small, compares_outputs=model.compares_outputs
-    )
+    found = model.embed_views(*views, training=training)
+    return model.pairs(found.outputs, found.targets, found.small)
 
 
 def _build(objectives, shape):

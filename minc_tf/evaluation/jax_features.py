@@ -6,8 +6,8 @@ import jax
 import keras
 import numpy as np
 
-from minc_tf.models.jax_devices import to_devices
-from minc_tf.models.view_pairs import shares
+from minc_tf._checks import check_image_shape
+from minc_tf.models.backend import shares, to_devices
 
 #: Images that are embedded at once.
 _PART = 256
@@ -31,7 +31,7 @@ def compile_inference(model: keras.Model, expected) -> Callable:
     def encode(images):
         images = np.asarray(images)
         if expected is not None:
-            _check_image_shape(images.shape[1:], expected)
+            check_image_shape(images.shape[1:], expected)
         state = [
             [variable.value for variable in variables]
             for variables in (
@@ -49,15 +49,3 @@ def compile_inference(model: keras.Model, expected) -> Callable:
         return np.concatenate(found)[: len(images)]
 
     return encode
-
-
-def _check_image_shape(received, expected):
-    fits = len(received) == len(expected) and all(
-        wanted in (None, found)
-        for wanted, found in zip(expected, received, strict=True)
-    )
-    if not fits:
-        raise ValueError(
-            f"images must have shape {tuple(expected)}, which the model was "
-            f"built for; received {tuple(received)}"
-        )

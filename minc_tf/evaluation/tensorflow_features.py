@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from minc_tf.export.saved_encoder import check_image_shape
+from minc_tf._checks import check_image_shape
 from minc_tf.objectives import replicas
 
 

@@ -42,41 +42,49 @@ def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
 def rotated_layers(projector, rotation: np.ndarray) -> list:
     """Layers that, applied in turn, give `projector(x) @ rotation`.
 
-    A copy of the projector with the rotation (d, d) folded into its last layer,
-    if that is a linear Dense; otherwise the projector itself, followed by a
-    float32 Dense. `projector` is not changed.
+    No layer is copied, for not every one can be: what comes before a last
+    linear Dense is the projector's own, and one new Dense has its weights with
+    the rotation (d, d). A projector that does not end in one is followed by
+    the rotation. `projector` is not changed.
     """
-    if not _ends_in_linear_dense(projector):
-        rotate = keras.layers.Dense(
-            rotation.shape[1], use_bias=False, dtype="float32", name="rotation"
-        )
-        rotate.build((None, rotation.shape[0]))
-        rotate.set_weights([rotation])
-        return [projector, rotate]
-    copy = keras.models.clone_model(projector)
-    if not copy.built:
-        copy.build(projector.input_shape)
-    copy.set_weights(projector.get_weights())
-    last = copy.layers[-1]
-    last.set_weights([w @ rotation for w in last.get_weights()])
-    return [copy]
+    before, last = _split_last_dense(projector)
+    if last is None:
+        policy, weights = "float32", [rotation]
+    else:
+        policy = last.dtype_policy
+        weights = [w @ rotation for w in last.get_weights()]
+    rotated = keras.layers.Dense(
+        rotation.shape[1],
+        use_bias=len(weights) > 1,
+        dtype=policy,
+        name="rotation",
+    )
+    rotated.build((None, weights[0].shape[0]))
+    rotated.set_weights(weights)
+    return [*before, rotated]
 
 
-def _ends_in_linear_dense(projector):
+def _split_last_dense(projector):
+    """Layers, and the linear Dense that ends a projector; or it, and None."""
+    whole = [projector], None
     layers = getattr(projector, "layers", None)
     # A subclass of Dense may compute something else.
     if not layers or type(layers[-1]) is not keras.layers.Dense:
-        return False
+        return whole
     last = layers[-1]
     if last.activation is not keras.activations.linear:
-        return False
+        return whole
     if last.lora_enabled or last.quantization_mode:
-        return False
-    if isinstance(projector, keras.Sequential):
-        return True
+        return whole
     try:
-        # False where an operation that is no layer follows; `output` raises
-        # where the layer is used twice or the model is not functional.
-        return last.output is projector.output
-    except (AttributeError, ValueError):
-        return False
+        # Another where an operation that is no layer follows; raises where
+        # the layer is used twice or the model is not functional.
+        (taken,), (given,) = projector.inputs, projector.outputs
+        if last.output is not given:
+            return whole
+        before = keras.Model(taken, last.input)
+    except (AttributeError, TypeError, ValueError):
+        return whole
+    # That of a mixed precision rounds what the projector is given.
+    before.dtype_policy = projector.dtype_policy
+    return [before], last

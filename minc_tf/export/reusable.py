@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from minc_tf.export.value_range import PIXELS, to_pixels
 
+#: Of moving statistics, at most, where an export is trained further.
+_MOMENTUM = 0.9
+
 
 def inference_and_training(encoder: keras.Layer) -> Callable:
     """Return a `tf.function` of images, 0..255, and `training`.
@@ -37,8 +40,8 @@ def reusable(
 
     - `__call__(images, training=False)`: the features, float32 (B, F), of
       float32 images (B, H, W, 3) of `value_range`. With `training=True` batches
-      are normalised by their own statistics, which move the stored ones, and
-      dropout drops.
+      are normalised by their own statistics, which move the stored ones (by a
+      momentum of 0.9 at most, for runs of few steps), and dropout drops.
     - `variables`: everything that `__call__` reads.
     - `trainable_variables`: the weights to train, without statistics and
       states of random generators.
@@ -92,6 +95,7 @@ def prepared(layer: keras.Layer) -> Iterator[None]:
 
     Nothing is frozen, and batch statistics are those of one replica: the
     reduction over replicas would be recorded as that over the present ones.
+    They follow within tens of steps, as many as few labels may give.
     """
     # What is set goes down to the layers inside, so these come last.
     layers = sorted(
@@ -103,12 +107,14 @@ def prepared(layer: keras.Layer) -> Iterator[None]:
     before += [(v, "trainable", v.trainable) for v in layer.variables]
     norms = [p for p in layers if hasattr(p, "synchronized")]
     before += [(p, "synchronized", p.synchronized) for p in norms]
+    before += [(p, "momentum", p.momentum) for p in norms]
     try:
         for part in layers:
             part.trainable = False  # or Keras takes the next line for done
             part.trainable = True
         for part in norms:
             part.synchronized = False
+            part.momentum = min(part.momentum, _MOMENTUM)
         yield
     finally:
         for part, name, value in before:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from minc_tf._checks import check_image_shape
 from minc_tf.export.manifest import read_manifest
 from minc_tf.export.value_range import (
     PIXELS,
@@ -302,15 +303,6 @@ def not_trainable(path: str) -> ValueError:
         "weights as export_savedmodel writes them (but did not always: export "
         f"again); received {path!r}"
     )
-
-
-def check_image_shape(received, expected) -> None:
-    """Refuse images (H, W, C) of another shape than a model takes."""
-    if not tf.TensorShape(received).is_compatible_with(expected):
-        raise ValueError(
-            f"images must have shape {tuple(expected)}, which the model was "
-            f"built for; received {tuple(received)}"
-        )
 
 
 def _manifest(path):

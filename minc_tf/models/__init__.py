@@ -1,5 +1,6 @@
 """Encoders, heads and the models that train them."""
 
+from minc_tf._imports import register_classes
 from minc_tf.models.assembly import assemble
 from minc_tf.models.encoders import ENCODERS, as_encoder, build_encoder
 from minc_tf.models.heads import mlp
@@ -11,9 +12,10 @@ from minc_tf.models.methods import (
     methods,
 )
 from minc_tf.models.minc_model import MINCModel
-from minc_tf.models.momentum import CosineMomentum
+from minc_tf.models.other_weights import CosineMomentum
 from minc_tf.models.resnet import resnet, small_resnet
 from minc_tf.models.statistics import (
+    RecomputeStatistics,
     recompute_statistics,
     recomputed_statistics,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "CosineMomentum",
     "MINCModel",
     "Method",
+    "RecomputeStatistics",
     "TwoViewModel",
     "as_encoder",
     "assemble",
@@ -38,3 +41,5 @@ __all__ = [
     "resnet",
     "small_resnet",
 ]
+
+register_classes()

@@ -9,11 +9,11 @@ from typing import Any
 import keras
 from keras import layers
 
-from minc_tf._checks import did_you_mean
+from minc_tf._checks import did_you_mean, shapes_fit
 from minc_tf._pixels import check_value_range
 from minc_tf._registry import Registry
 from minc_tf.models import stored_encoders
-from minc_tf.models.channels import channels_last
+from minc_tf.models.backend import channels_last
 from minc_tf.models.replication import unsynchronized_norms
 from minc_tf.models.resnet import resnet, small_resnet
 
@@ -256,11 +256,7 @@ def _check_images(model, image_shape):
             f"{model.name!r} takes {len(taken)}."
         )
     shape = tuple(taken[0].shape)[1:]
-    fits = len(shape) == len(image_shape) and all(
-        a is None or b is None or a == b
-        for a, b in zip(shape, image_shape, strict=True)
-    )
-    if not fits:
+    if not shapes_fit(shape, image_shape):
         raise ValueError(
             f"as_encoder: {model.name!r} takes images {shape}; received "
             f"image_shape={tuple(image_shape)}."
@@ -350,7 +346,7 @@ def _synchronized(encoder):
 
 
 def _application(builder, image_shape, kwargs):
-    """A model of keras.applications behind its own preprocessing."""
+    """A model of keras.applications after its own preprocessing."""
     kwargs = {"include_top": False, "weights": None, "pooling": "avg", **kwargs}
     file = None
     if kwargs["weights"] not in (None, "imagenet"):

@@ -28,7 +28,7 @@ def mlp(
         widths: dimensions of the layers; the last is the output's.
         norm: `"batch"`, `"layer"` or None: what follows each hidden linear
             layer. Hidden layers have a bias only without it.
-        final_norm: bool, the same normalisation behind the last layer,
+        final_norm: bool, the same normalisation after the last layer,
             without scale and offset.
         final_bias: bool, whether the last layer has a bias.
         batch_norm_momentum: float, share of the old moving statistics kept at

@@ -9,9 +9,9 @@ import jax
 import keras
 from keras import ops
 
-from minc_tf.models.micro_batches import not_divided, online_states
-from minc_tf.models.unpack import make_views, unpack_views
-from minc_tf.models.view_pairs import join_views, shares
+from minc_tf.models.backend import shares
+from minc_tf.models.inputs import make_views, unpack_views
+from minc_tf.models.view_pairs import join_views, not_divided
 from minc_tf.models.watch import KEY, look_at_step
 
 
@@ -65,12 +65,6 @@ def test_step(model, state, data) -> tuple:
         losses = model.step_loss(*views, training=False)
     logs, metrics = _update_metrics(model, trainable, held, metrics, losses)
     return logs, (trainable, held, metrics)
-
-
-def value_now(variable) -> int | None:
-    """The value of an integer variable, or None while a step is traced."""
-    value = variable.value
-    return None if isinstance(value, jax.core.Tracer) else int(value)
 
 
 def _views(model, trainable, held, data):
@@ -164,17 +158,16 @@ def _embed_parts(model, trainable, held, parts):
 
     def embed(held, images):
         with _scope(model, trainable, held) as scope:
-            before = model.embed_previous(images, training=True)
-            output, embedding = model.embed_online(images, training=True)
-            target = model.embed_target(images, embedding, training=True)
+            found = model.embed_joined(images, training=True)
         # What is cached is float32, whatever the heads compute in.
-        output = ops.cast(output, "float32")
-        return _values(scope, states), (output, target, before)
+        output = ops.cast(found.outputs, "float32")
+        before = None if found.previous is None else found.previous[0]
+        return _values(scope, states), (output, found.targets, before)
 
     moved, (outputs, targets, before) = jax.lax.scan(embed, held, parts)
     # Both passes must see the same dropout masks, and the moving statistics
     # must move once.
-    online = {id(state) for state in online_states(model)}
+    online = {id(state) for state in model.online_states}
     held = [
         before if id(state) in online else after
         for state, before, after in zip(states, held, moved, strict=True)

@@ -10,7 +10,7 @@ import keras
 from minc_tf._checks import check_choice
 from minc_tf._pixels import PIXELS
 from minc_tf.models.assembly import assemble
-from minc_tf.models.momentum import CosineMomentum
+from minc_tf.models.other_weights import CosineMomentum
 from minc_tf.models.two_view import TwoViewModel
 from minc_tf.objectives import OBJECTIVES, Objective
 

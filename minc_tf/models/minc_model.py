@@ -60,7 +60,6 @@ class MINCModel(TwoViewModel):
         name: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        """See the class."""
         if objective is None:
             shape = getattr(projector, "output_shape", None)
             if not isinstance(shape, tuple) or not isinstance(shape[-1], int):

@@ -5,6 +5,9 @@ import warnings
 import keras
 from keras import ops
 
+#: Between the seeds of two replicas: a prime, far from seeds that people use.
+_SEED_STRIDE = 1_000_003
+
 
 def unsynchronized_norms(model: keras.Layer) -> list[keras.Layer]:
     """The batch normalisations whose statistics are those of one replica.
@@ -47,103 +50,66 @@ def portable(config):
     return config
 
 
-class Replicated:
-    """Mix-in for a `keras.Model` that is trained in step by replicas.
+def warn_of_local_norms(model: keras.Model) -> None:
+    """Warns of statistics of single replicas, where there are several."""
+    local = unsynchronized_norms(model)
+    if local:
+        warnings.warn(
+            f"{model.name}: {len(local)} BatchNormalization layers "
+            f"({local[0].name}, ...) take statistics of each replica "
+            "alone, so training depends on their number; make them with "
+            "synchronized=True.",
+            stacklevel=3,
+        )
 
-    Random generators are part of what is saved, and differ from replica to
-    replica.
+
+def spread_random_states(states: list, strategy) -> None:
+    """Gives each replica of TensorFlow random numbers of its own.
+
+    Keras's generators start alike on all replicas, and dropout would leave
+    out the same units everywhere. The first replica keeps its state, which
+    is also what a checkpoint holds.
+
+    Args:
+        states: variables of `keras.random.SeedGenerator`, equal on all
+            replicas.
+        strategy: `tf.distribute.Strategy` that the model was made under.
     """
+    import tensorflow as tf
 
-    def prepare_replicas(self) -> None:
-        """Spreads the random generators; warns of local batch statistics.
+    from minc_tf.objectives import replicas
 
-        Called once the state is made. Without replicas nothing is done.
-        """
-        if self._replica_count() == 1:
-            return
-        self.spread_random_states()
-        local = unsynchronized_norms(self)
-        if local:
-            warnings.warn(
-                f"{self.name}: {len(local)} BatchNormalization layers "
-                f"({local[0].name}, ...) take statistics of each replica "
-                "alone, so training depends on their number; make them with "
-                "synchronized=True.",
-                stacklevel=3,
-            )
+    alone = strategy.num_replicas_in_sync == 1
+    if not states or alone or replicas.count() > 1:  # on a replica already
+        return
 
-    def check_strategy(
-        self, jit_compile="auto", steps_per_execution=1, **others
-    ) -> None:
-        """Refuses arguments of `compile` that do not work on replicas."""
-        if keras.backend.backend() == "tensorflow":
-            from minc_tf.models import tensorflow_step
+    def spread():
+        for state in states:
+            # A seed and a counter: another seed is another stream.
+            value = tf.convert_to_tensor(state)
+            other = tf.cast(replicas.index(), value.dtype) * _SEED_STRIDE
+            state.assign(value + tf.stack([other, tf.zeros_like(other)]))
 
-            tensorflow_step.check_strategy(
-                self.distribute_strategy, jit_compile, steps_per_execution
-            )
+    # Out of the graph in which Keras builds a model by its first batch.
+    with tf.init_scope(), strategy.scope():
+        strategy.run(spread)
 
-    def check_clipping(self, optimizer: keras.optimizers.Optimizer) -> None:
-        """Refuses an optimizer that clips gradients where it cannot.
 
-        Keras (3.15) clips the gradient of each replica, then adds them up.
+def save_random_states(states: list, store) -> None:
+    """Adds the states of random generators, which Keras leaves out, to a store.
 
-        Args:
-            optimizer: Keras optimizer, not one that wraps others.
+    The store is that of a layer's `save_own_variables`.
+    """
+    for i, state in enumerate(states):
+        store[f"random_state_{i}"] = ops.convert_to_numpy(state)
 
-        Raises:
-            ValueError: if it clips and there are several replicas.
-        """
-        count = self._replica_count()
-        for name in ("clipnorm", "global_clipnorm", "clipvalue"):
-            value = getattr(optimizer, name)
-            if value is not None and count > 1:
-                raise ValueError(
-                    f"{type(self).__name__}.compile: the optimizer has "
-                    f"{name}={value}, which Keras would apply to the gradient "
-                    f"of each of the {count} replicas and not to their sum; "
-                    "leave it out."
-                )
 
-    def spread_random_states(self) -> None:
-        """Gives each replica random numbers of its own, in dropout say."""
-        if keras.backend.backend() == "tensorflow":
-            from minc_tf.models import tensorflow_step
-
-            # The layer of the views sees to that itself.
-            own = [] if self.views is None else self.views.variables
-            states = [
-                state
-                for state in self._random_states()
-                if not any(state is other for other in own)
-            ]
-            # Wherever this is called, in the strategy's scope or not.
-            tensorflow_step.spread_random_states(
-                states, self.distribute_strategy
-            )
-
-    def save_own_variables(self, store):
-        """Adds the states of the random generators, which Keras leaves out."""
-        super().save_own_variables(store)
-        for i, state in enumerate(self._random_states()):
-            store[f"random_state_{i}"] = ops.convert_to_numpy(state)
-
-    def load_own_variables(self, store):
-        """Restores what `save_own_variables` saved."""
-        saved = {key: store[key] for key in store.keys()}  # noqa: SIM118
-        random = [k for k in saved if k.startswith("random_state_")]
-        states = {key: saved.pop(key) for key in random}
-        super().load_own_variables(saved)
-        for i, state in enumerate(self._random_states()):
-            if f"random_state_{i}" in states:
-                state.assign(states[f"random_state_{i}"][()])
-        self.spread_random_states()
-
-    def _replica_count(self):
-        if keras.backend.backend() != "tensorflow":
-            return 1
-        return self.distribute_strategy.num_replicas_in_sync
-
-    def _random_states(self):
-        known = {id(v) for v in (*self.weights, *self.metrics_variables)}
-        return [v for v in self.variables if id(v) not in known]
+def load_random_states(states: list, store) -> dict:
+    """Restores what `save_random_states` saved; returns what else there is."""
+    saved = {key: store[key] for key in store.keys()}  # noqa: SIM118
+    random = [key for key in saved if key.startswith("random_state_")]
+    found = {key: saved.pop(key) for key in random}
+    for i, state in enumerate(states):
+        if f"random_state_{i}" in found:
+            state.assign(found[f"random_state_{i}"][()])
+    return saved

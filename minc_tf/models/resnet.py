@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from minc_tf._checks import check_choice, check_int, refusal
-from minc_tf.models.channels import channels_last
+from minc_tf.models.backend import channels_last
 
 #: Blocks a stage, and whether a block is a bottleneck.
 _DEPTHS = {
@@ -97,7 +97,7 @@ def small_resnet(
 ) -> keras.Model:
     """A residual network for small images on a CPU.
 
-    One basic block a stage behind a 4x4 stem of stride 2 (a quarter of the
+    One basic block a stage after a 4x4 stem of stride 2 (a quarter of the
     pixels of the CIFAR stem), each later stage halving the resolution.
 
     Args:

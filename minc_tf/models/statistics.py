@@ -1,6 +1,7 @@
 """Statistics of batch normalisation that are those of the present weights."""
 
 import contextlib
+import weakref
 from collections.abc import Iterable, Iterator
 
 import keras
@@ -9,6 +10,12 @@ from keras import ops
 
 #: What batch normalisation keeps for inference; the last with `renorm` only.
 _NAMES = ("moving_mean", "moving_variance", "moving_stddev")
+#: Of the images that a measurement has: at most so many, so many at once.
+_IMAGES, _AT_ONCE = 1024, 256
+#: A momentum that no model is too young for.
+_MOMENTUM = 0.9
+#: What was recomputed last, by layer; training moves on from it.
+_RECOMPUTED = weakref.WeakKeyDictionary()
 
 
 def recompute_statistics(model: keras.Layer, batches: Iterable) -> int:
@@ -80,6 +87,8 @@ def recompute_statistics(model: keras.Layer, batches: Iterable) -> int:
         )
     scope.check()
     scope.assign()
+    for layer in layers:
+        _RECOMPUTED[layer] = ops.convert_to_numpy(layer.moving_mean)
     return count
 
 
@@ -121,6 +130,107 @@ def recomputed_statistics(
     finally:
         for variable, value in kept:
             variable.assign(value)
+
+
+class RecomputeStatistics(keras.callbacks.Callback):
+    """Recompute the statistics of batch normalisation at the end of epochs.
+
+    Put it in front of the callbacks that measure or save: they then see the
+    statistics that belong to the weights, which stay in the model. Training
+    itself does not use them.
+
+    Args:
+        batches: as for `recompute_statistics`; the first 1,024 images are
+            used, in batches of 256 at most.
+
+    Example:
+    ```python
+    import keras, minc_tf
+
+    source = minc_tf.data.load("shapes", num_examples=256)
+    recompute = minc_tf.models.RecomputeStatistics(source.examples(128))
+    # model.fit(views, callbacks=[recompute, keras.callbacks.ModelCheckpoint(
+    #     "model.keras")])
+    ```
+    """
+
+    def __init__(self, batches: Iterable) -> None:
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Recompute, over a part of the images."""
+        recompute_statistics(self.model, _some(self.batches))
+
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Recompute where the weights have become averages."""
+        optimizer = getattr(self.model, "optimizer", None)
+        if getattr(optimizer, "use_ema", False):
+            recompute_statistics(self.model, _some(self.batches))
+
+
+@contextlib.contextmanager
+def present_statistics(model: keras.Layer, batches: Iterable) -> Iterator[None]:
+    """Within it a model is measured with statistics of its present weights.
+
+    They are recomputed over a part of the batches for that time, unless
+    nothing was trained since they were.
+    """
+    layers = [layer for layer in _normalisations(model) if layer.trainable]
+    if all(_is_recomputed(layer) for layer in layers):
+        yield
+        return
+    with recomputed_statistics(model, _some(batches)):
+        yield
+
+
+def _is_recomputed(layer):
+    found = _RECOMPUTED.get(layer)
+    return found is not None and np.array_equal(
+        found, ops.convert_to_numpy(layer.moving_mean)
+    )
+
+
+@contextlib.contextmanager
+def warm_statistics(model: keras.Layer, steps) -> Iterator[None]:
+    """Within it moving statistics move as fast as a young model needs.
+
+    A momentum above 0.9 is at most `(1 + t) / (10 + t)` after t steps, so that
+    they lag by no more than ten steps or a tenth of those taken;
+    renormalisation, which trains with them, keeps its own. `steps` is a scalar
+    integer variable.
+    """
+    layers = [
+        layer
+        for layer in _normalisations(model)
+        if layer.momentum > _MOMENTUM and not layer.renorm
+    ]
+    before = [layer.momentum for layer in layers]
+    taken = ops.cast(steps, "float32")
+    warm = ops.maximum((1.0 + taken) / (10.0 + taken), _MOMENTUM)
+    try:
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.momentum = ops.minimum(warm, momentum)
+        yield
+    finally:
+        for layer, momentum in zip(layers, before, strict=True):
+            layer.momentum = momentum
+
+
+def _some(batches):
+    """The first images of some batches, in parts that fit into memory."""
+    left = _IMAGES
+    for batch in batches:
+        # Of a pair of views the first.
+        images = _images(batch[0] if isinstance(batch, tuple) else batch)
+        for start in range(0, min(len(images), left), _AT_ONCE):
+            part = images[start : start + min(_AT_ONCE, left - start)]
+            # The statistics of a remainder would count as much as the others.
+            if start == 0 or len(part) * 2 >= _AT_ONCE:
+                yield part
+        left -= len(images)
+        if left <= 0:
+            return
 
 
 class _Recorder(keras.StatelessScope):

@@ -19,51 +19,59 @@ def names_file(name: str) -> bool:
     return name.lower().endswith(_SUFFIXES) or os.path.exists(name)
 
 
-def load_encoder(path: str) -> keras.Model:
+def load_encoder(
+    path: str, setting: str = "build_encoder: name"
+) -> keras.Model:
     """The model in a file; of a model that this library trained its encoder.
 
-    Raises ValueError where there is no such file, or no model in it.
+    Raises ValueError where there is no such file, or no model in it; `setting`
+    is what the user calls the path.
     """
     if path.endswith(_WEIGHTS):
         raise refusal(
-            "build_encoder: name",
+            setting,
             "a network, with weights='FILE.weights.h5' beside it",
             path,
         )
-    _check_file("name", path)
+    _check_file(setting, path)
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # of zip, HDF5, JSON, and of any layer
         raise ValueError(
-            f"build_encoder: {path!r} gives no Keras model: {_line(error)} "
-            "What needs classes of your own is loaded by a function of "
-            "your own, 'package.module:Name'."
+            f"{setting}={path!r} cannot be loaded as the encoder, it gives no "
+            f"Keras model: {_line(error)} What needs classes of your own is "
+            "loaded by a function of your own, 'package.module:Name'."
         ) from error
     if not isinstance(model, keras.Model):
         raise ValueError(
-            f"build_encoder: {path!r} must hold a Keras model; it holds a "
+            f"{setting}={path!r} must hold a Keras model; it holds a "
             f"{type(model).__name__}."
         )
     # A `TwoViewModel`, whose module imports that of the encoders.
     return model.encoder if hasattr(model, "projector") else model
 
 
-def load_weights(network: keras.Model, path: str | os.PathLike) -> None:
+def load_weights(
+    network: keras.Model,
+    path: str | os.PathLike,
+    setting: str = "build_encoder: weights",
+) -> None:
     """Loads a file of weights into a network that is built.
 
-    Raises ValueError where there is no such file, or it does not fit.
+    Raises ValueError where there is no such file, or it does not fit; `setting`
+    is what the user calls the path.
     """
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(path, str) or not path.endswith(_SUFFIXES):
         wanted = f"a file {', '.join((_WEIGHTS, *_SUFFIXES))}"
-        raise refusal("build_encoder: weights", wanted, path)
-    _check_file("weights", path)
+        raise refusal(setting, wanted, path)
+    _check_file(setting, path)
     try:
         network.load_weights(path)
     except Exception as error:  # of zip, HDF5, and of any layer
         raise ValueError(
-            f"build_encoder: weights={path!r} are not those of "
-            f"{network.name!r}: {_line(error)}"
+            f"{setting}={path!r} are not those of {network.name!r}: "
+            f"{_line(error)}"
         ) from error
 
 
@@ -114,18 +122,17 @@ def scaled(value_range) -> keras.layers.Layer | None:
     return keras.layers.Rescaling((high - low) / 255.0, low, name="scaled")
 
 
-def _check_file(argument, path):
+def _check_file(setting, path):
     if pathlib.Path(path).is_dir():
         raise refusal(
-            f"build_encoder: {argument}",
+            setting,
             "a file that keras.Model.save wrote",
             path,
             ", which is a folder.",
         )
     if not os.path.isfile(path):
         raise ValueError(
-            f"build_encoder: {argument}={path!r} does not exist, seen from "
-            f"{os.getcwd()}."
+            f"{setting}={path!r} does not exist, seen from {os.getcwd()}."
         )
 
 

@@ -5,15 +5,11 @@ optimizer, target update, logs.
 """
 
 import tensorflow as tf
-from keras import ops
 
-from minc_tf.models.micro_batches import not_divided, online_states
-from minc_tf.models.unpack import make_views, unpack_views
+from minc_tf.models.inputs import make_views, unpack_views
+from minc_tf.models.view_pairs import not_divided
 from minc_tf.models.watch import KEY, look_at_step
 from minc_tf.objectives import replicas
-
-#: Between the seeds of two replicas: a prime, far from seeds that people use.
-_SEED_STRIDE = 1_000_003
 
 
 def train_step(model, data) -> dict:
@@ -53,71 +49,6 @@ def test_step(model, data) -> dict:
         state.assign(value)
     losses = model.step_loss(*views, training=False)
     return _reducible(model.update_metrics(*losses))
-
-
-def value_now(variable) -> int | None:
-    """The value of an integer variable, or None while a graph is traced."""
-    if not tf.executing_eagerly() or replicas.count() > 1:
-        return None
-    return int(ops.convert_to_numpy(variable))
-
-
-def check_strategy(strategy, jit_compile, steps_per_execution) -> None:
-    """Refuses settings of `compile` that Keras cannot train replicas with.
-
-    Args:
-        strategy: `tf.distribute.Strategy`.
-        jit_compile: as given to `compile`.
-        steps_per_execution: int.
-
-    Raises:
-        ValueError: for either on several replicas.
-    """
-    count = strategy.num_replicas_in_sync
-    if count == 1:
-        return
-    name = type(strategy).__name__
-    if jit_compile is True:
-        advice = "leave it out"
-        if isinstance(strategy, tf.distribute.TPUStrategy):
-            advice += ": on a TPU every step is compiled"
-        raise ValueError(
-            f"TwoViewModel.compile: jit_compile=True does not work on {count} "
-            f"replicas of {name}; {advice}."
-        )
-    if steps_per_execution > 1:
-        raise ValueError(
-            "TwoViewModel.compile: steps_per_execution must be 1 on "
-            f"{count} replicas of {name}; received {steps_per_execution}."
-        )
-
-
-def spread_random_states(states, strategy) -> None:
-    """Gives each replica random numbers of its own.
-
-    Keras's generators start alike on all replicas, and dropout would leave
-    out the same units everywhere. The first replica keeps its state, which
-    is also what a checkpoint holds.
-
-    Args:
-        states: variables of `keras.random.SeedGenerator`, equal on all
-            replicas.
-        strategy: `tf.distribute.Strategy` that the model was made under.
-    """
-    alone = strategy.num_replicas_in_sync == 1
-    if not states or alone or replicas.count() > 1:  # on a replica already
-        return
-
-    def spread():
-        for state in states:
-            # A seed and a counter: another seed is another stream.
-            value = tf.convert_to_tensor(state)
-            other = tf.cast(replicas.index(), value.dtype) * _SEED_STRIDE
-            state.assign(value + tf.stack([other, tf.zeros_like(other)]))
-
-    # Out of the graph in which Keras builds a model by its first batch.
-    with tf.init_scope(), strategy.scope():
-        strategy.run(spread)
 
 
 def _reducible(logs):
@@ -161,21 +92,18 @@ def _cached_gradients(model, view1, view2, variables):
 
     # Both passes must see the same dropout masks, and the moving statistics
     # must move once.
-    states = online_states(model)
+    states = model.online_states
     before = [tf.identity(state) for state in states]
-    outputs, targets, previous = [], [], []
-    for images in parts:
-        previous.append(model.embed_previous(images, training=True))
-        output, embedding = model.embed_online(images, training=True)
-        outputs.append(output)
-        targets.append(model.embed_target(images, embedding, training=True))
+    found = [model.embed_joined(images, training=True) for images in parts]
     for state, value in zip(states, before, strict=True):
         state.assign(value)
 
     # What is cached is float32, whatever the heads compute in.
-    outputs = tf.cast(_join(outputs), tf.float32)
-    targets = _join(targets)
-    previous = None if previous[0] is None else (_join(previous), ())
+    outputs = tf.cast(_join([part.outputs for part in found]), tf.float32)
+    targets = _join([part.targets for part in found])
+    previous = None
+    if found[0].previous is not None:
+        previous = _join([part.previous[0] for part in found]), ()
     with tf.GradientTape() as tape:
         tape.watch(outputs)
         loss = model.pair_loss(

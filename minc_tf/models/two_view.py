@@ -1,5 +1,11 @@
-"""The one model class: an encoder and heads, trained on two views."""
+"""The one model class: an encoder and heads, trained on two views.
 
+Here stands what it embeds, what its loss is made of, and what a step changes;
+in `tensorflow_step` and `jax_step`, how a step differentiates; in
+`view_trainer`, what Keras's `fit` and its like must be told.
+"""
+
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,19 +14,21 @@ from keras import ops
 
 from minc_tf._pixels import PIXELS, as_pixels, check_value_range
 from minc_tf._types import Shape, Tensor
-from minc_tf.models.arguments import check_model
-from minc_tf.models.backend import step_module
+from minc_tf.models.applications import warn_of_missing_preprocessing
+from minc_tf.models.backend import step_module, value_now
 from minc_tf.models.encoders import check_no_classifier, image_shape_of
-from minc_tf.models.fitting import FitsViews
-from minc_tf.models.previous import PreviousWeights
-from minc_tf.models.replication import Replicated, portable
-from minc_tf.models.target import Target
+from minc_tf.models.inputs import check_model
+from minc_tf.models.other_weights import PreviousWeights, Target
+from minc_tf.models.replication import portable, warn_of_local_norms
+from minc_tf.models.statistics import warm_statistics
 from minc_tf.models.view_pairs import (
+    Embedded,
     join_views,
     mean_objective,
     pair_views,
     split_views,
 )
+from minc_tf.models.view_trainer import ViewTrainer
 from minc_tf.objectives import Objective
 from minc_tf.objectives.base import PACKAGE
 
@@ -28,7 +36,7 @@ _STEP = step_module()
 
 
 @keras.saving.register_keras_serializable(package=PACKAGE)
-class TwoViewModel(FitsViews, Replicated, keras.Model):
+class TwoViewModel(ViewTrainer):
     """Trains an encoder on pairs of views of the same image.
 
     `fit` takes batches `(view1, view2)` of images (B, H, W, C), values of
@@ -118,13 +126,14 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         name: str | None = None,
         dtype: str | keras.DTypePolicy | None = None,
     ) -> None:
-        """See the class."""
         # Autocast would round the pixels before the encoder sees them.
         super().__init__(name=name, dtype=dtype, autocast=False)
         check_model(
             objective, predictor, target_momentum, micro_batches=micro_batches
         )
         check_no_classifier("TwoViewModel", encoder)
+        if value_range is not None:
+            warn_of_missing_preprocessing("TwoViewModel", encoder)
         self.encoder = encoder
         self.projector = projector
         self.objective = objective
@@ -187,7 +196,9 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             trainable=False,
         )
         self.built = True
-        self.prepare_replicas()
+        if self.replica_count > 1:
+            self.spread_random_states()
+            warn_of_local_norms(self)
 
     def as_pixels(self, images: Tensor) -> Tensor:
         """Images of the model's `value_range` as images of 0 to 255."""
@@ -198,10 +209,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
     ) -> Tensor:
         """Embeds images (B, H, W, C): `projector(encoder(images))`, (B, d).
 
-        Args:
-            images: tensor, of the model's `value_range`.
-            training: bool.
-            pixels: bool, whether they were brought to 0 to 255 before.
+        With `pixels` they were brought from `value_range` to 0 to 255 before.
         """
         if not pixels:
             images = self.as_pixels(images)
@@ -218,6 +226,12 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         """The layers that a gradient reaches, in the order of the data."""
         layers = [self.encoder, self.projector, self.predictor]
         return [layer for layer in layers if layer is not None]
+
+    @property
+    def online_states(self) -> list:
+        """Moving statistics and random generators of the online layers."""
+        variables = (v for part in self.online_layers for v in part.variables)
+        return [v for v in variables if not v.trainable]
 
     @property
     def targets(self) -> list:
@@ -239,7 +253,7 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
             self._previous.follow()
 
     def _is_new(self):
-        return self.built and _STEP.value_now(self.steps) == 0
+        return self.built and value_now(self.steps) == 0
 
     @property
     def compares_outputs(self) -> bool:
@@ -257,45 +271,91 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
     def embed_online(
         self, images: Tensor, training: bool
     ) -> tuple[Tensor, Tensor]:
-        """Predictions (or embeddings), and targets if the encoder gives them.
+        """Outputs and embeddings (2b, d) of joined views (2b, H, W, C).
 
-        Args:
-            images: tensor (2b, H, W, C), both views; see `join_views`.
-            training: bool.
-
-        Returns:
-            (outputs, embeddings): tensors (2b, d); without a predictor they
-            are the same.
+        Outputs are predictions, or without a predictor the embeddings.
         """
-        embeddings = self(images, training=training, pixels=True)
-        if self.predictor is None:
-            return embeddings, embeddings
-        return self.predictor(embeddings, training=training), embeddings
+        with self._statistics(training):
+            embeddings = self(images, training=training, pixels=True)
+            if self.predictor is None:
+                return embeddings, embeddings
+            return self.predictor(embeddings, training=training), embeddings
+
+    def _statistics(self, training):
+        """Where moving statistics move in training."""
+        if not training:
+            return contextlib.nullcontext()
+        return warm_statistics(self, self.steps)
 
     def embed_target(
         self, images: Tensor, embeddings: Tensor, training: bool
     ) -> Tensor:
         """Targets (2b, d), without gradient; see `embed_online`."""
         if self.target_encoder is not None:
-            embeddings = self.target_projector(
-                self.target_encoder(images, training=training),
-                training=training,
-            )
+            with self._statistics(training):
+                embeddings = self.target_projector(
+                    self.target_encoder(images, training=training),
+                    training=training,
+                )
         return ops.stop_gradient(embeddings)
 
     def embed_previous(self, images: Tensor, training: bool) -> Tensor | None:
-        """Embeddings of a batch of views under the weights of the step before.
+        """Embeddings (2b, d) under the weights of the step before.
 
-        Args:
-            images: tensor (2b, H, W, C); see `join_views`.
-            training: bool.
-
-        Returns:
-            Tensor (2b, d), or None where the objective needs none.
+        None where the objective needs none.
         """
         if not (training and self.embeds_previous):
             return None
         return self._previous.embed(images)
+
+    def embed_joined(self, images: Tensor, training: bool) -> Embedded:
+        """`embed_views` of two views (2b, H, W, C) that `join_views` joined."""
+        before = self.embed_previous(images, training)
+        outputs, embeddings = self.embed_online(images, training)
+        losses = self.layer_losses()
+        targets = self.embed_target(images, embeddings, training)
+        previous = None if before is None else (before, ())
+        return Embedded(outputs, targets, (), previous, losses)
+
+    def embed_views(
+        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+    ) -> Embedded:
+        """The forward pass of a batch: of a step, and of what looks at one.
+
+        Args:
+            view1: images (B, H, W, C), 0 to 255.
+            view2: images (B, H, W, C).
+            *small: more views, images (B, h, w, C).
+            training: bool.
+
+        Returns:
+            `Embedded`; `pairs` says what the objective compares in it.
+        """
+        found = self.embed_joined(join_views([view1, view2]), training)
+        if not small:
+            return found
+        images, count = join_views(small), len(small)
+        before = self.embed_previous(images, training)
+        outputs, _ = self.embed_online(images, training)
+        previous = found.previous
+        if previous is not None:
+            previous = previous[0], split_views(before, count)
+        return found._replace(
+            small=split_views(outputs, count),
+            previous=previous,
+            layer_losses=(found.layer_losses + self.layer_losses()) / 2.0,
+        )
+
+    def pairs(
+        self,
+        outputs: Tensor,
+        targets: Tensor | None,
+        small: Sequence[Tensor] = (),
+    ) -> list:
+        """The pairs (B, d) of an `Embedded` that the objective compares."""
+        return pair_views(
+            outputs, targets, small, compares_outputs=self.compares_outputs
+        )
 
     def pair_loss(
         self,
@@ -306,23 +366,12 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         *,
         training: bool,
     ) -> Tensor:
-        """The objective on a whole batch, once a step; see `pair_views`.
+        """The objective on a whole batch, once a step; see `Embedded`.
 
-        Args:
-            outputs: tensor (2B, d) from `embed_online`.
-            targets: tensor (2B, d) from `embed_target`.
-            small: tensors (B, d), the outputs of further views.
-            previous: None, or `(outputs, small)` from `embed_previous`. The
-                weights as they are become the previous ones, unless the
-                loss is not finite: Lambda then stays that of these.
-            training: bool.
-
-        Returns:
-            Scalar float32 tensor.
+        With `previous`, the weights as they are become the previous ones,
+        unless the loss is not finite: Lambda then stays that of these.
         """
-        pairs = pair_views(
-            outputs, targets, small, compares_outputs=self.compares_outputs
-        )
+        pairs = self.pairs(outputs, targets, small)
         if previous is None:
             return mean_objective(self.objective, pairs, training)
         outputs, small = previous
@@ -332,41 +381,20 @@ class TwoViewModel(FitsViews, Replicated, keras.Model):
         return loss
 
     def step_loss(
-        self, view1: Tensor, view2: Tensor, *small: Tensor, training: bool
+        self, *views: Tensor, training: bool
     ) -> tuple[Tensor, Tensor]:
-        """The loss of a batch of views, with every side effect of a step.
-
-        This is the body that each backend's step differentiates.
+        """What a step differentiates, with every side effect that it has.
 
         Args:
-            view1: images (B, H, W, C).
-            view2: images (B, H, W, C).
-            *small: more views, images (B, h, w, C).
+            *views: as of `embed_views`.
             training: bool.
 
         Returns:
             (total, loss): scalar float32 tensors, the objective with the
             losses of the layers (regularisers), to minimise, and without.
         """
-        images = join_views([view1, view2])
-        before = self.embed_previous(images, training)
-        outputs, embeddings = self.embed_online(images, training)
-        extra = self.layer_losses()
-        targets = self.embed_target(images, embeddings, training)
-        previous, count = (before, ()), len(small)
-        if small:
-            small = join_views(small)
-            more_before = self.embed_previous(small, training)
-            more, _ = self.embed_online(small, training)
-            extra = (extra + self.layer_losses()) / 2.0
-            small = split_views(more, count)
-            if before is not None:
-                previous = before, split_views(more_before, count)
-        if before is None:
-            previous = None
-        loss = self.pair_loss(
-            outputs, targets, small, previous, training=training
-        )
+        *compared, extra = self.embed_views(*views, training=training)
+        loss = self.pair_loss(*compared, training=training)
         return loss + extra, loss
 
     def layer_losses(self) -> Tensor:

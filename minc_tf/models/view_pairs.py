@@ -1,17 +1,30 @@
-"""Which views of an image are compared with which."""
+"""Batches of views: how they lie, and which view is compared with which."""
 
-import keras
+from typing import NamedTuple
+
 from keras import ops
 
+from minc_tf.models.backend import shares
 
-def shares() -> int:
-    """Devices of `keras.distribution` (JAX) that share a batch, or 1."""
-    distribution = keras.distribution.distribution()
-    return 1 if distribution is None else distribution.num_model_replicas
+
+class Embedded(NamedTuple):
+    """A batch of views after the forward pass, all that its loss is made of.
+
+    `outputs` and `targets` (2B, d) are of the first two views in the order of
+    `join_views`; `small` are the outputs (B, d) of each further view;
+    `previous` is None, or outputs and further ones under the weights of the
+    step before; `layer_losses` a scalar, the regularisers of the layers.
+    """
+
+    outputs: object
+    targets: object
+    small: tuple | list = ()
+    previous: tuple | None = None
+    layer_losses: object = 0.0
 
 
 def join_views(views):
-    """Views of one size as one batch, one view behind the other.
+    """Views of one size as one batch, one view after the other.
 
     Where devices share a batch, it is so within the share of each: no image
     has to move to another device.
@@ -45,6 +58,21 @@ def split_views(batch, count=2) -> list:
     rows = ops.reshape(batch, (shares(), count, -1, *batch.shape[1:]))
     shape = (-1, *batch.shape[1:])
     return [ops.reshape(rows[:, i], shape) for i in range(count)]
+
+
+def not_divided(count: int, replicas: int = 1) -> str:
+    """What is said of a batch that does not divide, but for its size.
+
+    Args:
+        count: int, `micro_batches`.
+        replicas: int, devices that take a share of each part.
+    """
+    where = f" on {replicas} devices" if replicas > 1 else ""
+    return (
+        f"TwoViewModel: micro_batches={count}{where} does not divide the "
+        f"batch; use a multiple of {count * replicas}, and "
+        "drop_remainder=True. Received a batch of"
+    )
 
 
 def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:

@@ -31,6 +31,25 @@ def look_at_step(model, data, weights):
     return found + _WEIGHTS * ops.cast(ops.any(ops.stack(bad)), "float32")
 
 
+def watched(model, arguments: dict) -> dict:
+    """The arguments of `fit` with a `Watch`, where callbacks can be added."""
+    callbacks = arguments.get("callbacks")
+    given = isinstance(callbacks, keras.callbacks.CallbackList)
+    trace_for(model, watches=not given)
+    if given:
+        return arguments
+    # In front of those that show the logs.
+    callbacks = [Watch(), *keras.tree.flatten(callbacks or [])]
+    return arguments | {"callbacks": callbacks}
+
+
+def trace_for(model, watches: bool) -> None:
+    """Has the next training of a model look at its steps, or not."""
+    if watches != model.watches:
+        model.watches = watches
+        model.train_function = None  # it was traced for the other
+
+
 class Watch(keras.callbacks.Callback):
     """Ends `fit` at the first batch that contradicts the range of pixels.
 

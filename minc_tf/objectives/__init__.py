@@ -1,5 +1,6 @@
 """What is minimised: Keras layers from two embeddings to a scalar loss."""
 
+from minc_tf._imports import register_classes
 from minc_tf.objectives.barlow_twins import BarlowTwins
 from minc_tf.objectives.base import OBJECTIVES, Objective
 from minc_tf.objectives.endpoint import Endpoint
@@ -28,3 +29,5 @@ __all__ = [
     "VICRegCtr",
     "VICRegExp",
 ]
+
+register_classes()

@@ -2,6 +2,7 @@
 
 import keras
 
+from minc_tf._imports import register_classes
 from minc_tf._registry import Registry
 from minc_tf.optimizers.lars import LARS
 from minc_tf.optimizers.schedules import warmup_cosine
@@ -18,3 +19,5 @@ OPTIMIZERS = Registry(
     },
     base=keras.Optimizer,
 )
+
+register_classes()

@@ -8,14 +8,30 @@ import numpy as np
 from minc_tf.report import charts, numbers
 from minc_tf.report.runs import RunData
 
-#: Columns that come first, and last.
-_FIRST = (
-    "loss",
-    "knn_accuracy",
-    "chi2_information",
-    "chi2_information_held_out",
+#: What a reader asks first: does it learn, is it good for anything, has it
+#: collapsed, how far along is it. Of each the first column that there is.
+_LEAD = (
+    ("loss",),
+    ("knn_accuracy",),
+    ("embedding_rank", "effective_rank", "embedding_std"),
+    ("learning_rate",),
 )
-_LAST = ("learning_rate", "images_per_second", "seconds")
+
+#: The groups of the others, by what their names begin with.
+_GROUPS = {
+    "Accuracy": ("knn_", "linear_", "probe"),
+    "Information": ("chi2_", "captured_share"),
+    "Geometry": (
+        *("embedding_", "effective_rank", "rank_me"),
+        *("alignment", "uniformity"),
+    ),
+    "Optimisation": (
+        *("rate", "second_moment", "learning_rate", "target_"),
+        *("gradient", "hessian", "weight", "loss"),
+    ),
+    "Speed": ("images_per_second", "seconds"),
+}
+_LEADING, _OTHERS = "The four that matter", "Others"
 
 #: Ends of the names of two columns that make a band around a third.
 _BAND = ("_low", "_high")
@@ -41,37 +57,50 @@ class Chart:
     legend: list[tuple[str, int]] = dataclasses.field(default_factory=list)
 
 
-def columns(runs: Sequence[RunData]) -> list[str]:
-    """The columns that any of the runs has, in the order of reading."""
+def column_groups(runs: Sequence[RunData]) -> dict[str, list[str]]:
+    """The columns that any of the runs has, by group, in order of reading.
+
+    Those of the lead stand in no other group; the ends of the intervals of
+    others stand in none.
+    """
     names = dict.fromkeys(name for run in runs for name in run.curves)
-    first = [name for name in _FIRST if name in names]
-    last = [name for name in _LAST if name in names]
-    middle = [name for name in names if name not in (*_FIRST, *_LAST)]
-    return [*first, *middle, *last]
-
-
-def shown_columns(runs: Sequence[RunData]) -> list[str]:
-    """The columns without the ends of the intervals of others."""
-    names = columns(runs)
     ends = {name + end for name in names for end in _BAND}
-    return [name for name in names if name not in ends]
+    names = [name for name in names if name not in ends]
+    found = [[n for n in choices if n in names][:1] for choices in _LEAD]
+    groups = {_LEADING: [name for first in found for name in first]}
+    groups |= {title: [] for title in (*_GROUPS, _OTHERS)}
+    for name in names:
+        if name not in groups[_LEADING]:
+            groups[_group(name)].append(name)
+    # Others are what callbacks add: before what the clock says.
+    speed = groups.pop("Speed")
+    groups["Speed"] = speed
+    return {title: own for title, own in groups.items() if own}
 
 
-def curve_charts(runs: Sequence[RunData]) -> list[Chart]:
-    """A chart a column, a line a run.
+def _group(name):
+    for title, heads in _GROUPS.items():
+        if name.startswith(heads):
+            return title
+    return _OTHERS
+
+
+def curve_charts(runs: Sequence[RunData]) -> dict[str, list[Chart]]:
+    """A chart a column, a line a run, by group.
 
     Args:
         runs: `RunData`s, whose styles are their positions.
     """
-    found = []
-    for name in shown_columns(runs):
-        lines = [
-            _curve(run, name, style)
-            for style, run in enumerate(runs)
-            if name in run.curves and run.curves[name].values
-        ]
-        if lines:
-            found.append(_chart(name, lines))
+    found = {}
+    for title, names in column_groups(runs).items():
+        for name in names:
+            lines = [
+                _curve(run, name, style)
+                for style, run in enumerate(runs)
+                if name in run.curves and run.curves[name].values
+            ]
+            if lines:
+                found.setdefault(title, []).append(_chart(name, lines))
     return found
 
 

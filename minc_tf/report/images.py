@@ -9,7 +9,11 @@ from PIL import Image
 
 from minc_tf.data.limits import MAX_PIXELS, too_large
 
-_TYPES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg"}
+_TYPES = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"RIFF": "image/webp",
+}
 
 
 def check_images(images, count: int | None = None) -> np.ndarray:
@@ -64,18 +68,35 @@ def mosaic(
 ) -> np.ndarray:
     """A grid of images at their places, in each cell the one nearest to it.
 
-    Places (N, 2) are row and column in cells; empty cells are white.
+    Places (N, 2) are row and column in cells; empty cells are white, and of
+    images with transparency, (N, t, t, 4), they are transparent.
     """
     size = tiles.shape[1]
     cells = np.clip(np.floor(places), 0, np.subtract(shape, 1)).astype(int)
     distance = np.square(places - cells - 0.5).sum(axis=1)
-    grid = np.full((*shape, size, size, 3), 255, np.uint8)
+    channels = tiles.shape[3]
+    grid = np.full((*shape, size, size, channels), 255, np.uint8)
+    grid[..., 3:] = 0
     # The nearest to the centre of a cell is written last.
     for index in np.argsort(-distance, kind="stable"):
         grid[tuple(cells[index])] = tiles[index]
     rows, columns = shape
     picture = grid.transpose(0, 2, 1, 3, 4)
-    return picture.reshape(rows * size, columns * size, 3)
+    return picture.reshape(rows * size, columns * size, channels)
+
+
+def clear_margins(images: np.ndarray) -> np.ndarray:
+    """Images (N, H, W, 4) whose margins, if all have them, are transparent.
+
+    Margins are rows and columns that are white in every one of the images
+    (N, H, W, 3): what `thumbnails` and grids of pictures put around them. On a
+    page they then have its colour, whichever theme it has.
+    """
+    white = (images == 255).all(axis=(0, 3))
+    margin = white.all(axis=1)[:, None] | white.all(axis=0)
+    alpha = np.where(margin, 0, 255).astype(np.uint8)
+    alpha = np.broadcast_to(alpha[None, ..., None], (*images.shape[:3], 1))
+    return np.concatenate([images, alpha], axis=-1)
 
 
 def encode_png(picture: np.ndarray) -> bytes:
@@ -83,27 +104,40 @@ def encode_png(picture: np.ndarray) -> bytes:
     return _encoded(picture, "PNG")
 
 
-def encode_jpeg(picture: np.ndarray, limit: int) -> bytes:
-    """The JPEG file of a picture, of the best quality that a limit allows.
+def encode_small(picture: np.ndarray, limit: int) -> bytes:
+    """A picture's file, of the best quality that a limit allows.
 
-    At a quality of 40 it is taken as it is.
+    That of a JPEG, or with transparency, (H, W, 4), of a WebP. At a quality of
+    40 it is taken as it is.
     """
+    kind = "WEBP" if picture.shape[2] == 4 else "JPEG"
     for quality in (90, 75, 60, 40):
-        found = _encoded(picture, "JPEG", quality=quality)
+        found = _encoded(picture, kind, quality=quality)
         if len(found) <= limit:
             break
     return found
 
 
 def shrink(picture: bytes, limit: int = 350_000, side: int = 1400) -> bytes:
-    """Return a picture's file, or that of a JPEG small enough for a page."""
-    if data_type(picture) and len(picture) <= limit:
-        return picture
+    """Return a picture's file, or one that is small enough for a page.
+
+    White lines through the whole of it, as between the images of a grid,
+    become transparent.
+    """
     pixels = _decoded(picture)
+    cleared = clear_margins(pixels[None])[0]
+    opaque = (cleared[..., 3] == 255).all()
+    if opaque and len(picture) <= limit:
+        return picture
+    if not opaque:
+        pixels = cleared
+        found = encode_png(pixels)
+        if len(found) <= limit:
+            return found
     height, width = pixels.shape[:2]
     scale = min(1.0, side / max(height, width))
     shape = [max(1, round(length * scale)) for length in (height, width)]
-    return encode_jpeg(_resized(pixels[None], shape)[0], limit)
+    return encode_small(_resized(pixels[None], shape)[0], limit)
 
 
 def data_type(picture: bytes) -> str | None:
@@ -113,7 +147,7 @@ def data_type(picture: bytes) -> str | None:
 
 
 def data_uri(picture: bytes) -> str:
-    """A `data:` address that holds a PNG or JPEG file."""
+    """A `data:` address that holds the file of a picture."""
     encoded = base64.b64encode(picture).decode("ascii")
     return f"data:{data_type(picture)};base64,{encoded}"
 

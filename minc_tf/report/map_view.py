@@ -5,8 +5,9 @@ import numpy as np
 from minc_tf.report.charts import PALETTE
 from minc_tf.report.embedding import Snapshot
 from minc_tf.report.images import (
+    clear_margins,
     data_uri,
-    encode_jpeg,
+    encode_small,
     mosaic,
     sprite,
 )
@@ -61,11 +62,11 @@ def map_images(snapshot: Snapshot) -> dict:
         for label in snapshot.labels
     ]
     shape = (height // _CELL, _WIDTH // _CELL)
-    picture = mosaic(points[:, ::-1] / _CELL, tiles, shape)
+    picture = mosaic(points[:, ::-1] / _CELL, clear_margins(tiles), shape)
     together = sprite(tiles)
     return {
-        "picture": data_uri(encode_jpeg(picture, _PICTURE_LIMIT)),
-        "sprite": data_uri(encode_jpeg(together, _SPRITE_LIMIT)),
+        "picture": data_uri(encode_small(picture, _PICTURE_LIMIT)),
+        "sprite": data_uri(encode_small(together, _SPRITE_LIMIT)),
         "data": {
             "points": points.tolist(),
             "names": names,

@@ -98,7 +98,7 @@ def _single(run, defaults):
             for key, value in _final(run).items()
             if key in _HEADLINES
         ],
-        curves=_drawn(figures.curve_charts([run])),
+        curves=_curves([run]),
         views=_picture(run, "views"),
         neighbours=_picture(run, "neighbours"),
         spectrum=chart and _drawn([chart])[0],
@@ -114,12 +114,12 @@ def _single(run, defaults):
 
 def _several(runs):
     chart = figures.spectra_chart(runs)
-    names = figures.shown_columns(runs)
+    finals = [_final(run) for run in runs]
     maps = [run.snapshot and map_view(run.snapshot) for run in runs]
     return _PAGES.get_template("comparison.html").render(
         runs=[_about(run, style) for style, run in enumerate(runs)],
-        numbers=tables.finals([_final(run) for run in runs], names),
-        curves=_drawn(figures.curve_charts(runs)),
+        numbers=tables.groups_of_finals(finals, _groups_of_numbers(runs)),
+        curves=_curves(runs),
         spectrum=chart and _drawn([chart])[0],
         maps=maps,
         legend=common_legend([found for found in maps if found]),
@@ -171,13 +171,27 @@ def _final(run):
     """The last value of each column, or what the whole run came to."""
     found = {
         name: run.curves[name].values[-1]
-        for name in figures.columns([run])
+        for names in figures.column_groups([run]).values()
+        for name in names
         if run.curves[name].values
     }
     if "seconds" in found:
         found["seconds"] = sum(run.curves["seconds"].values)
     whole = ("images_per_second", "seconds")
     return found | {k: run.summary[k] for k in whole if k in run.summary}
+
+
+def _groups_of_numbers(runs):
+    """The groups of columns, with the time of a run in the first."""
+    first, *rest = figures.column_groups(runs).items() or [("", [])]
+    groups = {title: [n for n in own if n != "seconds"] for title, own in rest}
+    return {first[0]: [*first[1], "seconds"], **groups}
+
+
+def _curves(runs):
+    """Groups of charts: (title, charts)."""
+    groups = figures.curve_charts(runs).items()
+    return [(title, _drawn(charts)) for title, charts in groups]
 
 
 def _drawn(charts):

@@ -7,6 +7,22 @@ from minc_tf.report import numbers
 
 _INTERVAL = "_ci95"
 
+#: Numbers beside each other in a table, at most.
+_ACROSS = 6
+
+
+def groups_of_finals(
+    runs: Sequence[dict], groups: dict[str, list[str]]
+) -> list[tuple[str, dict]]:
+    """Tables (title, `finals`), each of so few numbers that it fits a page."""
+    found = []
+    for title, names in groups.items():
+        names = [name for name in names if any(name in run for run in runs)]
+        for start in range(0, len(names), _ACROSS):
+            part = names[start : start + _ACROSS]
+            found.append((title, finals(runs, part)))
+    return found
+
 
 def finals(runs: Sequence[dict], names: Sequence[str]) -> dict:
     """The last values of runs: `heads`, and `rows` of (text, best) a run."""

@@ -6,6 +6,7 @@ import keras
 
 from minc_tf._run_folder import RunFolder
 from minc_tf.models import TwoViewModel
+from minc_tf.models.stored_encoders import load_encoder, load_weights
 from minc_tf.training.checkpoints import (
     Checkpoints,
     encoder_arrays,
@@ -42,7 +43,7 @@ def start_from(model: TwoViewModel, path: str) -> None:
     if place.is_dir() and RunFolder(place).config.exists():
         _load_run(model, place)
     elif place.name.endswith(".weights.h5"):
-        _load_weights_file(model, place)
+        load_weights(model.encoder, place, _SETTING)
     elif place.suffix == ".keras":
         _load_keras_file(model, place)
     elif _is_export(place):
@@ -78,20 +79,9 @@ def _load_run(model, place):
 
 
 def _load_keras_file(model, place):
-    try:
-        loaded = keras.models.load_model(place, compile=False)
-    except Exception as error:  # whatever the classes inside raise
-        raise _unreadable(place, error) from error
-    source = loaded.encoder if isinstance(loaded, TwoViewModel) else loaded
+    source = load_encoder(str(place), _SETTING)
     values = [(w.name, keras.ops.convert_to_numpy(w)) for w in source.weights]
     _assign(place, values, model.encoder.weights)
-
-
-def _load_weights_file(model, place):
-    try:
-        model.encoder.load_weights(place)
-    except Exception as error:  # Keras has no class of its own for these
-        raise _unreadable(place, error) from error
 
 
 def _load_export(model, place):
@@ -151,11 +141,3 @@ def _check(place, given, wanted):
             f"{_SETTING}={str(place)!r} has another encoder: of "
             f"{len(given)} weights, in this run of {len(wanted)}."
         )
-
-
-def _unreadable(place, error):
-    text = (" ".join(str(error).split()) or type(error).__name__)[:300]
-    return ValueError(
-        f"{_SETTING}={str(place)!r} cannot be loaded as the encoder of this "
-        f"run: {text}"
-    )

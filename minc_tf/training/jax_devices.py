@@ -6,8 +6,7 @@ import jax
 import keras
 from ml_collections import ConfigDict
 
-from minc_tf.models.jax_devices import to_devices
-from minc_tf.models.view_pairs import shares
+from minc_tf.models.backend import shares, to_devices
 from minc_tf.training.devices import Devices
 from minc_tf.training.jax_checks import check_settings, left_out
 from minc_tf.training.source_checks import check_shares

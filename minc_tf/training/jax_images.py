@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from minc_tf import augment
 from minc_tf.data.npz import read_npz
-from minc_tf.models.jax_devices import to_devices
+from minc_tf.models.backend import to_devices
 from minc_tf.training.from_settings import view_configs
 from minc_tf.training.source_checks import check_batch_size, check_view_size
 

@@ -7,12 +7,13 @@ import keras
 
 from minc_tf import evaluation
 from minc_tf.evaluation.checks import check_classes, check_labels
+from minc_tf.models import RecomputeStatistics
 from minc_tf.training.source_checks import check_neighbours
 
 _LOGGER = logging.getLogger(__name__)
 
-#: Images that the collapse monitor and the alarm embed.
-_COLLAPSE_IMAGES, _ALARM_IMAGES = 512, 128
+#: Images that batch normalisation, the collapse monitor and the alarm see.
+_STATISTICS_IMAGES, _COLLAPSE_IMAGES, _ALARM_IMAGES = 1024, 512, 128
 #: With fewer the alarm cannot tell a line from chance.
 _FEWEST_IMAGES = 16
 #: Of `DiagnosticsMonitor`.
@@ -25,6 +26,7 @@ _ALARM_EVERY = 20
 class Monitors:
     """What measures a run; None where it is off or there are too few images."""
 
+    statistics: keras.callbacks.Callback
     collapse: keras.callbacks.Callback
     alarm: keras.callbacks.Callback | None
     diagnostics: keras.callbacks.Callback | None
@@ -33,7 +35,9 @@ class Monitors:
     @classmethod
     def of(cls, config, images) -> "Monitors":
         """Those of a run; a ValueError where images or labels do not fit."""
+        some = _some(images.reference, _STATISTICS_IMAGES, config.seed)
         return cls(
+            RecomputeStatistics(images.examples(some)),
             _collapse_monitor(config, images),
             _collapse_alarm(config, images),
             _diagnostics_monitor(config, images),
@@ -41,8 +45,18 @@ class Monitors:
         )
 
     def callbacks(self) -> list[keras.callbacks.Callback]:
-        """Those that there are, in the order of the table's columns."""
-        found = (self.collapse, self.alarm, self.diagnostics, self.knn)
+        """Those that there are, in the order of the table's columns.
+
+        What the others measure, and the checkpoint after them, has the
+        statistics of the epoch's last weights.
+        """
+        found = (
+            self.statistics,
+            self.collapse,
+            self.alarm,
+            self.diagnostics,
+            self.knn,
+        )
         return [each for each in found if each is not None]
 
 

@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import pathlib
 import runpy
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from minc_tf import models
+from minc_tf._recipes import locate
 
 
 def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
@@ -18,7 +18,8 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     Args:
         recipe: path of a Python file that defines `get_config()`, or path and
             argument, `"FILE.py:ARGUMENT"`, of one whose `get_config` takes a
-            string.
+            string; or `"minc_tf:NAME:ARGUMENT"`, one of the library's, which
+            `minc-pretrain --list` lists.
 
     Returns:
         The `ConfigDict` that its `get_config` returns.
@@ -33,11 +34,11 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
     ```python
     import minc_tf
 
-    config = minc_tf.training.load_recipe("recipes/cifar10.py:byol")
+    config = minc_tf.training.load_recipe("minc_tf:cifar10:byol")
     ```
     """
     recipe = os.fspath(recipe)
-    path, arguments = _split(recipe)
+    path, arguments = locate(recipe)
     try:
         get_config = runpy.run_path(path).get("get_config")
         if get_config is not None:
@@ -56,23 +57,6 @@ def load_recipe(recipe: str | os.PathLike) -> ConfigDict:
             f"{lines[-1] if len(lines) > 1 else ''}".strip()
         ) from error
     raise ValueError(f"recipe {recipe!r} defines no get_config().")
-
-
-def _split(recipe):
-    """The path of a recipe, and its argument if it has one."""
-    parts = recipe.split(":")
-    for count in range(len(parts), 0, -1):
-        path = ":".join(parts[:count])
-        if os.path.isfile(path):
-            rest = parts[count:]
-            return path, [":".join(rest)] if rest else []
-    path = pathlib.Path(parts[0])
-    # What once was a file a method.
-    table = pathlib.Path(f"{path.parent}.py")
-    hint = "."
-    if len(parts) == 1 and path.suffix == ".py" and table.is_file():
-        hint = f"; did you mean '{table}:{path.stem}'?"
-    raise FileNotFoundError(f"recipe {parts[0]!r} does not exist{hint}")
 
 
 def _check_arguments(recipe, get_config, arguments):

@@ -1,6 +1,6 @@
 """MINC on the embedded shapes: the demo, some seven minutes on two cores.
 
-    minc-pretrain --config recipes/shapes/minc.py --workdir runs/shapes
+    minc-pretrain --config minc_tf:shapes:minc --workdir runs/shapes
 
 Needs no download. Expect a kNN accuracy (k = 200) of 85 % or more on the
 features, from below 40 % on raw pixels; `make demo` prints both.

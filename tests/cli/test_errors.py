@@ -1,4 +1,4 @@
-"""What the commands answer to mistakes: one line, exit code 2."""
+"""What the commands answer to mistakes: one line, an exit code."""
 
 import pathlib
 
@@ -61,6 +61,14 @@ def test_wrong_override(command, tmp_path, override, parts):
         ([f"--config={RECIPE}"], ["--workdir"]),
         (["--workdir=x"], ["--config"]),
         (["--config=nope.py", "--workdir=x"], ["'nope.py' does not exist"]),
+        (
+            ["--config=cifr10", "--workdir=x"],
+            ["does not exist; did you mean 'minc_tf:cifar10'?"],
+        ),
+        (
+            ["--config=minc_tf:nope", "--workdir=x"],
+            ["none of the library's, minc_tf:cifar10, minc_tf:cifar100"],
+        ),
         (
             [f"--config={RECIPE}:byol", "--workdir=x"],
             ["takes no argument; received 'byol'"],
@@ -178,7 +186,13 @@ def test_interrupt_is_one_line(command, tmp_path, monkeypatch):
     assert result.err == "interrupted\n"
 
 
-def test_help_lists_the_flags(command):
-    result = command("pretrain", "--help")
-    for flag in ("--config", "--workdir", "--[no]overwrite"):
-        assert flag in result.out
+def test_what_fails_is_no_mistake_of_the_user(command, tmp_path, monkeypatch):
+    def diverge(*args, **kwargs):
+        raise FloatingPointError("loss is nan")
+
+    monkeypatch.setattr("minc_tf.training.run", diverge)
+    result = command(
+        "pretrain", f"--config={RECIPE}", f"--workdir={tmp_path / 'run'}"
+    )
+    assert result.code == 1
+    assert result.err == "error: loss is nan\n"

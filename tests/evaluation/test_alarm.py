@@ -392,3 +392,30 @@ def test_steps_are_counted_where_several_make_a_call(images):
     for batch in range(6):
         found.on_train_batch_end(batch)
     assert looks == [6, 9, 12, 18]
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_statistics_that_lag_are_no_collapse(images, views, collapsed):
+    model = build(MINC(DIM), predictor=None)
+    norm = next(
+        layer for layer in model.encoder.layers if hasattr(layer, "momentum")
+    )
+    norm.momentum = 1.0  # for ever those of the initialisation, and
+
+    class Stale(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            norm.moving_mean.assign(100.0 + norm.moving_mean * 0.0)
+            if collapsed:  # while the weights move
+                norm.gamma.assign(norm.gamma * 0.0)
+                norm.beta.assign(norm.beta + 0.1)
+
+    found = CollapseAlarm(images[:64], every=2, patience=2)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    model.fit(
+        *views,
+        batch_size=BATCH,
+        epochs=1,
+        verbose=0,
+        callbacks=[Stale(), found],
+    )
+    assert bool(found.cause) == collapsed

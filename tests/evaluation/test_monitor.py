@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from minc_tf.evaluation import KNNMonitor, extract, knn_accuracy
+from minc_tf.models import recompute_statistics
 
 from .conftest import SHAPE, make_batches
 
@@ -102,3 +103,26 @@ def test_bad_data_stop_fit_before_it_starts(model):
     refuses("repeats forever", train.repeat(), test)
     unlabelled = test.map(lambda b: {**b, "label": b["label"] * 0 - 1})
     refuses("test_batches .*unlabelled", train, unlabelled)
+
+
+def test_statistics_that_lag_are_not_measured():
+    inputs = keras.Input(SHAPE)
+    x = keras.layers.Flatten()(inputs)
+    x = keras.layers.BatchNormalization(momentum=0.999, name="norm")(x)
+    encoder = keras.Model(inputs, keras.layers.Activation("tanh")(x))
+    train, test = data()
+    monitor = KNNMonitor(train, test, k=7)
+    monitor.set_model(Toy(encoder))
+    # Of the first steps hardly anything: each pixel saturates.
+    lagging = [each.numpy() for each in encoder.get_layer("norm").weights]
+    found = monitor.measure()
+    for variable, value in zip(
+        encoder.get_layer("norm").weights, lagging, strict=True
+    ):
+        np.testing.assert_array_equal(variable, value)
+    stale = knn_accuracy(*extract(encoder, train), *extract(encoder, test), k=7)
+    recompute_statistics(encoder, train)
+    expected = knn_accuracy(
+        *extract(encoder, train), *extract(encoder, test), k=7
+    )
+    assert found == expected != stale

@@ -197,6 +197,24 @@ def test_an_encoder_of_a_distribution_strategy(tmp_path):
     assert np.any(moved.numpy() != mean.numpy())
 
 
+@pytest.mark.parametrize("momentum", [0.999, 0.5])
+def test_statistics_follow_a_run_of_few_steps(tmp_path, momentum):
+    encoder = make_encoder()
+    norm = encoder.layers[2]
+    norm.momentum = momentum
+    loaded = tf.saved_model.load(exported(encoder, tmp_path))
+    assert norm.momentum == momentum
+    before = norm.moving_mean.numpy()
+    (moved,) = (v for v in loaded.variables if "moving_mean" in v.name)
+    x = images()
+    loaded(x, training=True)
+    norm.momentum = 0.0
+    encoder(x, training=True)
+    used = min(momentum, 0.9)
+    expected = used * before + (1.0 - used) * norm.moving_mean.numpy()
+    np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_loading_is_silent(tmp_path, caplog):
     path = exported(make_encoder(), tmp_path)
     with caplog.at_level(logging.WARNING):

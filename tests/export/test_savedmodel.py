@@ -117,7 +117,14 @@ def test_rotation_is_applied_and_the_model_unchanged(tmp_path, tail, folded):
     config = model.projector.get_config()
     rotation = keras.ops.convert_to_numpy(model.objective.rotation())
     layers = rotated_layers(model.projector, rotation)
-    assert len(layers) == (1 if folded else 2)
+    # What is not folded comes after the projector.
+    assert (layers[0] is model.projector) != folded
+    parts = {id(part) for part in model.projector._flatten_layers()}
+    own = [each for each in layers if id(each) not in parts]
+    assert [type(each) for each in own][-1] is keras.layers.Dense
+    # The projector's weights but for the last layer's are used, not copied.
+    shared = {id(w) for w in model.projector.weights[: -2 if folded else None]}
+    assert shared == {id(w) for each in layers[:-1] for w in each.weights}
     path = export_savedmodel(model, tmp_path)
     x = images(16)
     np.testing.assert_allclose(
@@ -139,6 +146,100 @@ def test_rotation_of_a_dense_layer_used_twice():
     for layer in rotated_layers(projector, rotation.astype("float32")):
         z = layer(z)
     np.testing.assert_allclose(z, projector(x) @ rotation, atol=1e-5)
+
+
+class Doubled(keras.layers.Layer):
+    """Not registered, and with a configuration that makes no copy."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+
+class Flat(keras.Model):
+    """A network that no configuration describes."""
+
+    def __init__(self, units):
+        super().__init__()
+        self.parts = [keras.layers.Flatten(), keras.layers.Dense(units)]
+
+    def call(self, x):
+        for part in self.parts:
+            x = part(x)
+        return x
+
+
+def called(network, shape):
+    network(np.zeros((1, *shape), "float32"))
+    return network
+
+
+def adapted():
+    norm = keras.layers.Normalization()
+    norm.adapt(np.random.default_rng(5).normal(2.0, 3.0, (64, FEATURES)))
+    return norm
+
+
+@pytest.mark.parametrize("kind", ["functional", "sequential", "unbuilt"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        adapted,
+        lambda: keras.layers.Lambda(lambda x: 2.0 * x),
+        lambda: Doubled(2.0),
+        lambda: keras.layers.Dense(6, activation=lambda x: keras.ops.sin(x)),
+    ],
+    ids=["normalization", "lambda", "unregistered", "function"],
+)
+def test_rotation_of_what_cannot_be_copied(make, kind):
+    middle, last = make(), keras.layers.Dense(DIM, bias_initializer="normal")
+    inputs = keras.Input((FEATURES,))
+    projector = {
+        "functional": lambda: keras.Model(inputs, last(middle(inputs))),
+        "sequential": lambda: keras.Sequential([inputs, middle, last]),
+        "unbuilt": lambda: called(
+            keras.Sequential([middle, last]), (FEATURES,)
+        ),
+    }[kind]()
+    model = make_model(
+        objective=Ordering(triangular=False), projector=projector
+    )
+    rotation = keras.ops.convert_to_numpy(model.objective.rotation())
+    x = np.random.default_rng(1).normal(size=(4, FEATURES)).astype("float32")
+    expected = projector(x) @ rotation
+    for _ in range(2):  # the first leaves nothing behind
+        z = x
+        layers = rotated_layers(projector, rotation)
+        assert layers[0] is not projector
+        for layer in layers:
+            z = layer(z, training=False)
+        np.testing.assert_allclose(z, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["projector", "encoder", "both"])
+def test_an_export_of_networks_that_cannot_be_copied(tmp_path, part):
+    inputs = keras.Input((FEATURES,))
+    x = Doubled(0.5)(adapted()(inputs))
+    x = keras.layers.Lambda(lambda x: x - 1.0)(x)
+    projector = keras.Model(inputs, keras.layers.Dense(DIM)(x))
+    if part == "both":
+        projector = called(Flat(DIM), (FEATURES,))
+    model = make_model(
+        objective=Ordering(triangular=False), projector=projector
+    )
+    if part != "projector":
+        model.encoder = called(Flat(FEATURES), SHAPE)
+    path = export_savedmodel(model, tmp_path, image_shape=SHAPE)
+    rotation = keras.ops.convert_to_numpy(model.objective.rotation())
+    x = images()
+    expected = embedding_of(model, x) @ rotation
+    found = served(path, "embedding", x)
+    np.testing.assert_allclose(
+        found, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max()
+    )
 
 
 def test_triangular_embedding_is_exported_as_it_is(tmp_path):

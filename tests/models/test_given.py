@@ -1,6 +1,7 @@
 """What `fit` is given: what cannot work says so, what works is left alone."""
 
 import functools
+import itertools
 import warnings
 
 import keras
@@ -100,6 +101,69 @@ def test_a_py_dataset_without_an_end():
     with pytest.raises(ValueError, match="fit: the PyDataset has no length"):
         tiny.build().fit(Endless(), verbose=0)
     tiny.build().fit(Endless(), steps_per_epoch=2, verbose=0)
+
+
+def forever():
+    while True:
+        yield tiny.views()
+
+
+def forever_or_not():
+    for _ in itertools.count():
+        yield tiny.views()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        forever,
+        lambda: (tiny.views() for _ in itertools.count()),
+        lambda: (tiny.views(seed=i) for i in itertools.cycle([0, 1])),
+        lambda: (views for views in itertools.repeat(tiny.views())),
+    ],
+    ids=["while True", "count", "cycle", "repeat"],
+)
+def test_a_generator_without_an_end(make):
+    with pytest.raises(ValueError, match=r"fit: the generator has no end; pas"):
+        tiny.build().fit(make(), verbose=0)
+    with pytest.raises(ValueError, match=r"evaluate: .*no end; pass steps"):
+        tiny.build().evaluate(make(), verbose=0)
+    with pytest.raises(ValueError, match="pass validation_steps"):
+        tiny.build().fit(*tiny.views(), validation_data=make(), verbose=0)
+
+
+def test_a_generator_without_an_end_and_with_a_number_of_steps():
+    model = tiny.build()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        model.fit(
+            forever_or_not(),
+            steps_per_epoch=2,
+            validation_data=forever(),
+            validation_steps=1,
+            verbose=0,
+        )
+    assert int(model.steps) == 2
+    assert not [each for each in found if "generator ends" in str(each.message)]
+
+
+def test_a_generator_of_which_nothing_is_known():
+    def some():
+        for _ in range(2):
+            yield tiny.views()
+
+    model = tiny.build()
+    with pytest.warns(UserWarning, match=r"fit: .* ends cannot .*steps_per_ep"):
+        model.fit(some(), verbose=0)
+    with pytest.warns(UserWarning, match="Pass steps_per_epoch"):
+        model.fit((each for each in some()), verbose=0)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        for seeds in ([0, 1], (0, 1), range(2)):
+            views = (tiny.views(seed=seed) for seed in seeds)
+            model.fit(views, verbose=0)
+    assert int(model.steps) > 0
+    assert not [each for each in found if "generator ends" in str(each.message)]
 
 
 @needs_tensorflow("of tf.data")

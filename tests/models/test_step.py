@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import variable_gradients
+from gradients import BACKEND, variable_gradients
 from keras import ops
 
 from minc_tf import MINCModel
@@ -141,3 +141,39 @@ def test_default_objective_has_the_dimension_of_the_projector():
     assert isinstance(other.objective, SpectralContrastive)
     with pytest.raises(ValueError, match=r"pass objective=MINC\(dim="):
         MINCModel(tiny.encoder(), keras.layers.Dense(5))
+
+
+class Counting(MINCModel):
+    """Counts its forward passes of whole batches of views."""
+
+    passes = 0
+
+    def embed_views(self, *views, training):
+        self.passes += 1
+        return super().embed_views(*views, training=training)
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="diagnostics are TensorFlow's")
+def test_one_forward_pass_serves_the_step_and_what_looks_at_it():
+    from minc_tf.diagnostics import gradient_variance
+    from minc_tf.evaluation import DiagnosticsMonitor
+    from minc_tf.evaluation.monitors.collapse_causes import (
+        gradient_reaches_targets,
+    )
+
+    parts = tiny.build()
+    model = Counting(parts.encoder, parts.projector, parts.objective)
+    model.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    batches = [tiny.views(seed=seed) for seed in range(3)]
+    curvature = DiagnosticsMonitor(batches, hessian_iterations=1)
+    curvature.set_model(model)
+    for call in (
+        lambda: model.train_on_batch(*batches[0]),
+        lambda: model.test_on_batch(*batches[0]),
+        lambda: gradient_variance(model, batches, second_moment="own"),
+        lambda: gradient_reaches_targets(model, batches[0][0]),
+        curvature.measure,
+    ):
+        before = model.passes
+        call()
+        assert model.passes > before

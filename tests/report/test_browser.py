@@ -15,7 +15,7 @@ from accessibility import serious_faults
 
 from minc_tf import report
 
-from .conftest import ROWS, finished_run
+from .conftest import ROWS, finished_run, write_rows
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -132,6 +132,66 @@ def test_page_is_accessible(browser, folder, tmp_path, kind, theme):
     show(browser, 1280, theme)
     browser.get(path.as_uri())
     assert serious_faults(browser) == []
+
+
+def test_tables_of_many_runs_fit(browser, tmp_path):
+    """At 1280 pixels, whatever was measured of them, nothing is cut off."""
+    names = [
+        *("loss", "knn_accuracy", "chi2_information", "embedding_rank"),
+        *("chi2_information_held_out", "embedding_std", "rank_me", "rate"),
+        *("alignment", "uniformity", "second_moment_trace", "learning_rate"),
+        *("embedding_std_min", "embedding_std_mean", "gradient_variance"),
+        *("effective_rank_held_out", "chi2_information_held_out_minc"),
+        *(f"captured_share_{count}" for count in (8, 16, 32, 64)),
+    ]
+    evaluation = [
+        {"output": "features", "results": {"linear_accuracy": 0.98765}}
+    ]
+    folders = []
+    for index in range(8):
+        name = f"a_run_of_{index}_with_a_long_name_that_says_all_of_it"
+        folder = finished_run(tmp_path / name, seed=index, epochs=10 + index)
+        row = {name: -123.456 for name in names} | {"epoch": 1, "step": 4}
+        write_rows(folder / "metrics.csv", [row])
+        (folder / "evaluation.json").write_text(json.dumps(evaluation))
+        folders.append(folder)
+    path = report.write_report(folders, tmp_path / "page.html")
+    show(browser, 1280)
+    browser.get(path.as_uri())
+    cut = browser.execute_script(
+        "return [...document.querySelectorAll('.scroll')].map("
+        "box => box.scrollWidth - box.clientWidth)"
+    )
+    assert len(cut) > 4 and max(cut) <= 0
+    heads = browser.execute_script(
+        "return [...document.querySelectorAll('#curves h3')]"
+        ".map(head => head.textContent)"
+    )
+    assert heads[0] == "The four that matter" and len(heads) == 5
+
+
+def test_pictures_follow_the_theme(browser, folder):
+    """Gaps and empty cells of pictures have the colour of the page."""
+    show(browser, 1200, "dark")
+    browser.get((folder / "report.html").as_uri())
+    clear = browser.execute_script(
+        """
+        return [...document.images].map(image => {
+          const canvas = document.createElement("canvas");
+          canvas.width = image.naturalWidth;
+          canvas.height = image.naturalHeight;
+          const context = canvas.getContext("2d");
+          context.drawImage(image, 0, 0);
+          const {data} = context.getImageData(
+              0, 0, canvas.width, canvas.height);
+          let count = 0;
+          for (let i = 3; i < data.length; i += 4) count += data[i] < 128;
+          return count / canvas.width / canvas.height;
+        })
+        """
+    )
+    mosaic = clear[0]
+    assert 0.5 < mosaic < 1
 
 
 def test_map_shows_images(browser, folder):

@@ -1,7 +1,10 @@
 """Thumbnails, sprites and mosaics, against loops."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from minc_tf.report import images
 
@@ -77,3 +80,39 @@ def test_large_pictures_shrink():
     assert images.data_uri(found).startswith("data:image/jpeg;base64,/9j/")
     with pytest.raises(ValueError, match="not a PNG"):
         images.shrink(b"<svg/>")
+
+
+def test_gaps_of_grids_are_transparent():
+    """And what lies between them stays what it was, but for white pixels."""
+    tiles = pictures(2, 3, 6, 5, 3)
+    tiles[0, 0, 2, 2] = 255
+    rows = np.full((2 * 6 + 3, 3 * 5 + 4, 3), 255, np.uint8)
+    clear = np.ones(rows.shape[:2], bool)
+    for row in range(2):
+        for column in range(3):
+            top, left = 1 + row * 7, 1 + column * 6
+            cell = np.s_[top : top + 6, left : left + 5]
+            rows[cell] = tiles[row, column]
+            clear[cell] = False
+    file = images.shrink(images.encode_png(rows))
+    assert images.data_type(file) == "image/png"
+    found = np.asarray(Image.open(io.BytesIO(file)))
+    np.testing.assert_array_equal(found[..., 3] == 0, clear)
+    np.testing.assert_array_equal(found[~clear, :3], rows[~clear])
+    large = np.full((300, 606, 3), 255, np.uint8)
+    large[:, :300], large[:, 306:] = pictures(2, 300, 300, 3)
+    file = images.shrink(images.encode_png(large), limit=60_000, side=400)
+    assert images.data_type(file) == "image/webp" and len(file) < 60_000
+    found = Image.open(io.BytesIO(file))
+    assert found.size == (400, 198) and found.getpixel((199, 99))[3] < 128
+
+
+def test_empty_cells_of_a_mosaic_are_transparent():
+    tiles = images.thumbnails(pictures(1, 16, 32, 3))
+    found = images.mosaic(
+        np.array([[0.5, 1.5]]), images.clear_margins(tiles), (2, 2)
+    )
+    assert found.shape == (64, 64, 4)
+    expected = np.zeros((64, 64), bool)
+    expected[8:24, 32:] = True
+    np.testing.assert_array_equal(found[..., 3] == 255, expected)

@@ -3,12 +3,13 @@
 import html.parser
 import json
 import re
+import types
 
 import numpy as np
 import pytest
 
 from minc_tf import report
-from minc_tf.report import images
+from minc_tf.report import figures, images
 
 from .conftest import CONFIG, SUMMARY, finished_run, unfinished_run
 
@@ -127,6 +128,25 @@ def test_page_has_a_chart_for_each_column(single):
     for title in ("Loss", "Rate of the second moment", "Training time"):
         assert sum(label.startswith(f"{title}: ") for label in labels) == 1
     assert any(label.startswith("Eigenvalues") for label in labels)
+
+
+def test_curves_stand_in_groups_behind_four():
+    names = (
+        *("loss", "chi2_information", "knn_accuracy", "knn_accuracy_low"),
+        *("knn_accuracy_high", "rank_me", "effective_rank", "my_own"),
+        *("learning_rate", "rate", "seconds", "predictor_learning_rate"),
+    )
+    run = types.SimpleNamespace(curves=dict.fromkeys(names))
+    assert figures.column_groups([run]) == {
+        "The four that matter": [
+            *("loss", "knn_accuracy", "effective_rank", "learning_rate")
+        ],
+        "Information": ["chi2_information"],
+        "Geometry": ["rank_me"],
+        "Optimisation": ["rate"],
+        "Others": ["my_own", "predictor_learning_rate"],
+        "Speed": ["seconds"],
+    }
 
 
 def test_page_has_evaluation_recipe_and_environment(single):

@@ -7,6 +7,7 @@ import runpy
 import pytest
 
 import minc_tf
+from minc_tf._recipes import library_recipes, recipe_lines
 from minc_tf.training import (
     from_settings,
     load_recipe,
@@ -127,5 +128,43 @@ def test_recipe_is_valid_and_builds(recipe):
 @pytest.mark.parametrize("file", FILES)
 def test_docstring_has_the_command(file):
     text = runpy.run_path(str(ROOT / file))["__doc__"]
-    argument = "" if "shapes" in file else ":minc"
-    assert f"minc-pretrain --config {file}{argument} --workdir " in text
+    name = pathlib.Path(file).with_suffix("").parts[1:]
+    argument = [] if "shapes" in file else ["minc"]
+    recipe = ":".join(["minc_tf", *name, *argument])
+    assert f"minc-pretrain --config {recipe} --workdir " in text
+
+
+def test_recipes_of_the_library_have_names():
+    paths = {str(path.relative_to(ROOT)) for path in library_recipes().values()}
+    assert paths == set(FILES)
+    for name, path in (
+        ("minc_tf:cifar10:byol", "recipes/cifar10.py:byol"),
+        ("minc_tf:cifar10", "recipes/cifar10.py"),
+        ("minc_tf:shapes:minc", "recipes/shapes/minc.py"),
+        ("minc_tf:shapes/minc", "recipes/shapes/minc.py"),
+    ):
+        assert json.loads(to_json(load_recipe(name))) == settings_of(path)
+
+
+def test_each_line_of_the_list_names_a_recipe():
+    lines = recipe_lines()
+    assert len(lines) == len(FILES)
+    for line in lines:
+        assert load_recipe(line.split()[0]).objective.name == "minc"
+
+
+@pytest.mark.parametrize(
+    "recipe, hint",
+    [
+        ("minc_tf:shapes", "did you mean 'minc_tf:shapes:minc'"),
+        ("minc_tf:../recipes/cifar10", "none of the library's"),
+        ("minc_tf:", "none of the library's"),
+        ("cifar10:byol", "did you mean 'minc_tf:cifar10'"),
+        ("else/recipes/cifar10.py:byol", "did you mean 'minc_tf:cifar10'"),
+        ("nope.py", "'nope.py' does not exist\\.$"),
+    ],
+)
+def test_a_recipe_that_is_not_there(recipe, hint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError, match=hint):
+        load_recipe(recipe)

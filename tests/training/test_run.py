@@ -130,6 +130,18 @@ def test_saved_model_is_the_checkpoint(finished):
     )
 
 
+def test_what_a_run_leaves_has_the_statistics_of_its_last_weights(finished):
+    model, config = load_run(finished.folder)
+    source = tensorflow_images.load_sources(config)[1]
+    (images,) = (batch["image"] for batch in source.examples(64))
+    moving = [v for v in model.variables if "moving" in v.path]
+    found = [v.numpy() for v in moving]
+    minc_tf.models.recompute_statistics(model, [images])
+    assert len(found) > 2
+    for variable, value in zip(moving, found, strict=True):
+        np.testing.assert_allclose(variable, value, rtol=1e-4, atol=1e-5)
+
+
 def test_finished_run_is_not_trained_again(finished, monkeypatch):
     def no_work(config):
         raise AssertionError("a finished run needs no data")

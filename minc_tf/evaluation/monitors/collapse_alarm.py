@@ -19,6 +19,7 @@ from minc_tf.evaluation.monitors.collapse_causes import (
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
 from minc_tf.models import TwoViewModel
+from minc_tf.models.statistics import present_statistics
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -182,8 +183,12 @@ class CollapseAlarm(keras.callbacks.Callback):
             grew = self.history.get("weight_growth", [1.0])[-1]
             self._report(_explain(NOT_FINITE, grew))
             return
-        spread = measure_spread(embeddings)
-        norm = float(np.sqrt(np.mean(np.sum(embeddings**2, axis=1))))
+        spread, norm = measure_spread(embeddings), _norm(embeddings)
+        if spread.reason or norm < _SMALLEST_NORM:
+            # It may be batch statistics that lag behind the weights.
+            with present_statistics(model, [self.images]):
+                embeddings = np.asarray(self._embed(self.images), "float64")
+            spread, norm = measure_spread(embeddings), _norm(embeddings)
         measured = {
             "step": self._step(),
             **spread.logs(),
@@ -270,6 +275,11 @@ class _Symptoms:
             self._margins.append(max(margin, _HOPELESS))
         lasted = len(self._margins) == self._margins.maxlen
         return lasted and self._margins[-1] <= _BETTER * self._margins[0]
+
+
+def _norm(embeddings):
+    """Root mean square of the norms of embeddings (N, d)."""
+    return float(np.sqrt(np.mean(np.sum(embeddings**2, axis=1))))
 
 
 def _explain(reason, growth):

@@ -94,41 +94,38 @@ def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
 
     The model is built and not changed; `images` are a few, float (b, H, W, C).
     """
-    # The same images as both views.
-    images = ops.concatenate([images, images])
-    outputs, embeddings = model.embed_online(images, training=False)
+    layers = model.online_layers
+    variables = [v for part in layers for v in part.trainable_variables]
 
-    def loss(embeddings):
-        targets = model.embed_target(images, embeddings, training=False)
-        return model.pair_loss(outputs, targets, training=False)
+    def loss():
+        # The same images as both views; only the targets are looked at.
+        found = model.embed_views(images, images, training=False)
+        outputs = ops.stop_gradient(found.outputs)
+        return model.pair_loss(outputs, found.targets, training=False)
 
     if keras.backend.backend() == "jax":
-        return _reaches_on_jax(loss, embeddings, model.trainable_variables)
-    return _reaches_on_tensorflow(loss, embeddings)
+        return _reaches_on_jax(loss, variables)
+    return _reaches_on_tensorflow(loss, variables)
 
 
-def _reaches_on_tensorflow(loss, embeddings):
+def _reaches_on_tensorflow(loss, variables):
     import tensorflow as tf
 
     with tf.GradientTape() as tape:
-        tape.watch(embeddings)
-        value = loss(embeddings)
-    # Variables count only where they were read on the way to the targets.
-    sources = [embeddings, *tape.watched_variables()]
-    return any(part is not None for part in tape.gradient(value, sources))
+        value = loss()
+    return any(part is not None for part in tape.gradient(value, variables))
 
 
-def _reaches_on_jax(loss, embeddings, variables):
+def _reaches_on_jax(loss, variables):
     import jax
 
-    def with_values(embeddings, values):
+    def with_values(values):
         mapping = list(zip(variables, values, strict=True))
         with keras.StatelessScope(state_mapping=mapping):
-            return loss(embeddings)
+            return loss()
 
-    values = [variable.value for variable in variables]
-    gradients = jax.grad(with_values, argnums=(0, 1))(embeddings, values)
-    return any(np.any(part) for part in jax.tree.leaves(gradients))
+    gradients = jax.grad(with_values)([each.value for each in variables])
+    return any(np.any(part) for part in gradients)
 
 
 def design_cause(model: TwoViewModel, images) -> str:

@@ -12,6 +12,7 @@ from minc_tf.evaluation.features import (
     extract,
 )
 from minc_tf.evaluation.monitors.spread import measure_spread
+from minc_tf.models.statistics import present_statistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -76,7 +77,8 @@ class CollapseMonitor(keras.callbacks.Callback):
         Returns:
             dict of floats, `embedding_std` and `embedding_rank`.
         """
-        embeddings, _ = extract(self._embed, self.batches)
+        with present_statistics(self.model, self.batches):
+            embeddings, _ = extract(self._embed, self.batches)
         spread = measure_spread(embeddings)
         self.reason = spread.reason
         return spread.logs()

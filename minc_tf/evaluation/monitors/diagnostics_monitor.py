@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 import keras
 import numpy as np
-from keras import ops
 
 from minc_tf import diagnostics
 from minc_tf._checks import check_int
@@ -12,7 +11,8 @@ from minc_tf._types import Logs
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
 from minc_tf.models import TwoViewModel
-from minc_tf.models.view_pairs import mean_objective, pair_views
+from minc_tf.models.statistics import present_statistics
+from minc_tf.models.view_pairs import mean_objective
 from minc_tf.objectives import MINC, SpectralContrastive
 from minc_tf.objectives.norms import clip_norm
 from minc_tf.objectives.spectral import spectral_contrastive_loss
@@ -171,6 +171,10 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
         monitor.measure()["rank_me"]  # before training
         ```
         """
+        with present_statistics(self.model, self.pairs):
+            return self._measured()
+
+    def _measured(self):
         one, other = self._embed_all(self.pairs)
         measured = _geometry(one, other)
         objective = self.model.objective
@@ -215,7 +219,6 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
 def _largest_curvature(model, views, iterations):
     """The Hessian's eigenvalue of largest magnitude, of one batch's loss."""
     view1, view2, *_ = views
-    images = ops.concatenate([view1, view2])
     objective = model.objective
     variables = [
         variable
@@ -224,11 +227,8 @@ def _largest_curvature(model, views, iterations):
     ]
 
     def loss():
-        outputs, embeddings = model.embed_online(images, training=False)
-        targets = model.embed_target(images, embeddings, training=False)
-        pairs = pair_views(
-            outputs, targets, compares_outputs=model.compares_outputs
-        )
+        found = model.embed_views(view1, view2, training=False)
+        pairs = model.pairs(found.outputs, found.targets)
         if not isinstance(objective, MINC):
             return mean_objective(objective, pairs, training=False)
         # MINC holds a part of its gradient, which has no second derivative.

@@ -14,6 +14,7 @@ from minc_tf.evaluation.features import (
     extract,
 )
 from minc_tf.evaluation.protocols.knn import check_k, knn_accuracy
+from minc_tf.models.statistics import present_statistics
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -128,9 +129,12 @@ class KNNMonitor(keras.callbacks.Callback):
         monitor.measure()  # before training
         ```
         """
+        with present_statistics(self.model.encoder, self.train_batches):
+            known = extract(self._encode, self.train_batches)
+            asked = extract(self._encode, self.test_batches)
         return knn_accuracy(
-            *extract(self._encode, self.train_batches),
-            *extract(self._encode, self.test_batches),
+            *known,
+            *asked,
             k=self.k,
             temperature=self.temperature,
         )
