@@ -176,7 +176,15 @@ def test_search_finds(browser, address, words, wanted):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize(
-    "page", ["", "minc/", "records/", "reference/objectives/", "changelog/"]
+    "page",
+    [
+        "",
+        "minc/",
+        "records/",
+        "notebooks/3_what_minc_learns/",
+        "reference/objectives/",
+        "changelog/",
+    ],
 )
 def test_site_is_accessible(browser, address, page, theme):
     """axe-core finds no serious fault."""
