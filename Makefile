@@ -8,7 +8,7 @@ EXTRAS ?= test
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST := -m pytest --durations=10
 
-.PHONY: setup setup-jax demo test test-jax serve lint docs axe clean
+.PHONY: setup setup-jax demo test test-jax serve lint docs notebooks axe clean
 
 setup: $(VENV)/.installed
 
@@ -88,6 +88,10 @@ $(VENV)/.docs: $(VENV)/.installed
 
 docs: $(VENV)/.docs
 	$(BIN)/python docs/tools
+
+# Runs the notebooks whole, and stores what they gave for the site.
+notebooks: $(VENV)/.docs
+	$(BIN)/python docs/tools/notebooks.py
 
 # What finds faults of accessibility in pages that a browser shows; tests skip
 # without it.

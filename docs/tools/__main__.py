@@ -11,6 +11,7 @@ import sys
 
 import check
 import links
+import notebooks
 import reference
 
 SOURCES = links.ROOT / "build" / "docs"
@@ -22,9 +23,14 @@ STARTS = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 def write_sources() -> None:
     """Writes the sources of all pages anew."""
     shutil.rmtree(SOURCES, ignore_errors=True)
-    site = links.Site(links.ROOT, SOURCES)
+    made = {
+        f"docs/notebooks/{name}.py": notebooks.page(name)
+        for name in notebooks.names()
+    }
+    site = links.Site(links.ROOT, SOURCES, made)
     chapters = sorted((links.ROOT / "docs").glob("*.md"))
-    for path in (*STARTS, *(f"docs/{chapter.name}" for chapter in chapters)):
+    named = (f"docs/{chapter.name}" for chapter in chapters)
+    for path in (*STARTS, *named, *made):
         site.add(path)
     site.write("extra.css", (links.ROOT / "docs/tools/extra.css").read_text())
     for place, text in reference.pages(links.ROOT).items():
@@ -49,7 +55,7 @@ def main() -> None:
         sys.exit("\n".join(misread) or built.stdout)
     broken = check.broken_links(SITE)
     if broken:
-        sys.exit("links to nothing:\n" + "\n".join(broken))
+        sys.exit("\n".join(["links to nothing:", *broken[:20]]))
     print(f"built {len(list(SITE.rglob('*.html')))} pages: {SITE}/index.html")
 
 

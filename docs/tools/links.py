@@ -39,11 +39,18 @@ class Site:
     Args:
         root: folder of the repository.
         target: folder into which the sources of the site are written.
+        made: dict from paths of files to the pages that are made of them.
     """
 
-    def __init__(self, root: pathlib.Path, target: pathlib.Path):
+    def __init__(
+        self,
+        root: pathlib.Path,
+        target: pathlib.Path,
+        made: dict[str, str] | None = None,
+    ):
         self.root = root
         self.target = target
+        self.made = made or {}
         self.written: dict[str, str] = {}
         self._waiting: list[str] = []
 
@@ -51,6 +58,7 @@ class Site:
         """Path on the site of a file of the repository."""
         if path == "README.md":
             return "index.md"
+        is_page = path in self.made
         before, after = next(
             pair for pair in _MOVED.items() if path.startswith(pair[0])
         )
@@ -60,6 +68,8 @@ class Site:
         if path.endswith(".md"):
             # CHANGELOG.md, and the like.
             return path.lower()
+        if is_page:
+            return str(pathlib.PurePosixPath(path).with_suffix(".md"))
         if path.endswith(_PICTURES):
             return path
         return f"files/{path}.md"
@@ -72,19 +82,22 @@ class Site:
             if path in self.written:
                 continue
             self.written[path] = place = self.place(path)
-            source = self.root / path
             if path.endswith(_PICTURES):
-                self.write(place, source.read_bytes())
-            elif path.endswith(".md"):
-                text = source.read_text(encoding="utf-8")
-                self.write(place, self.rewrite(text, path, place))
+                self.write(place, (self.root / path).read_bytes())
+            elif path.endswith(".md") or path in self.made:
+                self.write(place, self.rewrite(self.text(path), path, place))
             else:
-                self.write(place, _shown(source, path))
+                self.write(place, _shown(self.text(path), path))
+
+    def text(self, path: str) -> str:
+        """The text of a file, or what is made of it."""
+        if path in self.made:
+            return self.made[path]
+        return (self.root / path).read_text(encoding="utf-8")
 
     def title(self, path: str) -> str:
         """The heading of a page, which says more than its path."""
-        text = (self.root / path).read_text(encoding="utf-8")
-        found = re.search(r"^#+ (.*)$", text, re.M)
+        found = re.search(r"^#+ (.*)$", self.text(path), re.M)
         return found[1] if found else path
 
     def write(self, place: str, content: str | bytes) -> None:
@@ -114,7 +127,8 @@ class Site:
             if not (self.root / found).is_file():
                 raise FileNotFoundError(f"{path}: no file for the link {link}")
             self._waiting.append(found)
-            if label == f"[{link}]" and found.endswith(".md"):
+            page = found.endswith(".md") or found in self.made
+            if page and label == f"[{link}]":
                 label = f"[{self.title(found)}]"
             start = posixpath.dirname(place) or "."
             new = posixpath.relpath(self.place(found), start)
@@ -132,8 +146,8 @@ def outside_code(text: str, change) -> str:
     return "".join([*parts, change(text[end:])])
 
 
-def _shown(source, path):
+def _shown(text, path):
     """The page that shows a file which is none."""
-    text = source.read_text(encoding="utf-8").rstrip("\n")
-    language = _LANGUAGES.get(source.suffix, "text")
-    return f"# `{path}`\n\n~~~~{language}\n{text}\n~~~~\n"
+    language = _LANGUAGES.get(pathlib.PurePosixPath(path).suffix, "text")
+    body = text.rstrip("\n")
+    return f"# `{path}`\n\n~~~~{language}\n{body}\n~~~~\n"

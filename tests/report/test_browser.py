@@ -11,6 +11,7 @@ import urllib.request
 
 import pytest
 import tensorflow as tf
+from accessibility import serious_faults
 
 from minc_tf import report
 
@@ -118,6 +119,19 @@ def test_page_opens(browser, folder, tmp_path, kind):
         assert wide <= width
         colours.add(background(browser))
     assert colours == {"rgb(255, 255, 255)", "rgb(20, 23, 26)"}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["single", "comparison"])
+def test_page_is_accessible(browser, folder, tmp_path, kind, theme):
+    """axe-core finds no serious fault."""
+    path = folder / "report.html"
+    if kind == "comparison":
+        other = finished_run(tmp_path / "other")
+        path = report.write_report([folder, other], tmp_path / "page.html")
+    show(browser, 1280, theme)
+    browser.get(path.as_uri())
+    assert serious_faults(browser) == []
 
 
 def test_tables_of_many_runs_fit(browser, tmp_path):
