@@ -14,8 +14,8 @@ setup: $(VENV)/.installed
 
 # ensurepip is a package of its own on Debian and Ubuntu.
 $(VENV)/.installed: setup.cfg setup.py pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	    { echo "error: Python 3.10 or newer is needed; set PYTHON=" >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "error: Python 3.11 or newer is needed; set PYTHON=" >&2; \
 	      exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
 	    { echo "error: python -m venv failed; on Debian or Ubuntu:" \
