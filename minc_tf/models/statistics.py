@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from minc_tf._types import Tensor
+
 #: What batch normalisation keeps for inference; the last with `renorm` only.
 _NAMES = ("moving_mean", "moving_variance", "moving_stddev")
 #: Of the images that a measurement has: at most so many, so many at once.
@@ -192,29 +194,54 @@ def _is_recomputed(layer):
 
 
 @contextlib.contextmanager
-def warm_statistics(model: keras.Layer, steps) -> Iterator[None]:
+def warm_statistics(model: keras.Layer, steps: Tensor) -> Iterator[None]:
     """Within it moving statistics move as fast as a young model needs.
 
     A momentum above 0.9 is at most `(1 + t) / (10 + t)` after t steps, so that
     they lag by no more than ten steps or a tenth of those taken;
     renormalisation, which trains with them, keeps its own. `steps` is a scalar
-    integer variable.
+    integer variable. The threads of several replicas may be in it at once.
     """
     layers = [
         layer
         for layer in _normalisations(model)
-        if layer.momentum > _MOMENTUM and not layer.renorm
+        if isinstance(layer.momentum, _WarmMomentum)
+        or (layer.momentum > _MOMENTUM and not layer.renorm)
     ]
-    before = [layer.momentum for layer in layers]
-    taken = ops.cast(steps, "float32")
-    warm = ops.maximum((1.0 + taken) / (10.0 + taken), _MOMENTUM)
+    for layer in layers:
+        if not isinstance(layer.momentum, _WarmMomentum):
+            layer.momentum = _WarmMomentum(layer.momentum, steps)
+        layer.momentum.users += 1
     try:
-        for layer, momentum in zip(layers, before, strict=True):
-            layer.momentum = ops.minimum(warm, momentum)
         yield
     finally:
-        for layer, momentum in zip(layers, before, strict=True):
-            layer.momentum = momentum
+        for layer in layers:
+            layer.momentum.users -= 1
+            if not layer.momentum.users:
+                layer.momentum = layer.momentum.limit
+
+
+class _WarmMomentum:
+    """Stands for a momentum, which is made anew in the graph that uses it.
+
+    Replicas trace their steps in turns, each in a graph of its own perhaps.
+    """
+
+    def __init__(self, limit, steps):
+        self.limit = limit
+        self.users = 0
+        self._steps = steps
+
+    def _value(self):
+        taken = ops.cast(self._steps, "float32")
+        warm = ops.maximum((1.0 + taken) / (10.0 + taken), _MOMENTUM)
+        return ops.minimum(warm, self.limit)
+
+    def __rmul__(self, other):
+        return other * self._value()
+
+    def __rsub__(self, other):
+        return other - self._value()
 
 
 def _some(batches):

@@ -12,7 +12,7 @@ from minc_tf.models import (
     recompute_statistics,
     recomputed_statistics,
 )
-from minc_tf.models.statistics import present_statistics
+from minc_tf.models.statistics import present_statistics, warm_statistics
 from models import tiny
 
 EPSILON = 1e-3
@@ -369,6 +369,23 @@ def test_the_lag_is_a_tenth_of_the_steps_taken():
     np.testing.assert_allclose(
         outer.moving_mean, 9 / 1010 * found, rtol=1e-3, atol=1e-5
     )
+
+
+def test_replicas_are_in_a_step_at_once():
+    model, steps = network(0.999), keras.Variable(0, dtype="int32")
+    one, other = warm_statistics(model, steps), warm_statistics(model, steps)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    images = np.concatenate(tiny.views())
+    model(images, training=True)
+    other.__exit__(None, None, None)
+    found, _ = slow(model, images)["outer"]
+    outer = norms(model)["outer"]
+    np.testing.assert_allclose(
+        outer.moving_mean, 0.1 * found, rtol=1e-3, atol=1e-5
+    )
+    assert outer.momentum == 0.999
 
 
 def test_measurements_recompute_what_was_trained_since():
