@@ -173,8 +173,10 @@ def test_progress_counts_images_from_where_it_starts(capsys):
 
 
 @pytest.fixture
-def lines():
+def lines(caplog):
     """The library's log and Python's warnings, on standard output as a bar."""
+    # Whatever absl has set for the process.
+    caplog.set_level(logging.WARNING, "minc_tf")
     logger = logging.getLogger("minc_tf")
     before, handler = warnings.showwarning, logging.Handler()
     handler.emit = lambda record: print(record.getMessage())
@@ -211,8 +213,9 @@ def test_warnings_start_on_a_line_of_their_own(lines, capsys):
     assert after.endswith("\nat the end\n")
 
 
-def test_warnings_that_nobody_shows(capsys, monkeypatch):
+def test_warnings_that_nobody_shows(capsys, monkeypatch, caplog):
     """Python writes them itself where no logging is set up, as ever."""
+    caplog.set_level(logging.WARNING, "minc_tf")
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     monkeypatch.setattr(logging.getLogger("minc_tf"), "handlers", [])
     with image_bar("embed", 10):
