@@ -4,10 +4,11 @@
 
 The views and mu of the recipe `recipes/shapes/minc.py`, an encoder of a third
 more channels, and for each batch a learning rate and a number of images, the
-same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and ridge
-accuracy of the features on test pictures. MINC's default, the spectral loss, and at batch 64 the batch's
-own moment as Lambda. A cell that is in `benchmarks/results/shapes.json` is not
-run again; without `--minutes` the table is written of what is there.
+same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and
+ridge accuracy of the features on test pictures. MINC's default, the spectral
+loss, and at batch 64 the batch's own moment as Lambda. A cell that is in
+`benchmarks/results/shapes.json` is not run again; without `--minutes` the
+table is written of what is there.
 """
 
 import pathlib
