@@ -1,6 +1,6 @@
 """Pretrain an encoder on images without labels.
 
-Example, MINC on the embedded images, some seven minutes on two cores:
+Example, MINC on the embedded images, some three minutes on two cores:
   minc-pretrain --config minc_tf:shapes:minc --workdir runs/shapes
 
 RECIPE is one of the library's, which --list lists (minc_tf:cifar10:byol), or
