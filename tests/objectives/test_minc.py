@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from gradients import differentiated
 from keras import ops
 
 from minc_tf.objectives import MINC
+from minc_tf.objectives.minc_formulas import surrogate
 from objectives.harness import (
     assert_close,
     embeddings,
@@ -42,6 +44,20 @@ def test_an_objective_saved_before_it_could_lead_stays_what_it_was():
     assert (old.tracking, old.self_pairs) == ("mean", True)
     now = MINC.from_config(MINC(3, mu=None).get_config())
     assert (now.tracking, now.self_pairs) == ("auto", False)
+
+
+def test_the_surrogate_holds_what_repels():
+    """Also where what repels is made of the embeddings themselves."""
+    z1, z2 = embeddings(5, 3)
+    matrix = np.random.default_rng(0).normal(size=(3, 3)).astype("float32")
+
+    def loss(z1, z2):
+        pushes = (ops.matmul(z, matrix.T) for z in (z1, z2))
+        return surrogate(z1, z2, *pushes)
+
+    _, *found = map(ops.convert_to_numpy, differentiated(loss)(z1, z2))
+    for z, other, gradient in zip((z1, z2), (z2, z1), found, strict=True):
+        assert_close(gradient, 2.0 / 5 * (z @ matrix.T - other))
 
 
 def test_evaluation_before_training_uses_the_moment_of_its_batch():
