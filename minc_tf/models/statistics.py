@@ -246,14 +246,15 @@ class _WarmMomentum:
 
 def _some(batches):
     """The first images of some batches, in parts that fit into memory."""
-    left = _IMAGES
+    left, first = _IMAGES, 0
     for batch in batches:
         # Of a pair of views the first.
         images = _images(batch[0] if isinstance(batch, tuple) else batch)
         for start in range(0, min(len(images), left), _AT_ONCE):
             part = images[start : start + min(_AT_ONCE, left - start)]
             # The statistics of a remainder would count as much as the others.
-            if start == 0 or len(part) * 2 >= _AT_ONCE:
+            if len(part) * 2 >= first:
+                first = first or len(part)
                 yield part
         left -= len(images)
         if left <= 0:

@@ -431,6 +431,9 @@ def test_measurements_take_a_part_of_many_images():
     del taken[:]
     with present_statistics(model, [(images[:300], images[:300])]):
         assert taken == [256]
+    del taken[:]
+    with present_statistics(model, [images[:256], images[:14]]):
+        assert taken == [256]  # 14 images would count as much as 256
 
 
 def test_callback_leaves_those_of_the_epochs_last_weights():
