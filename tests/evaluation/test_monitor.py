@@ -121,7 +121,7 @@ def test_statistics_that_lag_are_not_measured():
     ):
         np.testing.assert_array_equal(variable, value)
     stale = knn_accuracy(*extract(encoder, train), *extract(encoder, test), k=7)
-    recompute_statistics(encoder, train)
+    recompute_statistics(encoder, train.take(3))  # the fourth has two images
     expected = knn_accuracy(
         *extract(encoder, train), *extract(encoder, test), k=7
     )
