@@ -8,7 +8,7 @@ EXTRAS ?= test
 PYTEST_FLAGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 PYTEST := -m pytest --durations=10
 
-.PHONY: setup setup-jax demo test test-jax serve lint docs notebooks axe clean
+.PHONY: setup setup-jax demo test test-jax coverage serve lint docs notebooks axe clean
 
 setup: $(VENV)/.installed
 
@@ -29,6 +29,13 @@ demo: setup
 
 test: setup
 	$(BIN)/python $(PYTEST) $(PYTEST_FLAGS)
+
+# Which lines and branches of minc_tf the tests on TensorFlow run; half as long
+# again as they take. The settings are in .coveragerc.
+coverage: setup
+	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
+	$(BIN)/python $(PYTEST) $(PYTEST_FLAGS) --cov --cov-report=json \
+	    --cov-report=term:skip-covered
 
 # A second environment, without TensorFlow.
 JAX := $(VENV)/jax
