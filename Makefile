@@ -112,4 +112,4 @@ $(VENV)/axe-core/axe.min.js: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs coverage.json
