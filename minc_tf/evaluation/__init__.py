@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from minc_tf.evaluation.embedding.images_to_table import (
         embed_images as embed_images,
     )
+    from minc_tf.evaluation.embedding.shards import Vectors as Vectors
     from minc_tf.evaluation.features import encoder_function as encoder_function
     from minc_tf.evaluation.features import extract as extract
     from minc_tf.evaluation.features import raw_pixels as raw_pixels
@@ -73,6 +74,7 @@ _LAZY = {
     "KNNMonitor": "monitors.knn_monitor",
     "LinearProbe": "protocols.linear",
     "SavedEncoder": ".export.saved_encoder",
+    "Vectors": "embedding.shards",
     "embed_images": "embedding.images_to_table",
     "encoder_function": "features",
     "evaluate_dims": "protocols.truncation",
