@@ -24,7 +24,7 @@ _STREAMED = {"pre_buffer": False, "buffer_size": 2**20}
 _BATCH_BYTES = 2**21
 
 #: Parts that differ in one of these do not belong together.
-_SAME = ("savedmodel", "output", "class_names")
+SAME = ("savedmodel", "output", "class_names")
 
 
 class Vectors:
@@ -198,7 +198,7 @@ class _Table:
                 f"in {str(self.file)!r} and {other.dimension} in "
                 f"{str(other.file)!r}"
             )
-        for key in _SAME:
+        for key in SAME:
             one, two = self.metadata.get(key), other.metadata.get(key)
             if one != two:
                 raise ValueError(
