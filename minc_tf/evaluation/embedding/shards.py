@@ -129,7 +129,9 @@ class Vectors:
         count = min(rows, max(1, _BATCH_BYTES // (4 * self.dimension)))
         for file in self.files:
             for batch in _batches(file, count, columns):
-                good = batch.filter(batch["vector"].is_valid())
+                good = batch
+                if batch["vector"].null_count:
+                    good = batch.filter(batch["vector"].is_valid())
                 if good["vector"].flatten().null_count:
                     raise ValueError(
                         "vectors must be of numbers; received null among "
