@@ -60,7 +60,7 @@ def main(argv) -> None:
     if _CHILD.value:
         print(json.dumps(measured(_CHILD.value, *argv[1:])))
         return
-    rows = []
+    made, rows = origin(), []
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         folder = pathlib.Path(folder)
         make(folder / "test", _QUERIES.value, 1)
@@ -74,7 +74,7 @@ def main(argv) -> None:
             for part in train.iterdir():
                 part.unlink()
     record = {
-        **origin(),
+        **made,
         "dimension": _DIMENSION.value,
         "classes": _CLASSES.value,
         "queries": _QUERIES.value,

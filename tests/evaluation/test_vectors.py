@@ -59,6 +59,7 @@ def test_files_folders_globs_and_lists(tmp_path):
     for paths in (
         [tmp_path / "a", tmp_path / "b.parquet"],
         [str(tmp_path / "a" / "part-*.parquet"), str(tmp_path / "b*")],
+        str(tmp_path / "[ab]*"),
     ):
         found, labels, _ = joined(Vectors(paths).blocks(7))
         np.testing.assert_array_equal(found, x)

@@ -36,7 +36,7 @@ class Vectors:
 
     Args:
         path: path of a table, `NAME.parquet`; of a folder of
-            `part-*.parquet`, in the order of their names; a glob of tables;
+            `part-*.parquet`, in the order of their names; a glob of either;
             or a sequence of these, in its order. A table has the columns
             `path`, string; `vector`, float32 lists of a fixed size, null
             where an image was bad; and, of images with labels, `label`,
@@ -187,7 +187,7 @@ class _Table:
         self.dimension = _dimension(file, schema)
         self.labelled = "label" in schema.names
         self.metadata = {
-            key.decode(): value.decode()
+            key.decode(errors="replace"): value.decode(errors="replace")
             for key, value in (schema.metadata or {}).items()
         }
         self.rows = _count(file, footer)
@@ -250,7 +250,8 @@ def _tables(path):
     elif path.exists():
         return [path]
     else:
-        files = [pathlib.Path(name) for name in sorted(glob.glob(str(path)))]
+        found = map(pathlib.Path, sorted(glob.glob(str(path))))
+        files = [file for one in found for file in _tables(one)]
         wanted = "a table that exists, a folder or a glob of some"
     if not files:
         raise FileNotFoundError(
