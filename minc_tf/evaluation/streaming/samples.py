@@ -46,7 +46,7 @@ class Samples:
     def __len__(self) -> int:
         if self._chosen is None:
             return len(self._vectors)
-        return np.count_nonzero(self._chosen)
+        return int(np.count_nonzero(self._chosen))
 
     def blocks(
         self, rows: int | None = None
@@ -67,8 +67,8 @@ class Samples:
     def split(self, part: float, seed: int) -> tuple["Samples", "Samples"]:
         """Hold a part out, the rows that `hold_out` draws in memory.
 
-        This alone takes memory that grows: a byte a sample, and while it is
-        drawn 16.
+        This alone takes memory that grows: two bytes a sample, and 16 more
+        while they are drawn.
         """
         kept = np.zeros(len(self), bool)
         kept[hold_out(len(self), part, seed)[0]] = True
