@@ -10,7 +10,7 @@ PYTEST := -m pytest --durations=10
 # Python compiles what is imported, a part of what is installed.
 INSTALL := -m pip install --quiet --no-compile
 
-.PHONY: setup setup-jax demo test test-jax serve lint docs notebooks axe clean
+.PHONY: setup setup-jax demo test test-jax coverage serve lint docs notebooks axe clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,13 @@ demo: setup
 
 test: setup
 	$(BIN)/python $(PYTEST) $(PYTEST_FLAGS)
+
+# Which lines and branches of minc_tf the tests on TensorFlow run; half as long
+# again as they take. The settings are in .coveragerc.
+coverage: setup
+	$(BIN)/python -m pip install --quiet 'pytest-cov>=7'
+	$(BIN)/python $(PYTEST) $(PYTEST_FLAGS) --cov --cov-report=json \
+	    --cov-report=term:skip-covered
 
 # A second environment, without TensorFlow.
 JAX := $(VENV)/jax
@@ -116,4 +123,4 @@ $(VENV)/axe-core/axe.min.js: $(VENV)/.installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info runs
+	rm -rf $(VENV) build dist site *.egg-info runs coverage.json
