@@ -8,9 +8,9 @@ import numpy as np
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_classes, check_labels
 from minc_tf.evaluation.embedding.shards import (
-    SAME,
     Vectors,
     as_vectors,
+    differing_metadata,
 )
 from minc_tf.evaluation.protocols.subsets import hold_out
 
@@ -113,9 +113,8 @@ def _check_same(train, test):
             f"test must be vectors of dimension {train.dimension}, that of "
             f"train; received {test.dimension} in {test!r}"
         )
-    for key in SAME:
-        one, two = train.metadata.get(key), test.metadata.get(key)
-        if None not in (one, two) and one != two:
+    for key, one, two in differing_metadata(train.metadata, test.metadata):
+        if None not in (one, two):
             raise ValueError(
                 f"test must be of the {key} of train, {one!r}; received {two!r}"
             )
