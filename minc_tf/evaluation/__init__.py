@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from minc_tf._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from minc_tf.evaluation.embedding.images_to_parts import (
+        embed_collection as embed_collection,
+    )
     from minc_tf.evaluation.embedding.images_to_table import (
         embed_images as embed_images,
     )
@@ -73,6 +76,7 @@ _LAZY = {
     "KNNMonitor": "monitors.knn_monitor",
     "LinearProbe": "protocols.linear",
     "SavedEncoder": ".export.saved_encoder",
+    "embed_collection": "embedding.images_to_parts",
     "embed_images": "embedding.images_to_table",
     "encoder_function": "features",
     "evaluate_dims": "protocols.truncation",
