@@ -86,7 +86,9 @@ def find(where: str) -> tuple[Place, list[str]]:
     if not is_store(where):
         head = where[: magic.start()] if magic else where
         place = Place(os.path.dirname(head) or ".")
-        found = glob.glob(where, recursive=True) if magic else [where]
+        found = [where] if os.path.exists(where) else []
+        if magic:
+            found = glob.glob(where, recursive=True)
         found = [os.path.relpath(path, place.where) for path in found]
         names = [n for n in found if not os.path.isdir(f"{place.where}/{n}")]
     else:
