@@ -57,6 +57,10 @@ class FileCollection:
     def __len__(self) -> int:
         return len(self.names)
 
+    def listed(self) -> Sequence[str]:
+        """What tells the list from another."""
+        return self.names
+
     def select(self, rows: range) -> "FileCollection":
         """Some of the images."""
         names = [self.names[row] for row in rows]
@@ -102,6 +106,10 @@ class DataCollection:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def listed(self) -> Sequence[str]:
+        """What tells the list from another."""
+        return self.names
 
     def select(self, rows: range) -> "DataCollection":
         """Some of the images."""

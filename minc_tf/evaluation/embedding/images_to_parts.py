@@ -125,7 +125,6 @@ def embed_collection(
     encode = encoder.encoder_function(output, as_served=True)
     dim = int(encode(np.zeros((1, *size, 3), np.uint8)).shape[-1])
     everything = open_collection(images, feature, max_pixels)
-    names = everything.names
     metadata = table_metadata(
         encoder, output, dim, everything.where, everything.class_names
     )
@@ -133,14 +132,16 @@ def embed_collection(
     plan = {
         "savedmodel": model_identity(encoder),
         "output": output,
-        "images": images_identity(everything.where, names),
+        "images": images_identity(
+            everything.where, len(everything), everything.listed()
+        ),
         "feature": feature or "",
         "max_pixels": max_pixels,
         "part_size": part_size,
         "shards": shard[1],
     }
     folder.claim(plan, overwrite)
-    rows = _cut(len(names), shard, part_size)
+    rows = _cut(len(everything), shard, part_size)
     counts = folder.counts(list(rows))
     todo = [part for part in rows if part not in counts]
     if counts:
@@ -177,7 +178,7 @@ def embed_collection(
     folder.sweep(prefix)
     with_bad = [part for part in rows if counts[part][1]]
     bad = folder.list_bad(with_bad, f"bad{suffix}.csv")
-    good = sum(rows for rows, _ in counts.values())
+    good = sum(number for number, _ in counts.values())
     if bad and not good:
         raise ValueError(
             f"images must be decodable; received {len(bad)} bad ones and no "

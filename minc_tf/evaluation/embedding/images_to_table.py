@@ -6,7 +6,7 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -172,7 +172,7 @@ def _job(encoder, output, named):
     return {
         "savedmodel": model_identity(encoder),
         "output": output,
-        "images": images_identity(named.where, named.names),
+        "images": images_identity(named.where, len(named.names), named.names),
     }
 
 
@@ -184,10 +184,10 @@ def model_identity(encoder: SavedEncoder) -> str:
     return f"{folder.absolute()} ({_digest(model)})"
 
 
-def images_identity(where: str, names: Sequence[str]) -> str:
+def images_identity(where: str, count: int, names: Iterable[str]) -> str:
     """Where images are, how many, and what tells their names from others."""
     digest = _digest(name.encode() for name in names)
-    return f"{where}: {len(names)} images ({digest})"
+    return f"{where}: {count} images ({digest})"
 
 
 def _digest(texts):

@@ -155,7 +155,9 @@ class _Pool:
                 try:
                     counts = self._ray.get(reference)
                 except self._ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
+                    cause = error.cause
+                    known = isinstance(cause, Exception)
+                    raise (cause if known else error) from None
                 except self._ray.exceptions.RayActorError:
                     self._bury(worker, part, deaths, todo, lost)
                     continue

@@ -61,6 +61,11 @@ class _Rows:
             for file, number in rows
         ]
 
+    def listed(self) -> list[str]:
+        """What tells the list from another, without the name of each."""
+        counts = np.bincount(self._columns["file"], minlength=len(self.files))
+        return [f"{n}: {c}" for n, c in zip(self.files, counts, strict=True)]
+
     def select(self, rows: range):
         """Some of the images."""
         cut = slice(rows.start, rows.stop, rows.step)
