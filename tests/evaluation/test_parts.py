@@ -317,6 +317,13 @@ def test_patterns(encoder, photos, out):
     ]
 
 
+def test_a_name_that_looks_like_a_pattern(photos):
+    (photos / "a[1].png").write_bytes(encoded("PNG"))
+    assert open_collection(photos / "a[1].png").names == ["a[1].png"]
+    moved = photos.rename(photos.with_name("my [photos]"))
+    assert len(open_collection(moved)) == 8
+
+
 @pytest.fixture
 def store(photos):
     """The photos, and records, in a store; its URI."""

@@ -82,13 +82,12 @@ def find(where: str) -> tuple[Place, list[str]]:
         OSError: the store does not answer.
         ValueError: no such store is known.
     """
-    magic = _MAGIC.search(where)
+    whole = not is_store(where) and os.path.exists(where)
+    magic = None if whole else _MAGIC.search(where)
     if not is_store(where):
         head = where[: magic.start()] if magic else where
         place = Place(os.path.dirname(head) or ".")
-        found = [where] if os.path.exists(where) else []
-        if magic:
-            found = glob.glob(where, recursive=True)
+        found = [where] if whole else glob.glob(where, recursive=True)
         found = [os.path.relpath(path, place.where) for path in found]
         names = [n for n in found if not os.path.isdir(f"{place.where}/{n}")]
     else:

@@ -144,7 +144,7 @@ class _Pool:
     def run(self, parts, images_of_part):
         """Yield parts and their counts; raise for those given up."""
         todo, deaths = collections.deque(parts), collections.Counter()
-        lost, working = [], 0
+        failures, lost, working = collections.Counter(), [], 0
         while todo or working:
             done, _ = self._ray.wait([*self._running], timeout=_PATIENCE)
             if not done and not working:
@@ -155,14 +155,15 @@ class _Pool:
                 try:
                     counts = self._ray.get(reference)
                 except self._ray.exceptions.RayTaskError as error:
-                    cause = error.cause
-                    known = isinstance(cause, Exception)
-                    raise (cause if known else error) from None
-                except self._ray.exceptions.RayActorError:
+                    failures[part] += 1
+                    _check_passing(error, part, failures[part])
+                    todo.append(part)
+                except self._ray.exceptions.RayError:
                     self._bury(worker, part, deaths, todo, lost)
                     continue
-                if part is not None:
-                    yield part, counts
+                else:
+                    if part is not None:
+                        yield part, counts
                 if todo:
                     part = todo.popleft()
                     images = images_of_part(part)
@@ -195,3 +196,16 @@ class _Pool:
         """End the workers, in a cluster that others go on with."""
         for worker, _ in self._running.values():
             self._ray.kill(worker)
+
+
+def _check_passing(error, part, count):
+    """Raise what a worker raised, but for what may pass the next time."""
+    cause = error.cause
+    # A store or a disk that does not answer.
+    passing = isinstance(cause, OSError) and not isinstance(
+        cause, FileNotFoundError
+    )
+    if not passing or count == _TRIES:
+        known = isinstance(cause, Exception)
+        raise (cause if known else error) from None
+    _LOGGER.warning("%s is made again after an error: %s", part, cause)
