@@ -1,9 +1,10 @@
 """Evaluation of encoders by the protocols of the papers, and monitors.
 
-Three rooms: `protocols`, what an encoder is worth; `monitors`, what watches a
-run; `embedding`, vectors of many images in a table. Names are imported when
-they are first used: kNN and the measures of collapse need no TensorFlow,
-everything else does.
+Four rooms: `protocols`, what an encoder is worth; `streaming`, the same of
+vectors that are more than the memory holds; `monitors`, what watches a run;
+`embedding`, vectors of many images in a table. Names are imported when they are
+first used: kNN and the measures of collapse need no TensorFlow, everything else
+does.
 """
 
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from minc_tf.evaluation.embedding.images_to_table import (
         embed_images as embed_images,
     )
+    from minc_tf.evaluation.embedding.shards import Vectors as Vectors
     from minc_tf.evaluation.features import encoder_function as encoder_function
     from minc_tf.evaluation.features import extract as extract
     from minc_tf.evaluation.features import raw_pixels as raw_pixels
@@ -64,6 +66,18 @@ if TYPE_CHECKING:
         evaluate_dims as evaluate_dims,
     )
     from minc_tf.evaluation.protocols.truncation import pca as pca
+    from minc_tf.evaluation.streaming.knn import (
+        stream_knn as stream_knn,
+    )
+    from minc_tf.evaluation.streaming.linear import (
+        stream_linear as stream_linear,
+    )
+    from minc_tf.evaluation.streaming.on_vectors import (
+        evaluate_vectors as evaluate_vectors,
+    )
+    from minc_tf.evaluation.streaming.ridge import (
+        stream_ridge as stream_ridge,
+    )
     from minc_tf.export.saved_encoder import SavedEncoder as SavedEncoder
     from minc_tf.export.saved_encoder import load_savedmodel as load_savedmodel
     from minc_tf.report.dims import plot_dims as plot_dims
@@ -77,11 +91,13 @@ _LAZY = {
     "LinearProbe": "protocols.linear",
     "SavedEncoder": ".export.saved_encoder",
     "embed_collection": "embedding.images_to_parts",
+    "Vectors": "embedding.shards",
     "embed_images": "embedding.images_to_table",
     "encoder_function": "features",
     "evaluate_dims": "protocols.truncation",
     "evaluate_features": "protocols.on_features",
     "evaluate_savedmodel": "protocols.savedmodel",
+    "evaluate_vectors": "streaming.on_vectors",
     "extract": "features",
     "finetune": "protocols.finetuning",
     "knn_accuracy": "protocols.knn",
@@ -95,6 +111,9 @@ _LAZY = {
     "raw_pixels": "features",
     "retrieval_metrics": "protocols.retrieval",
     "ridge_accuracy": "protocols.ridge",
+    "stream_knn": "streaming.knn",
+    "stream_linear": "streaming.linear",
+    "stream_ridge": "streaming.ridge",
     "summarise": "protocols.seeds",
     "transfer_accuracy": "protocols.transfer",
 }

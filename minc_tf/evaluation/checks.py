@@ -39,25 +39,33 @@ def check_labels(name: str, labels, samples: int) -> np.ndarray:
     return labels.astype("int64")
 
 
-def check_several(name: str, labels: np.ndarray) -> None:
-    """Raise `ValueError` where every sample has the same label."""
+def check_several(
+    name: str, labels: np.ndarray, samples: int | None = None
+) -> None:
+    """Raise `ValueError` where every sample has the same label.
+
+    `samples` is how many there are, where `labels` are some of them.
+    """
     if labels.min() == labels.max():
         raise ValueError(
             f"{name} must hold at least two classes; received only class "
-            f"{labels[0]} in {len(labels)} samples"
+            f"{labels[0]} in {samples or len(labels)} samples"
         )
 
 
-def check_classes(name: str, labels: np.ndarray) -> int:
+def check_classes(
+    name: str, labels: np.ndarray, samples: int | None = None
+) -> int:
     """Return the number of classes of checked labels, `max + 1`.
 
     A single class, or a label far beyond the number of samples, is a
-    ValueError.
+    ValueError. `samples` is how many samples there are, where `labels` are
+    the smallest and the largest label alone.
     """
-    check_several(name, labels)
+    check_several(name, labels, samples)
     classes = int(labels.max()) + 1
     try:
-        check_class_count(classes, len(labels))
+        check_class_count(classes, samples or len(labels))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     return classes

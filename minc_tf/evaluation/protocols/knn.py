@@ -92,24 +92,16 @@ def knn_predict(
             )
         classes = num_classes
     ks = check_k(k, len(train))
-    if not temperature > 0:
-        raise ValueError(
-            f"temperature must be positive; received {temperature}"
-        )
+    check_temperature(temperature)
 
     predictions = {n: np.empty(len(test), "int64") for n in ks}
-    columns = ops.transpose(ops.convert_to_tensor(unit_norm(train)))
+    columns = unit_columns(train)
     rows = max(1, _CHUNK_ELEMENTS // len(labels))
     for start in range(0, len(test), rows):
-        queries = unit_norm(test[start : start + rows])
-        values, found = nearest_rows(queries, columns, max(ks))
-        # Relative to the nearest one, which changes no vote's rank: exp(1 /
-        # temperature) overflows float32 below a temperature of 0.012.
-        weights = np.exp((values - values[:, :1]) / temperature)
-        voted = labels[found]
-        for n in ks:
-            votes = _count(voted[:, :n], weights[:, :n], classes)
-            predictions[n][start : start + rows] = votes.argmax(1)
+        nearest = Nearest(test[start : start + rows], max(ks))
+        nearest.add(columns, labels)
+        for n, found in nearest.vote(ks, temperature, classes).items():
+            predictions[n][start : start + rows] = found
     return predictions[ks[0]] if np.ndim(k) == 0 else predictions
 
 
@@ -204,6 +196,70 @@ def check_k(k: int | Sequence[int], samples: int) -> list[int]:
                 f"received {n}"
             )
     return [int(n) for n in ks]
+
+
+def check_temperature(temperature: float) -> None:
+    """Refuse a temperature of the votes that is not positive."""
+    if not temperature > 0:
+        raise ValueError(
+            f"temperature must be positive; received {temperature}"
+        )
+
+
+def unit_columns(vectors: np.ndarray):
+    """Return vectors (N, D) of norm one, as columns: a tensor (D, N)."""
+    return ops.transpose(ops.convert_to_tensor(unit_norm(vectors)))
+
+
+class Nearest:
+    """The nearest of vectors that come block by block, and their votes.
+
+    `queries` are float (M, D), of any scale; `count` is how many neighbours
+    to keep. Of equals the first that came is kept.
+    """
+
+    def __init__(self, queries: np.ndarray, count: int):
+        self._queries = unit_norm(queries)
+        self._count = count
+        self._values = self._labels = None
+
+    def add(self, columns, labels: np.ndarray) -> None:
+        """Take in N vectors, a tensor (D, N), and their labels (N,)."""
+        rows = max(1, _CHUNK_ELEMENTS // len(labels))
+        count = min(self._count, len(labels))
+        parts = []
+        for start in range(0, len(self._queries), rows):
+            part = slice(start, start + rows)
+            values, found = nearest_rows(self._queries[part], columns, count)
+            parts.append(self._merged(part, values, labels[found]))
+        values, labels = zip(*parts, strict=True)
+        self._values, self._labels = map(np.concatenate, (values, labels))
+
+    def _merged(self, part, values, labels):
+        if self._values is None:
+            return values, labels
+        values = np.hstack([self._values[part], values])
+        labels = np.hstack([self._labels[part], labels])
+        values, rows = ops.top_k(values, min(self._count, values.shape[1]))
+        rows = ops.convert_to_numpy(rows)
+        return ops.convert_to_numpy(values), np.take_along_axis(labels, rows, 1)
+
+    def vote(
+        self, ks: Sequence[int], temperature: float, classes: int
+    ) -> dict[int, np.ndarray]:
+        """Return the predicted classes, int64 (M,), by number of voters."""
+        found = {k: np.empty(len(self._queries), "int64") for k in ks}
+        rows = max(1, _CHUNK_ELEMENTS // max(classes, self._count))
+        for start in range(0, len(self._queries), rows):
+            part = slice(start, start + rows)
+            values, labels = self._values[part], self._labels[part]
+            # Relative to the nearest one, which changes no vote's rank: exp(1
+            # / temperature) overflows float32 below a temperature of 0.012.
+            weights = np.exp((values - values[:, :1]) / temperature)
+            for k in ks:
+                votes = _count(labels[:, :k], weights[:, :k], classes)
+                found[k][part] = votes.argmax(1)
+        return found
 
 
 def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,9 @@
 """Linear probe: multinomial logistic regression on frozen features."""
 
+import dataclasses
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +22,8 @@ from minc_tf.evaluation.protocols.standardize import (
 )
 from minc_tf.evaluation.protocols.subsets import hold_out
 
-_L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+#: Strengths of the penalty that are tried.
+L2_GRID = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
 
 
 def softmax_regression_loss(
@@ -45,6 +48,77 @@ def softmax_regression_loss(
     error /= len(y)
     dw = tf.matmul(x, error, transpose_a=True).numpy() + l2 * weights
     return loss, dw, tf.reduce_sum(error, 0).numpy()
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A logistic regression on standardised samples, in principal axes.
+
+    Attributes:
+        scaler: standardises features (M, D).
+        curvature: float32 (D,), variances along the axes, ascending.
+        axes: float32 (D, D), as columns.
+        loss: function of weights, float32 (D, C), along the axes, a bias (C,)
+            and the strength of the penalty; returns what
+            `softmax_regression_loss` does.
+    """
+
+    scaler: Standardizer
+    curvature: np.ndarray
+    axes: np.ndarray
+    loss: Callable[
+        [np.ndarray, np.ndarray, float], tuple[float, np.ndarray, np.ndarray]
+    ]
+
+
+class ProbeSamples(Protocol):
+    """What a `LinearProbe` is fitted to."""
+
+    def split(
+        self, part: float, seed: int
+    ) -> tuple["ProbeSamples", "ProbeSamples"]:
+        """Hold a part out: those kept, and those held out."""
+
+    def problem(self) -> Problem:
+        """Return what is to be solved."""
+
+    def accuracy(self, predict: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Return the share of the samples whose label `predict` finds."""
+
+
+class ArraySamples:
+    """Samples in memory, float32 (N, D) and int64 (N,), as `ProbeSamples`."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray):
+        self._x, self._y = x, y
+
+    def split(
+        self, part: float, seed: int
+    ) -> tuple["ArraySamples", "ArraySamples"]:
+        """Hold a part out: those kept, and those held out."""
+        kept, held = (
+            ArraySamples(self._x[rows], self._y[rows])
+            for rows in hold_out(len(self._x), part, seed)
+        )
+        return kept, held
+
+    def problem(self) -> Problem:
+        """Return what is to be solved, with the samples turned."""
+        scaler = Standardizer(self._x)
+        x = scaler(self._x)
+        covariance = matmul(x, x, transpose_a=True) / np.float32(len(x))
+        curvature, axes = eigh(covariance)
+        # The penalty is blind to a rotation, so the axes may be turned.
+        x, y = tf.constant(matmul(x, axes)), tf.constant(self._y)
+
+        def loss(weights, bias, l2):
+            return softmax_regression_loss(weights, bias, x, y, l2)
+
+        return Problem(scaler, curvature, axes, loss)
+
+    def accuracy(self, predict: Callable[[np.ndarray], np.ndarray]) -> float:
+        """Return the share of the samples whose label `predict` finds."""
+        return float(np.mean(predict(self._x) == self._y))
 
 
 class LinearProbe:
@@ -89,7 +163,7 @@ class LinearProbe:
     def __init__(
         self,
         *,
-        l2: float | Sequence[float] = _L2_GRID,
+        l2: float | Sequence[float] = L2_GRID,
         held_out: float = 0.1,
         seed: int = 0,
         max_iterations: int = 1000,
@@ -120,28 +194,34 @@ class LinearProbe:
         ```
         """
         x, y, classes = check_training(x, y)
+        return self.fit_samples(ArraySamples(x, y), classes)
+
+    def fit_samples(
+        self, samples: "ProbeSamples", classes: int
+    ) -> "LinearProbe":
+        """Do the same with samples that are checked; see `ProbeSamples`."""
         self.held_out_accuracy = None
         self.l2 = self.l2_grid[0]
         if len(self.l2_grid) > 1:
-            kept, held = hold_out(len(x), self.held_out, self.seed)
-            self._prepare(x[kept], y[kept], classes)
+            kept, held = samples.split(self.held_out, self.seed)
+            self._prepare(kept, classes)
             best = -1.0
             for l2 in self.l2_grid:  # of equals the first, the strongest
                 self._solve(l2)
-                accuracy = float(np.mean(self.predict(x[held]) == y[held]))
+                accuracy = held.accuracy(self.predict)
                 if accuracy > best:
                     best, self.l2 = accuracy, l2
             self.held_out_accuracy = best
-        self._prepare(x, y, classes)
+        self._prepare(samples, classes)
         result = self._solve(self.l2)
         self.iterations = int(result.nit)
         if self.iterations >= self.max_iterations:
             warnings.warn(
                 f"LinearProbe stopped after max_iterations={self.iterations}; "
                 "raise it, or l2",
-                stacklevel=2,
+                stacklevel=3,
             )
-        del self._data
+        del self._problem
         return self
 
     def predict(self, x: np.ndarray) -> np.ndarray:
@@ -167,18 +247,24 @@ class LinearProbe:
         logits = matmul(self._scaler(x), self.weights) + self.bias
         return logits.argmax(1)
 
-    def _prepare(self, x, y, classes):
-        self._scaler = Standardizer(x)
-        x = self._scaler(x)
-        covariance = matmul(x, x, transpose_a=True) / np.float32(len(x))
-        curvature, axes = eigh(covariance)
-        # The penalty is blind to a rotation, so the axes may be turned.
-        x, y = tf.constant(matmul(x, axes)), tf.constant(y)
-        self._data = (x, y, curvature, axes)
-        self._start = np.zeros((len(axes) + 1, classes))
+    def results(self, accuracy: float) -> dict[str, float]:
+        """Put an accuracy together with what was chosen."""
+        found = {
+            "accuracy": accuracy,
+            "l2": float(self.l2),
+            "iterations": float(self.iterations),
+        }
+        if self.held_out_accuracy is not None:
+            found["held_out_accuracy"] = self.held_out_accuracy
+        return found
+
+    def _prepare(self, samples, classes):
+        self._problem = samples.problem()
+        self._scaler = self._problem.scaler
+        self._start = np.zeros((len(self._problem.axes) + 1, classes))
 
     def _solve(self, l2):
-        x, y, curvature, axes = self._data
+        curvature, axes = self._problem.curvature, self._problem.axes
         shape = self._start.shape
         # Diagonal of the Hessian where all classes are equally likely.
         scale = 1 / np.sqrt(curvature / shape[1] + l2)
@@ -186,9 +272,7 @@ class LinearProbe:
 
         def loss(flat):
             solution = (flat.reshape(shape) * scale).astype("float32")
-            value, dw, db = softmax_regression_loss(
-                solution[:-1], solution[-1], x, y, l2
-            )
+            value, dw, db = self._problem.loss(solution[:-1], solution[-1], l2)
             return value, (np.vstack([dw, db]) * scale).ravel()
 
         with full_float32():
@@ -218,7 +302,7 @@ def linear_accuracy(
     test_x: np.ndarray,
     test_y: np.ndarray,
     *,
-    l2: float | Sequence[float] = _L2_GRID,
+    l2: float | Sequence[float] = L2_GRID,
     held_out: float = 0.1,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -254,11 +338,4 @@ def linear_accuracy(
     test_x, test_y = check_test(test_x, test_y, train_x.shape[1])
     probe = LinearProbe(l2=l2, held_out=held_out, seed=seed)
     probe.fit(train_x, train_y)
-    found = {
-        "accuracy": float(np.mean(probe.predict(test_x) == test_y)),
-        "l2": float(probe.l2),
-        "iterations": float(probe.iterations),
-    }
-    if probe.held_out_accuracy is not None:
-        found["held_out_accuracy"] = probe.held_out_accuracy
-    return found
+    return probe.results(float(np.mean(probe.predict(test_x) == test_y)))

@@ -105,19 +105,20 @@ def _knn(train, test, settings):
 
 def _linear(train, test, settings):
     def run(seed):
-        return _chosen(linear_accuracy(*train, *test, seed=seed))
+        return chosen(linear_accuracy(*train, *test, seed=seed))
 
     return over_seeds("linear", run, settings["seeds"])
 
 
 def _ridge(train, test, settings):
     def run(seed):
-        return _chosen(ridge_accuracy(*train, *test, seed=seed))
+        return chosen(ridge_accuracy(*train, *test, seed=seed))
 
     return over_seeds("ridge", run, settings["seeds"])
 
 
-def _chosen(found):
+def chosen(found: dict[str, float]) -> dict[str, float]:
+    """Of what a probe returns, what evaluations report."""
     keys = ("accuracy", "l2", "held_out_accuracy")
     return {key: found[key] for key in keys}
 

@@ -16,7 +16,8 @@ from minc_tf.evaluation.protocols.standardize import (
 )
 from minc_tf.evaluation.protocols.subsets import hold_out
 
-_L2_GRID = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
+#: Strengths of the penalty that are tried.
+L2_GRID = (1e1, 1e0, 1e-1, 1e-2, 1e-3, 1e-4)
 
 
 def ridge_accuracy(
@@ -25,7 +26,7 @@ def ridge_accuracy(
     test_x: np.ndarray,
     test_y: np.ndarray,
     *,
-    l2: float | Sequence[float] = _L2_GRID,
+    l2: float | Sequence[float] = L2_GRID,
     held_out: float = 0.1,
     seed: int = 0,
 ) -> dict[str, float]:
@@ -94,15 +95,20 @@ def ridge_weights(
     count = x.dtype.type(len(x))
     covariance = matmul(x, x, transpose_a=True) / count
     correlation = matmul(x, targets, transpose_a=True) / count
+    return [(w, bias) for w in solve_ridge(covariance, correlation, l2)]
+
+
+def solve_ridge(
+    covariance: np.ndarray, correlation: np.ndarray, l2: Sequence[float]
+) -> list[np.ndarray]:
+    """Return `(covariance + l2 I)^-1 correlation`, (D, C), for each strength.
+
+    `covariance` (D, D) is that of features of mean 0, `correlation` (D, C) the
+    mean of their products with the targets.
+    """
     spectrum, axes = eigh(covariance)
     projected = matmul(axes, correlation, transpose_a=True)
-    return [
-        (
-            matmul(axes, projected / (spectrum + s)[:, None]),
-            bias,
-        )
-        for s in l2
-    ]
+    return [matmul(axes, projected / (spectrum + s)[:, None]) for s in l2]
 
 
 def _ridge_predict(train_x, train_y, x, classes, grid):

@@ -1,0 +1,1 @@
+"""The protocols on tables of vectors that are larger than the memory."""
