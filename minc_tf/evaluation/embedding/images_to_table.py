@@ -6,7 +6,7 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -107,12 +107,12 @@ def embed_images(
     named = named_images(images, max_pixels)
     encoder = load_savedmodel(savedmodel)
     encode = encoder.encoder_function(output, as_served=True)
-    size = _image_size(encoder, output)
+    size = image_size(encoder, output)
     dim = int(encode(np.zeros((1, *size, 3), np.uint8)).shape[-1])
     schema = table_schema(
         dim,
         named.class_names is not None,
-        _metadata(encoder, output, dim, named),
+        table_metadata(encoder, output, dim, named.where, named.class_names),
     )
     parts = PartialTable(out, schema, _job(encoder, output, named), overwrite)
     rate = _fill(parts, named, encode, size, batch_size, verbose)
@@ -134,7 +134,8 @@ def embed_images(
     }
 
 
-def _image_size(encoder, output):
+def image_size(encoder: SavedEncoder, output: str) -> tuple[int, int]:
+    """The one size (H, W) of images that an output is of."""
     shape = encoder.image_shape(output)
     if not shape.is_fully_defined():
         raise ValueError(
@@ -144,8 +145,14 @@ def _image_size(encoder, output):
     return tuple(shape[:2])
 
 
-def _metadata(encoder, output, dim, named):
-    """The metadata of a table: dict of str."""
+def table_metadata(
+    encoder: SavedEncoder,
+    output: str,
+    dim: int,
+    where: str,
+    class_names: Sequence[str] | None,
+) -> dict[str, str]:
+    """What the schema of a table tells of its vectors, from images `where`."""
     path = pathlib.Path(encoder.path)
     found = {
         "savedmodel": str(path),
@@ -153,24 +160,34 @@ def _metadata(encoder, output, dim, named):
         "commit": (encoder.manifest or {}).get("commit") or "",
         "output": output,
         "dimension": str(dim),
-        "images": named.where,
+        "images": where,
     }
-    if named.class_names is not None:
-        found["class_names"] = json.dumps(list(named.class_names))
+    if class_names is not None:
+        found["class_names"] = json.dumps(list(class_names))
     return found
 
 
 def _job(encoder, output, named):
     """What the vectors depend on: dict of str."""
+    return {
+        "savedmodel": model_identity(encoder),
+        "output": output,
+        "images": images_identity(named.where, len(named.names), named.names),
+    }
+
+
+def model_identity(encoder: SavedEncoder) -> str:
+    """The path of a SavedModel, and what tells its contents from others'."""
     folder = pathlib.Path(encoder.path)
     files = [folder / name for name in _MODEL_FILES]
     model = [file.read_bytes() for file in files if file.exists()]
-    names = [name.encode() for name in named.names]
-    return {
-        "savedmodel": f"{folder.absolute()} ({_digest(model)})",
-        "output": output,
-        "images": f"{named.where}: {len(names)} images ({_digest(names)})",
-    }
+    return f"{folder.absolute()} ({_digest(model)})"
+
+
+def images_identity(where: str, count: int, names: Iterable[str]) -> str:
+    """Where images are, how many, and what tells their names from others."""
+    digest = _digest(name.encode() for name in names)
+    return f"{where}: {count} images ({digest})"
 
 
 def _digest(texts):
