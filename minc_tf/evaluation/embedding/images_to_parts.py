@@ -53,7 +53,7 @@ def embed_collection(
     """Write the vectors of all images of a collection into a folder of parts.
 
     Each part is a Parquet file `part-*.parquet` of the columns `path`, string;
-    `label`, int64, -1 where unknown; `vector`, D float32, null where the
+    `label`, int64, -1 where unknown; `vector`, D float32, NaN where the
     image is bad; and `error`, string, what is wrong with it, or null. Its
     metadata are those of the table of `embed_images`, whose vectors it has.
 

@@ -100,15 +100,17 @@ class PartsFolder:
     ) -> tuple[int, int]:
         """Write a part of n images; return how many are good, and bad.
 
-        Labels (n,), vectors (n, D); one with a fault has no vector.
+        Labels (n,), vectors (n, D); the numbers of one with a fault are NaN:
+        Arrow before 26 reads no null among lists of a fixed size.
         """
         bad = np.array([fault is not None for fault in faults], bool)
         dim = self._schema.field("vector").type.list_size
+        vectors = np.where(bad[:, None], np.float32(np.nan), vectors)
         flat = pa.array(np.ravel(vectors), pa.float32())
         columns = [
             pa.array(names, pa.string()),
             pa.array(labels, pa.int64()),
-            pa.FixedSizeListArray.from_arrays(flat, dim, mask=pa.array(bad)),
+            pa.FixedSizeListArray.from_arrays(flat, dim),
             pa.array(faults, pa.string()),
         ]
         counts = int((~bad).sum()), int(bad.sum())
