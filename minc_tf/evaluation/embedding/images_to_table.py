@@ -107,7 +107,7 @@ def embed_images(
     named = named_images(images, max_pixels)
     encoder = load_savedmodel(savedmodel)
     encode = encoder.encoder_function(output, as_served=True)
-    size = _image_size(encoder, output)
+    size = image_size(encoder, output)
     dim = int(encode(np.zeros((1, *size, 3), np.uint8)).shape[-1])
     schema = table_schema(
         dim,
@@ -134,7 +134,8 @@ def embed_images(
     }
 
 
-def _image_size(encoder, output):
+def image_size(encoder: SavedEncoder, output: str) -> tuple[int, int]:
+    """The one size (H, W) of images that an output is of."""
     shape = encoder.image_shape(output)
     if not shape.is_fully_defined():
         raise ValueError(
@@ -147,11 +148,15 @@ def _image_size(encoder, output):
 def _metadata(encoder, output, dim, named):
     """The metadata of a table: dict of str."""
     path = pathlib.Path(encoder.path)
+    manifest = encoder.manifest or {}
+    ordered = output == "embedding" and manifest.get("embedding_ordered")
     found = {
         "savedmodel": str(path),
         "version": path.name if path.name.isdigit() else "",
-        "commit": (encoder.manifest or {}).get("commit") or "",
+        "commit": manifest.get("commit") or "",
+        "model": model_digest(encoder),
         "output": output,
+        "ordered": "true" if ordered else "false",
         "dimension": str(dim),
         "images": named.where,
     }
@@ -162,15 +167,19 @@ def _metadata(encoder, output, dim, named):
 
 def _job(encoder, output, named):
     """What the vectors depend on: dict of str."""
-    folder = pathlib.Path(encoder.path)
-    files = [folder / name for name in _MODEL_FILES]
-    model = [file.read_bytes() for file in files if file.exists()]
+    folder = pathlib.Path(encoder.path).absolute()
     names = [name.encode() for name in named.names]
     return {
-        "savedmodel": f"{folder.absolute()} ({_digest(model)})",
+        "savedmodel": f"{folder} ({model_digest(encoder)})",
         "output": output,
         "images": f"{named.where}: {len(names)} images ({_digest(names)})",
     }
+
+
+def model_digest(encoder: SavedEncoder) -> str:
+    """What tells the contents of a SavedModel from those of others."""
+    files = [pathlib.Path(encoder.path) / name for name in _MODEL_FILES]
+    return _digest(file.read_bytes() for file in files if file.exists())
 
 
 def _digest(texts):

@@ -1,0 +1,60 @@
+"""The stages of a funnel: how many coordinates, and how many vectors stay."""
+
+import itertools
+from collections.abc import Sequence
+
+from minc_tf._checks import is_int, refusal
+
+Stages = tuple[tuple[int, int], ...]
+
+_WANTED = (
+    "pairs (coordinates, kept), of which coordinates ascend and kept do not"
+)
+
+
+def default_stages(dimension: int) -> Stages:
+    """An eighth of the coordinates, and 200 vectors that stay."""
+    return ((dimension // 8, 200),) if dimension >= 16 else ()
+
+
+def check_stages(
+    stages: Sequence[tuple[int, int]] | None, dimension: int
+) -> Stages:
+    """Return stages as tuples, or raise a ValueError; `None` are the usual."""
+    if stages is None:
+        return default_stages(dimension)
+    try:
+        found = tuple((coordinates, kept) for coordinates, kept in stages)
+    except (TypeError, ValueError):
+        raise refusal("stages", _WANTED, stages) from None
+    if not all(is_int(number) and number >= 1 for s in found for number in s):
+        raise refusal("stages", f"{_WANTED}, ints >= 1", stages)
+    for (low, many), (high, few) in itertools.pairwise(found):
+        if low >= high or many < few:
+            raise refusal("stages", _WANTED, stages)
+    if found and found[-1][0] > dimension:
+        raise refusal(
+            "stages", f"of at most {dimension} coordinates, all", stages
+        )
+    return tuple((int(coordinates), int(kept)) for coordinates, kept in found)
+
+
+def parse_stages(text: str) -> list[tuple[int, int]]:
+    """Return the stages of `"16:500,32:100"`; of `"exact"` there are none."""
+    if text == "exact":
+        return []
+    try:
+        pairs = [part.split(":") for part in text.split(",")]
+        return [(int(coordinates), int(kept)) for coordinates, kept in pairs]
+    except ValueError:
+        wanted = "COORDINATES:KEPT, several with commas between, or exact"
+        raise refusal("stages", wanted, text) from None
+
+
+def multiply_adds(stages: Stages, count: int, dimension: int) -> int:
+    """The multiplications and additions of one query of `count` vectors."""
+    total, left = 0, count
+    for coordinates, kept in stages:
+        total += left * coordinates
+        left = min(left, kept)
+    return total + left * dimension
