@@ -1,9 +1,9 @@
 """An index in a folder: written as a whole or not at all, read from the disk.
 
 `vectors.npy` (N, D) are the unit vectors; `first.npy` the coordinates of the
-first stage, side by side, where there is one; `rotation.npy` the axes that they
-were turned to; `names.parquet` the names. `index.json` comes last and says what
-the others hold: a folder without it is not finished.
+first stage, unit vectors again, where there is one; `rotation.npy` the axes
+that they were turned to; `names.parquet` the names. `index.json` comes last and
+says what the others hold: a folder without it is not finished.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from minc_tf._files import replacing
+from minc_tf.search.unit import unit_rows
 
 _FORMAT = 1
 _JSON, _VECTORS, _FIRST = "index.json", "vectors.npy", "first.npy"
@@ -114,7 +115,7 @@ def _write_blocks(folder, blocks, shape):
             rows = slice(start, start + len(x))
             vectors[rows] = x
             if first is not None:
-                first[rows] = x[:, : first.shape[1]]
+                first[rows] = unit_rows("vectors", x[:, : first.shape[1]])
             if names is not None:
                 if writer is None:
                     path = stack.enter_context(replacing(folder / _NAMES))

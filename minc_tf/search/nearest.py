@@ -60,14 +60,16 @@ def closest_of(
     """Compare each query with its own rows; return the nearest of these.
 
     Args:
-        vectors: float32 (N, D) or wider, of which D coordinates are compared.
+        vectors: float32 (N, W) of norm one, of which D coordinates are
+            compared.
         queries: float32 (Q, D).
         rows: int64 (Q, C), no row twice for a query.
         count: int in [1, C], how many stay.
 
     Returns:
-        Inner products, float32 (Q, count), descending, and their rows, int64;
-        of equal ones the lower row comes first.
+        Inner products with what is left of the vectors, made unit vectors
+        anew, float32 (Q, count), descending, and their rows, int64; of equal
+        ones the lower row comes first.
     """
     dim = queries.shape[1]
     # In the order of the disk, and of ties.
@@ -80,6 +82,9 @@ def closest_of(
         gathered = vectors[rows[part], :dim]
         # No BLAS, whose rounding depends on a vector's place in the matrix.
         found = np.einsum("qcd,qd->qc", gathered, queries[part])
+        if dim < vectors.shape[1]:
+            norms = np.sqrt(np.einsum("qcd,qcd->qc", gathered, gathered))
+            found /= np.where(norms, norms, 1)
         order = np.argsort(-found, axis=1, kind="stable")[:, :count]
         products[part] = np.take_along_axis(found, order, 1)
         best[part] = np.take_along_axis(rows[part], order, 1)

@@ -52,9 +52,13 @@ def parse_stages(text: str) -> list[tuple[int, int]]:
 
 
 def multiply_adds(stages: Stages, count: int, dimension: int) -> int:
-    """The multiplications and additions of one query of `count` vectors."""
+    """The multiplications and additions of one query of `count` vectors.
+
+    Stages between the first and the last also take the norms of what they cut.
+    """
     total, left = 0, count
-    for coordinates, kept in stages:
-        total += left * coordinates
+    for number, (coordinates, kept) in enumerate(stages):
+        norms = number > 0 and coordinates < dimension
+        total += left * coordinates * (1 + norms)
         left = min(left, kept)
     return total + left * dimension

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -54,15 +56,15 @@ def test_all_kept_is_exact(rng, engine, stages, order):
 
 
 def test_each_stage_keeps_the_best_of_the_one_before(rng, engine):
-    """A funnel written out, of unit vectors that are cut."""
+    """A funnel written out, by the cosine of what is left."""
     x, queries = ordered(rng, 200), ordered(rng, 10)
     index = FunnelIndex(x, stages=[(2, 40), (4, 12)])
     found = index.search(queries, 5, engine=engine)
-    unit = x / np.linalg.norm(x, axis=1)[:, None]
     for query, rows in zip(queries, found.rows, strict=True):
         left = np.arange(200)
         for dim, kept in ((2, 40), (4, 12), (16, 5)):
-            score = unit[left, :dim] @ query[:dim]
+            cut = x[left, :dim]
+            score = cut @ query[:dim] / np.linalg.norm(cut, axis=1)
             left = left[np.argsort(-score, kind="stable")[:kept]]
         np.testing.assert_array_equal(rows, left)
 
@@ -338,7 +340,7 @@ def test_wrong_queries(queries, k, error):
 def test_cost():
     assert multiply_adds((), 1000, 64) == 64_000
     stages = ((8, 100), (16, 20))
-    assert multiply_adds(stages, 1000, 64) == 8000 + 1600 + 1280
+    assert multiply_adds(stages, 1000, 64) == 8000 + 2 * 1600 + 1280
     assert multiply_adds(((8, 100),), 10, 64) == 80 + 640
     assert check_stages(None, 128) == ((16, 200),)
     assert check_stages(None, 12) == ()
@@ -347,3 +349,26 @@ def test_cost():
     for text in ("16", "16:a", "16:2:3", ""):
         with pytest.raises(ValueError, match="COORDINATES:KEPT"):
             parse_stages(text)
+
+
+WITHOUT_BACKEND = """
+import sys
+
+import numpy as np
+
+from minc_tf.search import FunnelIndex
+
+FunnelIndex(np.eye(20)).save("index")
+assert FunnelIndex.load("index").search(np.eye(20), 1).rows[7, 0] == 7
+assert not {"keras", "tensorflow", "jax"} & set(sys.modules)
+"""
+
+
+def test_a_search_waits_for_no_backend(tmp_path):
+    paths = os.pathsep.join(filter(None, sys.path))
+    subprocess.run(
+        [sys.executable, "-c", WITHOUT_BACKEND],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=True,
+    )
