@@ -141,7 +141,8 @@ class FunnelIndex:
             queries: float array (Q, D), or (D,) for one, of any scale.
             k: int, how many for each; at most what the stages keep.
             engine: `"faiss"` or `"numpy"`, which makes the first comparison;
-                `"auto"` is FAISS where it is installed. Both find the same.
+                `"auto"` is FAISS where it is installed. Both find the same,
+                but for ties at the edge of what the first stage keeps.
 
         Returns:
             A `Found`.
@@ -200,8 +201,8 @@ class FunnelIndex:
     def _named(self, rows):
         if self._names is None:
             return None
-        found = self._names.take(pa.array(rows.ravel())).to_pylist()
-        return np.reshape(np.array(found, object), rows.shape).tolist()
+        # `take` would put the chunks of all names together first.
+        return [[self._names[row].as_py() for row in r] for r in rows.tolist()]
 
     def save(
         self, folder: str | os.PathLike, *, overwrite: bool = False

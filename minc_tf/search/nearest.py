@@ -97,23 +97,32 @@ def _by_blocks(vectors, queries, count):
     products = np.empty((len(queries), 0), "float32")
     rows = np.empty((len(queries), 0), "int64")
     for start in range(0, len(vectors), size):
-        block = np.asarray(vectors[start : start + size])
-        more = np.arange(start, start + len(block))
-        products = np.concatenate([products, queries @ block.T], 1)
-        rows = np.concatenate([rows, np.tile(more, (len(queries), 1))], 1)
-        kept = min(count, products.shape[1])
-        best = np.stack([_largest(each, kept) for each in products])
+        found = queries @ vectors[start : start + size].T
+        best = _largest(found, count)
+        found = np.take_along_axis(found, best, 1)
+        # Those of the blocks before come first, also where they are equal.
+        products = np.concatenate([products, found], 1)
+        rows = np.concatenate([rows, start + best], 1)
+        best = _largest(products, count)
         products = np.take_along_axis(products, best, 1)
         rows = np.take_along_axis(rows, best, 1)
     return rows
 
 
 def _largest(values, count):
-    """Places of the largest values, descending; of equal ones the first."""
-    least = np.partition(values, len(values) - count)[len(values) - count]
-    found = np.flatnonzero(values >= least)
-    order = np.argsort(-values[found], kind="stable")[:count]
-    return found[order]
+    """Places of the largest values of each row, descending, (Q, count) or all.
+
+    Of equal ones the first.
+    """
+    count = min(count, values.shape[1])
+    edge = values.shape[1] - count
+    least = np.partition(values, edge, axis=1)[:, edge]
+    best = np.empty((len(values), count), "int64")
+    for row, each in enumerate(values):
+        found = np.flatnonzero(each >= least[row])
+        order = np.argsort(-each[found], kind="stable")[:count]
+        best[row] = found[order]
+    return best
 
 
 @functools.cache

@@ -239,6 +239,13 @@ def test_warns_of_vectors_without_order(
     assert all("--order=pca" in each.message for each in caplog.records)
 
 
+def test_tables_without_vectors(tmp_path):
+    path = table(tmp_path / "a.parquet", np.ones((0, 4)))
+    with pytest.raises(ValueError, match=r"must be one or more.*a\.parquet"):
+        FunnelIndex.build(path, tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+
+
 def test_an_interrupted_write_is_refused(rng, tmp_path, monkeypatch):
     index = FunnelIndex(ordered(rng, 20), stages=[(2, 9)])
     folder = tmp_path / "index"
