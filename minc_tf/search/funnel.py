@@ -56,7 +56,7 @@ class FunnelIndex:
         stages: sequence of (coordinates, kept), the coordinates ascending and
             the kept not; an empty one compares all coordinates of all vectors
             and is exact. `None` is one stage of an eighth of the coordinates,
-            which keeps 200.
+            which keeps 200, and of at most 400 vectors exact.
         order: `"given"`, or `"pca"`, which turns all vectors, and queries, to
             the principal axes. That changes no cosine over all coordinates.
         metadata: dict of str that are kept with the index, such as
@@ -96,7 +96,7 @@ class FunnelIndex:
     ) -> None:
         check_choice("order", order, ORDERS)
         x = unit_rows("vectors", vectors)
-        stages = check_stages(stages, x.shape[1])
+        stages = check_stages(stages, *x.shape)
         rotation = principal_axes([x]) if order == "pca" else None
         if rotation is not None:
             x = x @ rotation
@@ -303,7 +303,7 @@ class FunnelIndex:
         check_choice("order", order, ORDERS)
         folders.check_folder(folder, overwrite)
         tables = as_vectors("vectors", vectors)
-        stages = check_stages(stages, tables.dimension)
+        stages = check_stages(stages, len(tables), tables.dimension)
         if stages and order == "given":
             _warn_of_order(tables.metadata)
         size = folders.block_rows(tables.dimension)

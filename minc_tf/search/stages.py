@@ -12,17 +12,21 @@ _WANTED = (
 )
 
 
-def default_stages(dimension: int) -> Stages:
-    """An eighth of the coordinates, and 200 vectors that stay."""
-    return ((dimension // 8, 200),) if dimension >= 16 else ()
+#: Vectors that stay by default.
+_KEPT = 200
 
 
 def check_stages(
-    stages: Sequence[tuple[int, int]] | None, dimension: int
+    stages: Sequence[tuple[int, int]] | None, count: int, dimension: int
 ) -> Stages:
-    """Return stages as tuples, or raise a ValueError; `None` are the usual."""
+    """Return stages of an index as tuples, or raise a ValueError.
+
+    `None` is an eighth of the coordinates, and 200 vectors that stay; of few
+    vectors, for which that would save little, it is an exact search.
+    """
     if stages is None:
-        return default_stages(dimension)
+        few = dimension < 16 or count <= 2 * _KEPT
+        return () if few else ((dimension // 8, _KEPT),)
     try:
         found = tuple((coordinates, kept) for coordinates, kept in stages)
     except (TypeError, ValueError):

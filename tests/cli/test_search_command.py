@@ -201,12 +201,18 @@ def test_wrong_commands(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_features_have_no_order(command, place, tmp_path):
-    """A warning for features, and one for an embedding that is not MINC's."""
-    for output, count in (("features", 1), ("embedding", 0)):
+def test_vectors_without_order_are_told(command, place, tmp_path, caplog):
+    """Features, and an embedding that is not MINC's; once each."""
+    for output in ("features", "embedding"):
         table = place.folder / f"{output}.parquet"
         flags = [f"--vectors={table}", f"--out={tmp_path / output}"]
-        result = command("search", "build", *flags, "--quiet")
+        result = command("search", "build", *flags, "--stages=2:9", "--quiet")
         assert result.code == 0
-        # Of 3 coordinates all are compared by default.
-        assert result.err.count("--order=pca") == count
+    told = [each.message for each in caplog.records]
+    assert [
+        output in line
+        for output, line in zip(
+            ("'features'", "'embedding'"), told, strict=True
+        )
+    ] == [True, True]
+    assert all("--order=pca" in line for line in told)

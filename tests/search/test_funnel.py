@@ -234,6 +234,7 @@ def test_warns_of_vectors_without_order(
 ):
     path = table(tmp_path / "a.parquet", ordered(rng, 20), **metadata)
     with caplog.at_level(logging.WARNING, "minc_tf"):
+        settings = {"stages": [(4, 9)], **settings}
         FunnelIndex.build(path, tmp_path / "index", **settings)
     assert len(caplog.records) == count
     assert all("--order=pca" in each.message for each in caplog.records)
@@ -271,7 +272,9 @@ def test_an_interrupted_write_is_refused(rng, tmp_path, monkeypatch):
 
 def test_damaged_folders(rng, tmp_path):
     folder = tmp_path / "index"
-    index = FunnelIndex(ordered(rng, 20), ["a"] * 20, order="pca")
+    index = FunnelIndex(
+        ordered(rng, 20), ["a"] * 20, order="pca", stages=[(2, 9)]
+    )
     for name in ("vectors.npy", "first.npy", "rotation.npy", "names.parquet"):
         index.save(folder, overwrite=True)
         whole = (folder / name).read_bytes()
@@ -349,8 +352,8 @@ def test_cost():
     stages = ((8, 100), (16, 20))
     assert multiply_adds(stages, 1000, 64) == 8000 + 2 * 1600 + 1280
     assert multiply_adds(((8, 100),), 10, 64) == 80 + 640
-    assert check_stages(None, 128) == ((16, 200),)
-    assert check_stages(None, 12) == ()
+    assert check_stages(None, 401, 128) == ((16, 200),)
+    assert check_stages(None, 400, 128) == check_stages(None, 401, 12) == ()
     assert parse_stages("16:500,32:100") == [(16, 500), (32, 100)]
     assert parse_stages("exact") == []
     for text in ("16", "16:a", "16:2:3", ""):
