@@ -97,8 +97,42 @@ def table(cells: dict) -> str:
         "",
         f"{len(cells)} cells of {IMAGES:,} images, {trials} of them trials on "
         f"held-out training images; {diverged} diverged.",
+        "",
+        *differences(finals(cells)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def differences(rows: dict) -> list[str]:
+    """MINC's default less others, between runs of one seed, as Markdown."""
+    lines = [
+        "| data | B | less `spectral` | less `minc_paper` "
+        "| less `spectral` at 8 B |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for dataset, method, batch in sorted(rows):
+        if method == "minc":
+            minc = rows[dataset, method, batch]
+            others = [
+                rows.get((dataset, other, size))
+                for other, size in (
+                    ("spectral", batch),
+                    ("minc_paper", batch),
+                    ("spectral", 8 * batch),
+                )
+            ]
+            found = " | ".join(less(minc, other) for other in others)
+            lines.append(f"| {dataset} | {batch} | {found} |")
+    return lines
+
+
+def less(rows: list[dict], others: list[dict] | None) -> str:
+    """Mean difference of the means of kNN and ridge, and its half-interval."""
+    if not others or len(rows) != len(others):
+        return ""
+    pairs = zip(rows, others, strict=True)
+    mean, half = interval([score(row) - score(other) for row, other in pairs])
+    return f"{mean:+.1f}" if len(rows) == 1 else f"{mean:+.1f} ± {half:.1f}"
 
 
 def write_chart(path, cells: dict) -> None:

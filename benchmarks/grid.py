@@ -188,6 +188,8 @@ def run(
     found = {"knn": 0.0, "ridge": 0.0}
     if not diverged:
         found = accuracies(model.encoder, train, test)
+        if METHODS[method][1] == "mu":
+            found |= norms(model, test, scale)
     keras.backend.clear_session()
     return {
         **found,
@@ -269,6 +271,35 @@ def accuracies(encoder, train, test) -> dict:
         "knn": round(100.0 * knn, 2),
         "ridge": round(100.0 * ridge["accuracy"], 2),
     }
+
+
+def norms(model, source, mu) -> dict:
+    """How raw embeddings of 2,000 images stand to the bound sqrt(mu).
+
+    `above`: the share beyond it, in %, which feels no radial force; `largest`:
+    the largest norm, in bounds; effective ranks of the second moment before
+    (`raw_rank`) and after (`rank`) the clip.
+    """
+    batches = data.eval_batches(source, 500).take(4)
+    raw = np.concatenate(
+        [
+            np.asarray(model(batch["image"], training=False), "float64")
+            for batch in batches.as_numpy_iterator()
+        ]
+    )
+    beyond = np.linalg.norm(raw, axis=1, keepdims=True) / mu**0.5
+    return {
+        "above": round(100.0 * float(np.mean(beyond > 1.0)), 1),
+        "largest": round(float(beyond.max()), 2),
+        "raw_rank": round(effective_rank(raw), 1),
+        "rank": round(effective_rank(raw / np.maximum(beyond, 1.0)), 1),
+    }
+
+
+def effective_rank(embeddings) -> float:
+    """`tr(M)^2 / ||M||_F^2` of the second moment M."""
+    moment = embeddings.T @ embeddings
+    return float(np.trace(moment) ** 2 / np.sum(moment**2))
 
 
 def interval(values) -> tuple[float, float]:

@@ -40,26 +40,19 @@ def code_sum(cell) -> str:
     return hashlib.sha256(cell.source.encode()).hexdigest()[:16]
 
 
-def run(path: pathlib.Path, folder: pathlib.Path, shorter=None):
-    """Runs a notebook in a folder.
+def shortened(path: pathlib.Path, shorter: dict):
+    """The notebook of a source, with other values of some names.
 
     Args:
         path: the source.
-        folder: where the cells run, and write.
         shorter: dict from names to values: assignments to these names at the
             beginning of a line are of these values instead.
 
-    Returns:
-        The notebook, with outputs.
-
     Raises:
-        nbclient.exceptions.CellExecutionError: for a cell that fails.
         ValueError: for a name of `shorter` that is never set.
     """
-    import nbclient
-
     notebook = read(path)
-    for name, value in (shorter or {}).items():
+    for name, value in shorter.items():
         changed = 0
         for cell in notebook.cells:
             if cell.cell_type == "code":
@@ -74,6 +67,17 @@ def run(path: pathlib.Path, folder: pathlib.Path, shorter=None):
             raise ValueError(
                 f"{path.name} must set {name} once; it does {changed}."
             )
+    return notebook
+
+
+def execute(notebook, folder: pathlib.Path) -> None:
+    """Runs a notebook in a folder; its cells have outputs then.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: for a cell that fails.
+    """
+    import nbclient
+
     client = nbclient.NotebookClient(
         notebook,
         timeout=LIMIT,
@@ -81,7 +85,6 @@ def run(path: pathlib.Path, folder: pathlib.Path, shorter=None):
         resources={"metadata": {"path": str(folder)}},
     )
     client.execute()
-    return notebook
 
 
 def given(cell) -> tuple[str, list[bytes]]:
@@ -172,7 +175,8 @@ def main() -> None:
     for name in sys.argv[1:] or names():
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            notebook = run(SOURCES / f"{name}.py", pathlib.Path(folder))
+            notebook = read(SOURCES / f"{name}.py")
+            execute(notebook, pathlib.Path(folder))
         store(name, notebook)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
 

@@ -30,11 +30,7 @@ def views():
 def test_same_views_for_every_batch_size_and_worker_count(views):
     data = tf.data.Dataset.from_tensor_slices(dataset())
     runs = []
-    for size, workers, compile_it in (
-        (4, 1, True),
-        (4, 3, True),
-        (5, 2, False),
-    ):
+    for size, workers, compile_it in ((4, 3, True), (5, 1, False)):
         batches = data.batch(size, drop_remainder=compile_it).map(
             augment.MultiView(presets.byol(24), 24, jit_compile=compile_it),
             num_parallel_calls=workers,
@@ -286,8 +282,8 @@ def test_crop_and_finish_in_a_pipeline():
 def test_boxes_of_one_image_are_those_of_its_batch():
     for configs in (presets.byol(24), presets.simclr(24, semantics="tf")):
         layers = [x[0] for x in augment.MultiView(configs, 24).view_layers]
-        seeds = dataset(count=500)["augmentation_seed"]
-        images = tf.zeros([500, 37, 41, 3], tf.uint8)
+        seeds = dataset(count=100)["augmentation_seed"]
+        images = tf.zeros([100, 37, 41, 3], tf.uint8)
 
         @tf.function(
             input_signature=[
@@ -303,7 +299,7 @@ def test_boxes_of_one_image_are_those_of_its_batch():
 
         one = np.array([boxes(images[i], s) for i, s in enumerate(seeds)])
         for view, layer in enumerate(layers):
-            batch = layer.get_random_transformation_batch(500, images, seeds)
+            batch = layer.get_random_transformation_batch(100, images, seeds)
             np.testing.assert_array_equal(one[:, view], batch)
 
 

@@ -23,21 +23,18 @@ SERVICE = tf.data.experimental.service
 
 @pytest.fixture(scope="module")
 def services():
-    """The addresses of two dispatchers, each of a process with a worker."""
+    """The addresses of dispatchers in another process, with a worker each."""
     with contextlib.ExitStack() as stack:
-        started = []
-        for _ in range(2):
-            process = subprocess.Popen(
-                [sys.executable, str(PROGRAM)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            stack.enter_context(process)  # waits in the end,
-            stack.callback(process.kill)  # which comes before
-            started.append(process)
-        addresses = [process.stdout.readline().strip() for process in started]
+        process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), "2"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        stack.enter_context(process)  # waits in the end,
+        stack.callback(process.kill)  # which comes before
+        addresses = [process.stdout.readline().strip() for _ in range(2)]
         assert all(address.startswith("grpc://") for address in addresses)
         yield addresses
 
@@ -86,7 +83,7 @@ def _assert_equal(found, expected, steps):
     assert count == steps
 
 
-@pytest.mark.slow  # Waits for two processes to start.
+@pytest.mark.slow  # Waits for a process to start.
 def test_arrays(services):
     """Two services in turn, from a step on, over the end of an epoch."""
     source = minc_tf.data.load("shapes", num_examples=32)

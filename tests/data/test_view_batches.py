@@ -78,7 +78,7 @@ def test_the_seed_changes_the_order():
 
 
 @pytest.mark.parametrize("source", _sources(), ids=["arrays", "encoded"])
-@pytest.mark.parametrize("start", [1, 3, 1000])
+@pytest.mark.parametrize("start", [1, 3, 61])
 def test_start_step_resumes_the_stream(source, start):
     dataset = view_batches(source, _spy, 4, seed=1).skip(start).take(4)
     whole = list(dataset.as_numpy_iterator())

@@ -1,9 +1,9 @@
-"""A `tf.data` service of one worker: plain TensorFlow, as one is started.
+"""`tf.data` services of one worker each: plain TensorFlow, as one is started.
 
-    python tf_service.py
+    python tf_service.py 2
 
-Prints the address of its dispatcher, and ends with its standard input, so that
-no process outlives a test that starts it.
+Prints the addresses of that many dispatchers, and ends with its standard input,
+so that no process outlives a test that starts it.
 """
 
 import sys
@@ -11,18 +11,19 @@ import sys
 import tensorflow as tf
 
 
-def main():
-    """Start both servers and wait."""
+def main(count):
+    """Start the servers and wait."""
     service = tf.data.experimental.service
-    dispatcher = service.DispatchServer()
-    address = dispatcher.target.removeprefix("grpc://")
-    worker = service.WorkerServer(
-        service.WorkerConfig(dispatcher_address=address)
-    )
-    print(dispatcher.target, flush=True)
+    servers = []
+    for _ in range(int(count)):
+        dispatcher = service.DispatchServer()
+        address = dispatcher.target.removeprefix("grpc://")
+        config = service.WorkerConfig(dispatcher_address=address)
+        servers += [dispatcher, service.WorkerServer(config)]
+        print(dispatcher.target, flush=True)
     sys.stdin.read()
-    del worker, dispatcher
+    del servers
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -22,15 +22,39 @@ SHORTER = {
 }
 
 
-@pytest.mark.slow  # Each in a process of its own, which imports TensorFlow.
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """The code cells of each notebook, with what they gave.
+
+    All in one process, which imports TensorFlow once, and in one folder; each
+    begins without the names of the one before.
+    """
+    for package in ("nbclient", "ipykernel"):
+        pytest.importorskip(package)
+    import nbformat
+
+    cells = {
+        name: notebooks.shortened(
+            notebooks.SOURCES / f"{name}.py", SHORTER[name]
+        ).cells
+        for name in notebooks.names()
+    }
+    joined = nbformat.v4.new_notebook()
+    for each in cells.values():
+        joined.cells += [nbformat.v4.new_code_cell("%reset -f"), *each]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        notebooks.execute(joined, tmp_path_factory.mktemp("notebooks"))
+    return {
+        name: [cell for cell in each if cell.cell_type == "code"]
+        for name, each in cells.items()
+    }
+
+
+@pytest.mark.slow  # All run, in a process that imports TensorFlow.
 @pytest.mark.parametrize("name", notebooks.names())
-def test_a_notebook_runs(name, tmp_path, monkeypatch):
-    pytest.importorskip("nbclient")
-    pytest.importorskip("ipykernel")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    path = notebooks.SOURCES / f"{name}.py"
-    notebook = notebooks.run(path, tmp_path, SHORTER[name])
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+def test_a_notebook_runs(name, executed):
+    cells = executed[name]
     pictures = [notebooks.given(cell)[1] for cell in cells]
     # Each picture has a description, and each description a picture.
     described = [bool(cell.metadata.get("alt")) for cell in cells]
@@ -63,8 +87,8 @@ def test_outputs_of_other_code_are_refused(tmp_path, monkeypatch):
     shutil.rmtree(outputs)
 
 
-def test_a_name_that_is_not_set_is_an_error(tmp_path, monkeypatch):
+def test_a_name_that_is_not_set_is_an_error(tmp_path):
     source = tmp_path / "a.py"
     source.write_text("# %%\nN = 3\n")
     with pytest.raises(ValueError, match=r"a\.py must set M once; it does 0"):
-        notebooks.run(source, tmp_path, {"M": 1})
+        notebooks.shortened(source, {"M": 1})

@@ -24,12 +24,12 @@ BATCH, STEPS, SHAPE = 16, 20, (8, 8, 3)
 #: Of the many steps. A larger one amplifies rounding by more than 1000.
 RATE, MOMENTUM = 1e-3, 0.9
 
-#: Lambda; all pairs, gathered; a predictor and a target. In tests/objectives
-#: every objective is compared, on four replicas.
-COMPARED = ("minc", "simclr", "byol")
+#: Lambda; a predictor and a target. In tests/objectives every objective is
+#: compared.
+COMPARED = ("minc", "byol")
 #: Parts of a method's batch. The last one is compiled as usual; the others run
 #: eagerly, in a third of the time.
-PARTS = {"minc": 8, "simclr": 8, "barlow_twins": 8, "byol": 2}
+PARTS = {"minc": 8, "simclr": 8, "byol": 2}
 COMPILED = "byol"
 
 
@@ -199,7 +199,8 @@ def masks(model):
 
 def train_with_dropout(strategy):
     """Masks, and what two models became of which one was loaded."""
-    late = build_minc(strategy, images=False, dropout=0.5)
+    eager = {"run_eagerly": True}
+    late = build_minc(strategy, compile=eager, images=False, dropout=0.5)
     fit(late, 1)
     model, loaded = (build_minc(strategy, dropout=0.5) for _ in range(2))
     results = {"masks": {"late": masks(late), "early": masks(model)}}

@@ -55,6 +55,7 @@ def test_the_rate_is_that_of_the_whole_length(longer):
     assert f"from 0 to {rate(12):.3g} here (50 % of its peak)\n" in log
 
 
+@pytest.mark.slow  # Three runs, each traced.
 def test_killed_and_resumed_it_is_the_same(ended, longer, tmp_path):
     folder = shutil.copytree(ended, tmp_path / "run")
     config = tiny_config(epochs=5, checkpoint={"every_steps": 3})

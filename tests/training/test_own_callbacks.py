@@ -88,6 +88,7 @@ def assert_hooks(recorder, folder, first, epochs, steps):
         assert float(row["doubled"]) == 2.0 * epoch_loss
 
 
+@pytest.mark.slow  # Three runs, each traced.
 def test_hooks_of_a_run_that_is_resumed(tmp_path):
     """In the middle of an epoch; the logs are those of the run's table."""
     config = tiny_config(checkpoint={"every_steps": 2})

@@ -1,0 +1,83 @@
+"""Which part of MINC lets raw embeddings grow far beyond the norm bound.
+
+    python benchmarks/norms.py --data=DIR --minutes=60
+
+The embedding is clipped to the norm sqrt(mu), and beyond it feels no radial
+force. Short runs on CIFAR-10, alike but for how Lambda is followed and whether
+an image's own pairs are in it, at one seed, on held-out training images: share
+of embeddings beyond the bound, the largest in bounds, effective ranks before
+and after the clip, and accuracies. Writes `norms.json` and `norms.md` to
+`benchmarks/results`; a cell that is there is not run again.
+"""
+
+import pathlib
+
+from absl import flags
+from grid import CHOICE_SEED, METHODS, fill, key, write
+from record import ROOT
+
+from minc_tf.cli import app
+
+BATCH, RATE, SCALE = 64, 4e-3, 10.0
+#: Arguments of `MINC`; None is the spectral loss.
+FORMS = {
+    "spectral": None,
+    "batch, self-pairs in": {"rate": 1.0, "self_pairs": True},
+    "batch": {"rate": 1.0},
+    "mean .3, self-pairs in": {"rate": 0.3, "self_pairs": True},
+    "mean .3": {"rate": 0.3},
+    "corrected .3, self-pairs in": {
+        "tracking": "corrected",
+        "rate": 0.3,
+        "self_pairs": True,
+    },
+    "corrected .3": {"tracking": "corrected", "rate": 0.3},
+    "default": {"tracking": "corrected"},
+}
+COLUMNS = ("above", "largest", "raw_rank", "rank", "knn", "ridge")
+
+_RESULTS = flags.DEFINE_string(
+    "results", str(ROOT / "benchmarks/results"), "Folder of the record."
+)
+
+
+def main(_) -> None:
+    """Runs cells that are missing, and writes the table."""
+    for form, options in FORMS.items():
+        if options is not None:
+            given = {"triangular": False, "tracking": "mean", **options}
+            METHODS[form] = ("minc", "mu", (SCALE,), given)
+    record = pathlib.Path(_RESULTS.value) / "norms.json"
+    cells = fill(record, lambda _: map(cell, FORMS))
+    write(record.with_suffix(".md"), table(cells))
+
+
+def cell(form: str) -> dict:
+    """The cell of a form."""
+    return {
+        "dataset": "cifar10_jpeg",
+        "method": form,
+        "batch": BATCH,
+        "scale": SCALE,
+        "rate": RATE,
+        "seed": CHOICE_SEED,
+    }
+
+
+def table(cells: dict) -> str:
+    """What is there, as Markdown."""
+    lines = [
+        "| Lambda | beyond the bound, % | largest, in bounds | effective rank "
+        "before the clip | after | kNN | ridge |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for form in FORMS:
+        row = cells.get(key(**cell(form)))
+        if row:
+            shown = " | ".join(f"{row[name]:.1f}" for name in COLUMNS)
+            lines.append(f"| {form} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    app.launch(main)
