@@ -2,6 +2,8 @@
 
 Example, on the data of the run that it comes from:
   minc-evaluate --savedmodel savedmodels/shapes --workdir runs/shapes
+or on tables that minc-embed wrote:
+  minc-evaluate --vectors train.parquet --test_vectors test.parquet
 """
 
 import json
@@ -15,6 +17,16 @@ from minc_tf.data.limits import MAX_PIXELS
 
 _SAVEDMODEL = flags.DEFINE_string(
     "savedmodel", None, "An exported model: NAME/, or NAME/VERSION/."
+)
+_VECTORS = flags.DEFINE_string(
+    "vectors",
+    None,
+    "Instead of --savedmodel: labelled vectors to train on, as minc-embed "
+    "writes them: a table, a folder of part-*.parquet, or a glob. Of any "
+    "number; for knn, linear and ridge.",
+)
+_TEST_VECTORS = flags.DEFINE_string(
+    "test_vectors", None, "The vectors to test on, of --vectors."
 )
 _CONFIG = app.define_recipe(
     "The recipe whose data to evaluate on; by default that of the export."
@@ -94,13 +106,33 @@ _TRANSFER_TEST = flags.DEFINE_string(
     "transfer_test_split", "test", "Its split to test on."
 )
 _JSON = flags.DEFINE_string("json", None, "Also write the numbers here.")
-flags.mark_flag_as_required("savedmodel")
+flags.register_multi_flags_validator(
+    ["savedmodel", "vectors"],
+    lambda values: (
+        (values["savedmodel"] is None) != (values["vectors"] is None)
+    ),
+    "--savedmodel=NAME or --vectors=TABLE must say what to evaluate, one of "
+    "the two.",
+)
+
+#: Flags that evaluations of vectors know.
+_OF_VECTORS = (
+    "vectors",
+    "test_vectors",
+    "protocol",
+    "workdir",
+    "k",
+    "temperature",
+    "seeds",
+    "json",
+)
 
 #: Flags about the protocols that train on images.
 _FITTING = ("epochs", "batch_size", "learning_rates")
 
 #: Flags that say something about another one, and that one.
 _ABOUT = {
+    "test_vectors": ("vectors", None),
     "fractions": ("protocol", "semi"),
     "solver": ("protocol", "linear"),
     "transfer_data": ("protocol", "transfer"),
@@ -116,14 +148,16 @@ _ABOUT = {
 
 def main(_) -> None:
     """Evaluate on labelled splits; print and record the numbers."""
-    from minc_tf import evaluation, report, training
-    from minc_tf.cli import evaluation_data
-    from minc_tf.evaluation import records
+    from minc_tf import evaluation
+    from minc_tf.cli import evaluation_curves, evaluation_data
 
     _check_flags()
     _check_files()
     arguments = _arguments()
-    others = _compared()
+    if _VECTORS.value is not None:
+        _evaluate_vectors(arguments)
+        return
+    others = evaluation_curves.compared(_COMPARE.value)
     config = _config()
     file = _record_file()
     encoder = evaluation.load_savedmodel(_SAVEDMODEL.value)
@@ -153,28 +187,58 @@ def main(_) -> None:
         seed=seed,
         verbose=0 if app.quiet() else 1,
     )
+    settings = {**arguments, "seed": seed, "data": _names(splits)}
+    if transfer:
+        settings["transfer"] = _names(transfer)
+    _tell(results, file, encoder.path, _OUTPUT.value, settings)
+    if _PLOT.value:
+        path = pathlib.Path(encoder.path)
+        curves = evaluation_curves.named(path, results["dims"])
+        evaluation.plot_dims({**curves, **others}, _made(_PLOT.value))
+
+
+def _evaluate_vectors(arguments):
+    """Evaluate tables of vectors; print and record the numbers."""
+    from minc_tf import evaluation
+
+    config = _config()
+    file = _record_file()
+    seed = 0 if config is None else config.seed
+    train = evaluation.Vectors(_VECTORS.value)
+    test = evaluation.Vectors(_TEST_VECTORS.value)
+    results = evaluation.evaluate_vectors(train, test, **arguments, seed=seed)
+    settings = {
+        **arguments,
+        "seed": seed,
+        "data": [v.metadata.get("images") for v in (train, test)],
+        "vectors": [_VECTORS.value, _TEST_VECTORS.value],
+    }
+    made_by = (train.metadata.get(key, "") for key in ("savedmodel", "output"))
+    _tell(results, file, *made_by, settings)
+
+
+def _tell(results, file, savedmodel, output, settings):
+    """Print the results, and write them where the flags say."""
+    from minc_tf import report, training
+    from minc_tf.evaluation import records
+
     print(records.format_results(results))
     if _JSON.value:
         text = json.dumps(results, indent=2) + "\n"
         _made(_JSON.value).write_text(text)
     if file:
-        settings = {**arguments, "seed": seed, "data": _names(splits)}
-        if transfer:
-            settings["transfer"] = _names(transfer)
         records.merge_record(
-            file,
-            records.make_record(encoder.path, _OUTPUT.value, settings, results),
+            file, records.make_record(savedmodel, output, settings, results)
         )
         report.write_report(
             _WORKDIR.value, defaults=training.default_config().to_dict()
         )
-    if _PLOT.value:
-        curves = _curves(pathlib.Path(encoder.path), results["dims"])
-        evaluation.plot_dims({**curves, **others}, _made(_PLOT.value))
 
 
 def _check_flags():
     """Refuse flags that would do nothing, and lists that are none."""
+    if _VECTORS.value is not None:
+        _check_flags_of_vectors()
     for name, (other, value) in _ABOUT.items():
         given = flags.FLAGS[other].value
         met = value in given if value else given
@@ -195,6 +259,23 @@ def _check_flags():
                 f"--{name} needs --protocol=semi or finetune, or --solver=sgd "
                 f"or lars; received --protocol={','.join(_PROTOCOL.value)}."
             )
+
+
+def _check_flags_of_vectors():
+    from minc_tf.evaluation.protocols.on_features import check_protocols
+    from minc_tf.evaluation.streaming.on_vectors import ON_VECTORS
+
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        if flag.present and flag.name not in _OF_VECTORS:
+            raise ValueError(
+                f"--{flag.name} needs --savedmodel; received --vectors."
+            )
+    if _TEST_VECTORS.value is None:
+        raise ValueError(
+            "--vectors needs --test_vectors=TABLE, the vectors to test on; "
+            "received none."
+        )
+    check_protocols(_PROTOCOL.value, ON_VECTORS)
 
 
 def _check_files():
@@ -240,7 +321,7 @@ def _arguments() -> dict:
         arguments["temperature"] = _TEMPERATURE.value
     if "retrieval" in _PROTOCOL.value:
         arguments["recall_at"] = _numbers("recall_at", int, "1,5,10")
-    if "linear" in _PROTOCOL.value:
+    if "linear" in _PROTOCOL.value and _VECTORS.value is None:
         arguments["solver"] = _SOLVER.value
     if "semi" in _PROTOCOL.value:
         arguments["fractions"] = _numbers("fractions", float, "0.01,0.1")
@@ -311,38 +392,6 @@ def _by_pairs(encoder) -> bool:
 
 def _names(splits):
     return [split and f"{split.name}/{split.split}" for split in splits]
-
-
-def _compared() -> dict:
-    """The curves of other files, but for those of their PCA."""
-    curves = {}
-    for name in _COMPARE.value:
-        path = pathlib.Path(name)
-        try:
-            found = json.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                "--compare must name files of --json with --dims; received "
-                f"{name!r}: {error}"
-            ) from error
-        if not isinstance(found, dict) or "dims" not in found:
-            raise ValueError(
-                f"--compare must name files of --json with --dims; {name!r} "
-                "has no dims."
-            )
-        for order, rows in found["dims"].items():
-            if order != "pca":
-                curves[f"{path.stem}, {order}"] = rows
-    return curves
-
-
-def _curves(path, dims) -> dict:
-    """Rows by order, named for the legend after the exported model."""
-    name = path.parent.name if path.name.isdigit() else path.name
-    return {
-        f"{order.upper() if order == 'pca' else name + ', ' + order}": rows
-        for order, rows in dims.items()
-    }
 
 
 def _made(path) -> pathlib.Path:

@@ -59,6 +59,7 @@ def test_files_folders_globs_and_lists(tmp_path):
     for paths in (
         [tmp_path / "a", tmp_path / "b.parquet"],
         [str(tmp_path / "a" / "part-*.parquet"), str(tmp_path / "b*")],
+        str(tmp_path / "[ab]*"),
     ):
         found, labels, _ = joined(Vectors(paths).blocks(7))
         np.testing.assert_array_equal(found, x)
@@ -75,6 +76,35 @@ def test_a_table_without_labels(tmp_path):
     vectors = Vectors(tmp_path / "a.parquet")
     assert not vectors.has_labels
     assert joined(vectors.blocks())[1].tolist() == [-1] * 23
+
+
+def test_an_error_is_enough(tmp_path):
+    """Arrow before 26 cannot read lists of a fixed size that are null."""
+    x, y = rows()
+    x[3] = np.nan
+    write_part(tmp_path / "a.parquet", x, y, bad=(3, 4), null=False)
+    vectors = Vectors(tmp_path / "a.parquet")
+    assert len(vectors) == 21
+    assert_rows(
+        vectors.blocks(4),
+        (
+            np.delete(x, (3, 4), 0),
+            np.delete(y, (3, 4)),
+            [f"{i:06d}.jpg" for i in range(23) if i not in (3, 4)],
+        ),
+    )
+
+
+def test_null_vectors_without_errors_are_counted(tmp_path):
+    """And errors without null vectors, in one table."""
+    path = tmp_path / "a.parquet"
+    vector = pa.array([[1.0], None, [2.0], [3.0]], pa.list_(pa.float32(), 1))
+    error = pa.array(["bad", None, None, "bad"], pa.string())
+    names = ["a", "b", "c", "d"]
+    table = {"path": names, "vector": vector, "error": error}
+    pq.write_table(pa.table(table), path)
+    assert len(Vectors(path)) == 1
+    assert joined(Vectors(path).blocks())[2] == ["c"]
 
 
 def test_rows_are_counted_without_statistics(tmp_path):

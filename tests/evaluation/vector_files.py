@@ -8,16 +8,26 @@ METADATA = {"savedmodel": "a", "output": "features"}
 
 
 def write_part(
-    path, x, labels, *, start=0, bad=(), kind=None, metadata=None, **options
+    path,
+    x,
+    labels,
+    *,
+    start=0,
+    bad=(),
+    null=True,
+    kind=None,
+    metadata=None,
+    **options,
 ):
     """Write vectors (n, D) whose rows are counted from `start` on.
 
-    Those in `bad` are null, with an error.
+    Those in `bad` have an error, and their vector is null if `null`.
     """
     numbers = range(start, start + len(x))
     wrong = [number in bad for number in numbers]
     vectors = [
-        None if w else row for w, row in zip(wrong, x.tolist(), strict=True)
+        None if w and null else row
+        for w, row in zip(wrong, x.tolist(), strict=True)
     ]
     columns = {
         "path": pa.array([f"{i:06d}.jpg" for i in numbers], pa.string()),

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from minc_tf._checks import check_int
@@ -23,6 +24,9 @@ _STREAMED = {"pre_buffer": False, "buffer_size": 2**20}
 # Rows that Arrow decodes at once; it holds several times as much.
 _BATCH_BYTES = 2**21
 
+#: The columns that tell whether a row has a vector.
+_STATE = ("vector", "error")
+
 #: Parts that differ in one of these do not belong together.
 SAME = ("savedmodel", "output", "class_names")
 
@@ -36,11 +40,12 @@ class Vectors:
 
     Args:
         path: path of a table, `NAME.parquet`; of a folder of
-            `part-*.parquet`, in the order of their names; a glob of tables;
+            `part-*.parquet`, in the order of their names; a glob of either;
             or a sequence of these, in its order. A table has the columns
-            `path`, string; `vector`, float32 lists of a fixed size, null
-            where an image was bad; and, of images with labels, `label`,
-            int64, -1 where unknown. Other columns are not read.
+            `path`, string; `vector`, float32 lists of a fixed size; and
+            perhaps `label`, int64, -1 where unknown, and `error`, string.
+            A row whose vector is null or that has an error, that of a bad
+            image, is left out. Other columns are not read.
 
     Attributes:
         files: list of `pathlib.Path`, the tables.
@@ -123,13 +128,13 @@ class Vectors:
         return self._blocks(check_int("rows", rows, 1), paths)
 
     def _blocks(self, rows, paths):
-        columns = ["vector", *(["label"] if self.has_labels else [])]
+        columns = [*_STATE, *(["label"] if self.has_labels else [])]
         columns += ["path"] if paths else []
         block = _Block(rows, self.dimension, paths)
         count = min(rows, max(1, _BATCH_BYTES // (4 * self.dimension)))
         for file in self.files:
             for batch in _batches(file, count, columns):
-                good = batch.filter(batch["vector"].is_valid())
+                good = _good(batch)
                 if good["vector"].flatten().null_count:
                     raise ValueError(
                         "vectors must be of numbers; received null among "
@@ -185,7 +190,7 @@ class _Table:
         self.dimension = _dimension(file, schema)
         self.labelled = "label" in schema.names
         self.metadata = {
-            key.decode(): value.decode()
+            key.decode(errors="replace"): value.decode(errors="replace")
             for key, value in (schema.metadata or {}).items()
         }
         self.rows = _count(file, footer)
@@ -248,7 +253,8 @@ def _tables(path):
     elif path.exists():
         return [path]
     else:
-        files = [pathlib.Path(name) for name in sorted(glob.glob(str(path)))]
+        found = map(pathlib.Path, sorted(glob.glob(str(path))))
+        files = [file for one in found for file in _tables(one)]
         wanted = "a table that exists, a folder or a glob of some"
     if not files:
         raise FileNotFoundError(
@@ -259,21 +265,35 @@ def _tables(path):
 
 def _count(file, footer):
     """The number of rows that have a vector, told by a table's end."""
-    missing = 0
+    nulls = dict.fromkeys(_STATE, 0)
     for number in range(footer.num_row_groups):
         group = footer.row_group(number)
-        columns = map(group.column, range(group.num_columns))
-        (vector,) = (
-            column
-            for column in columns
-            if column.path_in_schema.partition(".")[0] == "vector"
-        )
-        found = vector.statistics
-        if found is None or not found.has_null_count:
-            batches = _batches(file, 1024, ["vector"])
-            return sum(len(b) - b["vector"].null_count for b in batches)
-        missing += found.null_count
-    return footer.num_rows - missing
+        for column in map(group.column, range(group.num_columns)):
+            name = column.path_in_schema.partition(".")[0]
+            if name not in nulls:
+                continue
+            found = column.statistics
+            if found is None or not found.has_null_count:
+                return _read_count(file)
+            nulls[name] += found.null_count
+    if "error" not in footer.schema.names:
+        return footer.num_rows - nulls["vector"]
+    if nulls["vector"] in (0, footer.num_rows - nulls["error"]):
+        return nulls["error"]
+    return _read_count(file)
+
+
+def _read_count(file):
+    """The same where the end does not tell it."""
+    return sum(len(_good(batch)) for batch in _batches(file, 1024, _STATE))
+
+
+def _good(batch):
+    """The rows of a batch that have a vector."""
+    good = batch["vector"].is_valid()
+    if "error" in batch.schema.names:
+        good = pc.and_(good, batch["error"].is_null())
+    return batch if pc.all(good).as_py() else batch.filter(good)
 
 
 def _named(files):
