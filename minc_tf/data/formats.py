@@ -167,12 +167,32 @@ def fault_of_file(path: str, max_pixels: int) -> str:
         its header is as it should be, `"damaged"`.
     """
     try:
-        check_contents(read_image_file(path), max_pixels)
+        return fault_of_contents(read_image_file(path), max_pixels)
     except BadImageError as error:
-        reason = str(error)
-        short = reason.partition(":")[0]
-        return short if short in (DAMAGED, "unreadable") else reason
+        return short_fault(error)
+
+
+def fault_of_contents(contents: bytes, max_pixels: int) -> str:
+    """Tell in a few words why the contents of an image cannot be used.
+
+    Args:
+        contents: bytes, which cannot be decoded.
+        max_pixels: int, the most pixels that it may have.
+
+    Returns:
+        str, as that of `fault_of_file`.
+    """
+    try:
+        check_contents(contents, max_pixels)
+    except BadImageError as error:
+        return short_fault(error)
     return DAMAGED
+
+
+def short_fault(error: BadImageError) -> str:
+    """What is wrong with an image, without the details of a damage."""
+    short = str(error).partition(":")[0]
+    return short if short in (DAMAGED, "unreadable") else str(error)
 
 
 def first_line(error: BaseException) -> str:

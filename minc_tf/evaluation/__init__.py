@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 from minc_tf._lazy import lazy_names
 
 if TYPE_CHECKING:
+    from minc_tf.evaluation.embedding.images_to_parts import (
+        embed_collection as embed_collection,
+    )
     from minc_tf.evaluation.embedding.images_to_table import (
         embed_images as embed_images,
     )
@@ -88,6 +91,7 @@ _LAZY = {
     "LinearProbe": "protocols.linear",
     "SavedEncoder": ".export.saved_encoder",
     "Vectors": "embedding.shards",
+    "embed_collection": "embedding.images_to_parts",
     "embed_images": "embedding.images_to_table",
     "encoder_function": "features",
     "evaluate_dims": "protocols.truncation",

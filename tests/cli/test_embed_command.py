@@ -86,6 +86,34 @@ def test_a_data_set(command, savedmodel, tmp_path):
     assert table["path"][6].as_py().endswith("/test/000006")
 
 
+def test_parts(command, savedmodel, photos, tmp_path):
+    """Of each shard; the same command finds nothing to do."""
+    (photos / "bb.jpg").write_bytes(b"")
+    out = tmp_path / "vectors"
+    flags = [
+        f"--savedmodel={savedmodel}",
+        f"--images={photos}/*",
+        f"--out={out}/",
+        "--part_size=2",
+        "--quiet",
+    ]
+    for shard, told in (
+        ("0/2", "2 vectors of 12 in 2 parts, bad images: 1, "),  # a, bb, d
+        ("1/2", "3 vectors of 12 in 2 parts, bad images: 0, "),
+        ("0/2", "2 vectors of 12 in 2 parts, bad images: 1, "),
+    ):
+        result = command("embed", *flags, f"--shard={shard}")
+        assert result.code == 0, result.err
+        *_, last = result.out.splitlines()
+        assert last.startswith(f"{out}: {told}")
+    parts = sorted(out.glob("part-*.parquet"))
+    names = [n for p in parts for n in pq.read_table(p)["path"].to_pylist()]
+    assert names == [
+        *("a.png", "bb.jpg", "d.png"),
+        *("b.png", "c.png", "e.png"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [
@@ -102,6 +130,21 @@ def test_a_data_set(command, savedmodel, tmp_path):
         (["--images=.", "--output=logits"], ["one of embedding", "'logits'"]),
         (["--images=.", "--batch_size=0"], ["--batch_size=0"]),
         (["--images=.", "--savedmodel=no"], ["'no', which does not exist"]),
+        (["--images=.", "--out=d/", "--shard=2/2"], ["i/n", "--shard=2/2"]),
+        (["--images=.", "--out=d/", "--shard=-1/2"], ["i/n", "--shard=-1/2"]),
+        (["--images=.", "--out=d/", "--shard=1"], ["i/n", "--shard=1"]),
+        (["--images=.", "--out=d/", "--shard=0/0"], ["i/n", "--shard=0/0"]),
+        (
+            ["--images=.", "--out=d/", "--engine=ray", "--shard=0/2"],
+            ["--engine=local", "--shard=0/2"],
+        ),
+        (["--images=.", "--shard=0/2"], ["a folder for parts", "one table"]),
+        (["--images=.", "--engine=ray"], ["a folder for parts", "one table"]),
+        (["--images=.", "--part_size=9"], ["--part_size", "--out=DIR/"]),
+        (["--images=.", "--out=d/", "--workers=2"], ["--engine=ray"]),
+        (["--images=.", "--out=d/", "--engine=beam"], ["--engine=beam"]),
+        (["--images=no", "--out=d/"], ["images must be", "'no'"]),
+        (["--data=shapes", "--out=d/"], ["--data=shapes needs --split"]),
     ],
 )
 def test_mistakes(command, savedmodel, tmp_path, monkeypatch, arguments, parts):

@@ -4,6 +4,7 @@ import glob
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -92,7 +93,7 @@ def load_records(
             f"data_dir must hold at least one record; {files[0]!r}"
             f"{f' and {len(files) - 1} more' if files[1:] else ''} hold none"
         )
-    image_key, label_key = _feature_keys(reader, files)
+    image_key, label_key = feature_keys(reader, files)
     rows = np.arange(len(reader))
     if num_examples is not None and num_examples < len(rows):
         rows = permutation(len(rows), seed)[:num_examples]
@@ -171,8 +172,24 @@ def _has_word(file, word):
     return re.search(pattern, os.path.basename(file).lower()) is not None
 
 
-def _feature_keys(reader, files):
-    """Return the names of the image and of the label feature or `None`."""
+def feature_keys(
+    reader, files: Sequence[str], image_keys: Sequence[str] | None = None
+) -> tuple[str, str | None]:
+    """Find the features of image and label in some of many records.
+
+    Args:
+        reader: object with `__len__` and `read(indices) -> list[bytes]`.
+        files: sequence of str, for messages.
+        image_keys: sequence of str, what the image's may be called; `None`
+            for the usual names.
+
+    Returns:
+        A tuple of two str, of which the second is `None` without labels.
+
+    Raises:
+        ValueError: If there is no such feature, or it is of another kind.
+    """
+    image_keys = image_keys or _IMAGE_KEYS
     rows = np.unique(np.linspace(0, len(reader) - 1, 16).astype(int))
     kinds = {}
     for record in reader.read(rows):
@@ -185,7 +202,7 @@ def _feature_keys(reader, files):
             ) from error
         for key, feature in example.features.feature.items():
             kinds[key] = feature.WhichOneof("kind") or kinds.get(key)
-    keys = [_find(kinds, names) for names in (_IMAGE_KEYS, _LABEL_KEYS)]
+    keys = [_find(kinds, names) for names in (image_keys, _LABEL_KEYS)]
     listed = ", ".join(f"{k} ({kinds[k]})" for k in sorted(kinds)) or "none"
     wanted = ("bytes_list", "int64_list")
     for key, kind in zip(keys, wanted, strict=True):
@@ -204,7 +221,7 @@ def _feature_keys(reader, files):
         )
     if keys[0] is None:
         raise ValueError(
-            f"records must have a feature {' or '.join(map(repr, _IMAGE_KEYS))}"
+            f"records must have a feature {' or '.join(map(repr, image_keys))}"
             f" with the encoded image; those of {files[0]!r} have {listed}"
         )
     return keys

@@ -18,8 +18,9 @@ from minc_tf.data.files import check_regular
 from minc_tf.data.records.crc32c import masked_crc32c
 from minc_tf.data.records.wire import read_int64
 
-_HEADER = struct.Struct("<QI")
-_FOOTER_BYTES = 4
+#: The length of a record and its checksum, before it; and one behind it.
+HEADER = struct.Struct("<QI")
+FOOTER_BYTES = 4
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"\x78\x9c": "zlib"}
 _MAX_OPEN = 256
 
@@ -86,8 +87,8 @@ class TFRecordReader:
         records = [b""] * len(indices)
         for path, rows, numbers in self._by_file(indices):
             found = [r for _, r in self._each(_bytes_of, path, rows, numbers)]
-            contents = [record[:-_FOOTER_BYTES] for record in found]
-            ends = b"".join(record[-_FOOTER_BYTES:] for record in found)
+            contents = [record[:-FOOTER_BYTES] for record in found]
+            ends = b"".join(record[-FOOTER_BYTES:] for record in found)
             wrong = masked_crc32c(contents) != np.frombuffer(ends, "<u4")
             if wrong.any():
                 raise self._damaged(path, numbers[np.argmax(wrong)])
@@ -123,13 +124,13 @@ class TFRecordReader:
             the number of its file and the byte there at which its header is,
             int arrays `(len(self),)`.
         """
-        return self._paths, self._files, self._offsets - _HEADER.size
+        return self._paths, self._files, self._offsets - HEADER.size
 
     def _damaged(self, path, index):
         number = index - np.searchsorted(self._files, self._files[index])
         return ValueError(
             f"{path!r} is damaged: record {number} at byte "
-            f"{self._offsets[index] - _HEADER.size} does not have the checksum "
+            f"{self._offsets[index] - HEADER.size} does not have the checksum "
             "that was written with it; restore or prepare the file again"
         )
 
@@ -160,8 +161,8 @@ class TFRecordReader:
 
 def _bytes_of(descriptor, offset, length):
     """A record and its checksum."""
-    record = os.pread(descriptor, length + _FOOTER_BYTES, offset)
-    if len(record) != length + _FOOTER_BYTES:
+    record = os.pread(descriptor, length + FOOTER_BYTES, offset)
+    if len(record) != length + FOOTER_BYTES:
         raise ValueError(
             f"the file has changed: the record at byte {offset} had {length} "
             f"bytes, of which {min(len(record), length)} are there"
@@ -177,10 +178,10 @@ def _tfrecord_places(shard):
     check_regular("data_dir", path)
     with open(path, "rb", buffering=0) as file:
         descriptor, size = file.fileno(), os.fstat(file.fileno()).st_size
-        position, extra = 0, _HEADER.size + _FOOTER_BYTES
+        position, extra = 0, HEADER.size + FOOTER_BYTES
         while position < size and len(offsets) < last:
-            header = os.pread(descriptor, _HEADER.size, position)
-            length = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))[0]
+            header = os.pread(descriptor, HEADER.size, position)
+            length = HEADER.unpack(header.ljust(HEADER.size, b"\0"))[0]
             end = position + length + extra
             if not position or end > size:
                 _check_header(header, position, path)
@@ -190,13 +191,13 @@ def _tfrecord_places(shard):
                     f"{position} ends at byte {end} of {size}"
                 )
             headers.append(header)
-            offsets.append(position + _HEADER.size)
+            offsets.append(position + HEADER.size)
             lengths.append(length)
             position = end
     sums = np.frombuffer(b"".join(h[8:] for h in headers), "<u4")
     wrong = np.flatnonzero(masked_crc32c([h[:8] for h in headers]) != sums)
     for number in wrong[:1]:
-        _check_header(headers[number], offsets[number] - _HEADER.size, path)
+        _check_header(headers[number], offsets[number] - HEADER.size, path)
     _check_count(path, len(offsets), shard)
     return (
         np.array(offsets[skip:], np.int64),
@@ -204,10 +205,43 @@ def _tfrecord_places(shard):
     )
 
 
+def record_places(file) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Find the records of a TFRecord file, as far as it is whole.
+
+    Args:
+        file: an open `pyarrow.NativeFile`.
+
+    Returns:
+        Offsets and lengths of the records' contents, int64 (n,), and what is
+        wrong with the rest of the file, str, or `None`.
+    """
+    offsets, lengths, headers, fault = [], [], [], None
+    position, size = 0, file.size()
+    while position < size:
+        header = file.read_at(HEADER.size, position)
+        length = HEADER.unpack(header.ljust(HEADER.size, b"\0"))[0]
+        end = position + HEADER.size + length + FOOTER_BYTES
+        if end > size:
+            fault = "truncated" if position else "no whole TFRecord file"
+            break
+        headers.append(header)
+        offsets.append(position + HEADER.size)
+        lengths.append(length)
+        position = end
+    sums = np.frombuffer(b"".join(h[8:] for h in headers), "<u4")
+    wrong = np.flatnonzero(masked_crc32c([h[:8] for h in headers]) != sums)
+    if wrong.size:
+        fault = f"damaged at byte {offsets[wrong[0]] - HEADER.size}"
+        offsets, lengths = offsets[: wrong[0]], lengths[: wrong[0]]
+    if fault and not offsets and header[:2] in _COMPRESSED:
+        fault = f"compressed with {_COMPRESSED[header[:2]]}"
+    return np.array(offsets, np.int64), np.array(lengths, np.int64), fault
+
+
 def _check_header(header, position, path):
     """Raise if the header's own checksum says that it is none."""
-    whole = len(header) == _HEADER.size
-    if whole and masked_crc32c([header[:8]])[0] == _HEADER.unpack(header)[1]:
+    whole = len(header) == HEADER.size
+    if whole and masked_crc32c([header[:8]])[0] == HEADER.unpack(header)[1]:
         return
     if position and not whole:
         return

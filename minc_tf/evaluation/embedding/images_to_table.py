@@ -6,7 +6,7 @@ import logging
 import os
 import pathlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -112,7 +112,7 @@ def embed_images(
     schema = table_schema(
         dim,
         named.class_names is not None,
-        _metadata(encoder, output, dim, named),
+        table_metadata(encoder, output, dim, named.where, named.class_names),
     )
     parts = PartialTable(out, schema, _job(encoder, output, named), overwrite)
     rate = _fill(parts, named, encode, size, batch_size, verbose)
@@ -145,8 +145,14 @@ def image_size(encoder: SavedEncoder, output: str) -> tuple[int, int]:
     return tuple(shape[:2])
 
 
-def _metadata(encoder, output, dim, named):
-    """The metadata of a table: dict of str."""
+def table_metadata(
+    encoder: SavedEncoder,
+    output: str,
+    dim: int,
+    where: str,
+    class_names: Sequence[str] | None,
+) -> dict[str, str]:
+    """What the schema of a table tells of its vectors, from images `where`."""
     path = pathlib.Path(encoder.path)
     manifest = encoder.manifest or {}
     ordered = output == "embedding" and manifest.get("embedding_ordered")
@@ -158,22 +164,32 @@ def _metadata(encoder, output, dim, named):
         "output": output,
         "ordered": "true" if ordered else "false",
         "dimension": str(dim),
-        "images": named.where,
+        "images": where,
     }
-    if named.class_names is not None:
-        found["class_names"] = json.dumps(list(named.class_names))
+    if class_names is not None:
+        found["class_names"] = json.dumps(list(class_names))
     return found
 
 
 def _job(encoder, output, named):
     """What the vectors depend on: dict of str."""
-    folder = pathlib.Path(encoder.path).absolute()
-    names = [name.encode() for name in named.names]
     return {
-        "savedmodel": f"{folder} ({model_digest(encoder)})",
+        "savedmodel": model_identity(encoder),
         "output": output,
-        "images": f"{named.where}: {len(names)} images ({_digest(names)})",
+        "images": images_identity(named.where, len(named.names), named.names),
     }
+
+
+def model_identity(encoder: SavedEncoder) -> str:
+    """The path of a SavedModel, and what tells its contents from others'."""
+    folder = pathlib.Path(encoder.path).absolute()
+    return f"{folder} ({model_digest(encoder)})"
+
+
+def images_identity(where: str, count: int, names: Iterable[str]) -> str:
+    """Where images are, how many, and what tells their names from others."""
+    digest = _digest(name.encode() for name in names)
+    return f"{where}: {count} images ({digest})"
 
 
 def model_digest(encoder: SavedEncoder) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -183,20 +183,12 @@ def _image_files(folder):
             f"{folder!r}"
         )
     found, bad, others = [], [], []
-    todo = [""]
-    while todo:
-        inner = todo.pop()
-        listing = Listing(os.path.join(folder, inner))
+    for inner, listing in walk(folder):
         found += [os.path.join(inner, name) for name in listing.images]
         others += listing.others
         bad += [
             (os.path.join(inner, name), why)
             for name, why in listing.left_out.items()
-        ]
-        todo += [
-            os.path.join(inner, name)
-            for name in listing.folders
-            if not os.path.islink(listing.path(name))
         ]
     if others:
         _LOGGER.info("%s: left out %s", folder, count_kinds(others))
@@ -210,6 +202,23 @@ def _image_files(folder):
             f"depth; received {folder!r}, which has none{hint}"
         )
     return sorted(found), sorted(bad)
+
+
+def walk(folder: str) -> Iterator[tuple[str, Listing]]:
+    """Yield the relative path and the names of each folder below one.
+
+    Links to folders are not followed.
+    """
+    todo = [""]
+    while todo:
+        inner = todo.pop()
+        listing = Listing(os.path.join(folder, inner))
+        yield inner, listing
+        todo += [
+            os.path.join(inner, name)
+            for name in listing.folders
+            if not os.path.islink(listing.path(name))
+        ]
 
 
 def _files_of_source(source, paths):

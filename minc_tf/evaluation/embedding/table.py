@@ -174,14 +174,14 @@ class PartialTable:
         """Make the folder that of this job."""
         path = self._folder / _JOB
         if path.exists():
-            differing = _differing(path, job)
-            if differing and not overwrite:
+            other = differing(path, job)
+            if other and not overwrite:
                 raise ValueError(
                     f"{str(self._folder)!r} holds a part of another job "
-                    f"({differing}); choose another out, or overwrite "
+                    f"({other}); choose another out, or overwrite "
                     "(--overwrite), which removes it"
                 )
-            if differing:
+            if other:
                 shutil.rmtree(self._folder)
         else:
             for leftover in self._folder.glob("part-*"):
@@ -197,12 +197,12 @@ class PartialTable:
             yield file
 
 
-def _differing(path, job):
+def differing(path: pathlib.Path, job: dict[str, str]) -> str:
     """What the job in a file differs in; empty where it is the same."""
     try:
         known = dict(json.loads(path.read_text()))
     except (TypeError, ValueError):
-        return f"its {_JOB} is damaged"
+        return f"its {path.name} is damaged"
     return "; ".join(
         f"{key} then {known.get(key)!r}, now {value!r}"
         for key, value in job.items()
