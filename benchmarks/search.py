@@ -38,6 +38,8 @@ THREE = (((8, 1000), (32, 100)), ((4, 2000), (16, 200)))
 #: Bytes of a code, as many as 4, 8 and 16 coordinates of float32.
 BYTES = (16, 32, 64)
 LISTS, PROBES, IVF_KEPT = 256, (8, 32), 200
+#: Vectors a centroid that train a code.
+POINTS = 64
 NAMES = {
     "triangular": "MINC, ordered by training",
     "rotation": "MINC, ordered by rotation",
@@ -219,6 +221,7 @@ def quantised(x, queries, exact):
 
     for size in BYTES:
         index = faiss.IndexPQ(dim, size, 8, product)
+        index.pq.cp.max_points_per_centroid = POINTS
         index.train(wide)
         index.add(wide)
         for kept in (0, 50, 200):
@@ -229,6 +232,7 @@ def quantised(x, queries, exact):
         part = probes / LISTS
         flat = faiss.index_factory(dim, f"IVF{LISTS},Flat", product)
         coded = faiss.index_factory(dim, f"IVF{LISTS},PQ32", product)
+        coded.pq.cp.max_points_per_centroid = POINTS
         for index in (flat, coded):
             index.train(wide)
             index.add(wide)
