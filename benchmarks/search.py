@@ -321,7 +321,7 @@ def draw(record, path):
                 [each["recall"] for each in rows],
                 marker="o",
                 markersize=4,
-                linestyle="none" if "iv" in method else "-",
+                linestyle="none" if "pq" in method or method == "ivf" else "-",
                 label=label,
             )
         axes.axvline(0.25, color="grey", linewidth=0.8, linestyle=":")
