@@ -60,7 +60,14 @@ def main(argv) -> None:
     if _CHILD.value:
         print(json.dumps(measured(_CHILD.value, *argv[1:])))
         return
-    made, rows = origin(), []
+    record = {
+        **origin(),
+        "dimension": _DIMENSION.value,
+        "classes": _CLASSES.value,
+        "queries": _QUERIES.value,
+        "target": TARGET,
+        "rows": [],
+    }
     with tempfile.TemporaryDirectory(dir=_FOLDER.value) as folder:
         folder = pathlib.Path(folder)
         make(folder / "test", _QUERIES.value, 1)
@@ -69,22 +76,20 @@ def main(argv) -> None:
             make(train, count, 0)
             for protocol in PROTOCOLS:
                 found = in_a_process(protocol, train, folder / "test")
-                rows.append({"vectors": count, "protocol": protocol, **found})
-                print(rows[-1], flush=True)
+                row = {"vectors": count, "protocol": protocol, **found}
+                print(row, flush=True)
+                record["rows"].append(row)
+                write(record)
             for part in train.iterdir():
                 part.unlink()
-    record = {
-        **made,
-        "dimension": _DIMENSION.value,
-        "classes": _CLASSES.value,
-        "queries": _QUERIES.value,
-        "target": TARGET,
-        "rows": rows,
-    }
+
+
+def write(record: dict) -> None:
+    """Writes what has been measured, and its table."""
     results = pathlib.Path(_RESULTS.value)
     results.mkdir(parents=True, exist_ok=True)
     (results / "streaming.json").write_text(json.dumps(record, indent=2) + "\n")
-    (results / "streaming.md").write_text(table(rows))
+    (results / "streaming.md").write_text(table(record["rows"]))
 
 
 def make(folder: pathlib.Path, count: int, seed: int) -> None:

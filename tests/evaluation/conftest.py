@@ -1,5 +1,7 @@
 """Small encoders and labelled images."""
 
+import pathlib
+import shutil
 import types
 
 import keras
@@ -56,6 +58,14 @@ def model():
     return make_model()
 
 
+@pytest.fixture(scope="session")
+def exported_once(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported")
+    return pathlib.Path(export_savedmodel(make_model(), folder / "models"))
+
+
 @pytest.fixture
-def exported(model, tmp_path):
-    return export_savedmodel(model, tmp_path / "models")
+def exported(exported_once, tmp_path):
+    """An export of the model, which a test may change."""
+    copy = shutil.copytree(exported_once.parent, tmp_path / "models")
+    return str(copy / exported_once.name)

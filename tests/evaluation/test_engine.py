@@ -30,7 +30,7 @@ _ROOT = os.path.dirname(os.path.dirname(minc_tf.__file__))
 _DRIVER = """
 import sys
 from minc_tf.evaluation import embed_collection
-embed_collection(*sys.argv[1:], engine="ray", part_size=2, workers=2)
+embed_collection(*sys.argv[1:], engine="ray", part_size=2, workers=1)
 """
 
 

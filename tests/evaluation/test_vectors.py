@@ -212,6 +212,15 @@ def test_tables_that_do_not_belong_together(tmp_path, change, message):
         Vectors(tmp_path)
 
 
+def test_one_model_under_two_paths(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    x, y = rows()
+    for number, name in enumerate(("models/a/1", str(tmp_path / "models/a/1"))):
+        metadata = {"savedmodel": name, "output": "features"}
+        write_part(f"part-{number}.parquet", x, y, metadata=metadata)
+    assert len(Vectors(tmp_path)) == 2 * len(x)
+
+
 def test_no_vectors(tmp_path):
     x, y = rows(3)
     write_part(tmp_path / "a.parquet", x, y, bad=(0, 1, 2))

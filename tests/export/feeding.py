@@ -1,5 +1,7 @@
 """A process that feeds exports as a server does; prints what came of it.
 
+It needs no minc_tf.
+
     python feeding.py <folder of door.py> <file of cases>
 
 The file is JSON: a list of (path, requests), those a list of (signature, kind,
@@ -47,6 +49,7 @@ def main():
             except tf.errors.OpError as error:
                 answer = [type(error).__name__, error.message]
             print(json.dumps(answer), flush=True)
+    assert "minc_tf" not in sys.modules
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from minc_tf.objectives import MINC, NegativeCosine, SpectralContrastive
 SHAPE = (4, 4, 3)
 FEATURES, DIM, BATCH = 8, 5, 8
 RATE = 0.1
+#: For `compile`: steps without a graph, which TensorFlow takes a second to
+#: trace. JAX compiles in any case.
+EAGER = {"run_eagerly": BACKEND == "tensorflow"}
 
 
 def objective(name):

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import differentiated
+from gradients import BACKEND, differentiated
 from keras import ops
 
 from minc_tf.objectives import MINC, SpectralContrastive
@@ -38,7 +38,9 @@ FORMS = [
     "form", FORMS, ids=lambda form: "-".join(map(str, form.values()))
 )
 @pytest.mark.parametrize("triangular", [True, False])
-@pytest.mark.parametrize("batch, dim", [(2, 1), (7, 16), (16, 5)])
+@pytest.mark.parametrize(
+    "batch, dim", [(7, 16)] if BACKEND == "jax" else [(2, 1), (7, 16), (16, 5)]
+)
 def test_value_and_gradients_equal_the_formulas(batch, dim, triangular, form):
     objective = MINC(dim, triangular=triangular, mu=None, **form)
     slow = SlowMINC(triangular=triangular, **form)

@@ -48,15 +48,8 @@ def slow_loss(z1, z2, **kwargs):
     return slow_terms(z1, z2, **kwargs).mean()
 
 
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"temperature": 0.2, "similarity": "square"},
-        {"temperature": 0.1, "similarity": "absolute", "decoupled": True},
-    ],
-)
-def test_passes_the_checks_of_every_objective(kwargs):
-    run_objective_test(NTXent, kwargs)
+def test_passes_the_checks_of_every_objective():
+    run_objective_test(NTXent, {"temperature": 0.2, "similarity": "square"})
 
 
 @pytest.mark.parametrize(
@@ -66,6 +59,7 @@ def test_passes_the_checks_of_every_objective(kwargs):
         {"similarity": "absolute"},
         {"decoupled": True},
         {"similarity": "square", "decoupled": True},
+        {"temperature": 0.1, "similarity": "absolute", "decoupled": True},
     ],
 )
 def test_every_form_is_saved_and_stays_finite(kwargs):

@@ -18,6 +18,7 @@ from objectives.harness import (
     loss_and_gradients,
     run_objective_test,
     run_reference_test,
+    run_setting_test,
     state,
 )
 
@@ -50,9 +51,9 @@ def test_name_in_settings():
     assert minc_tf.models.METHODS["tico"].objective is TiCo
 
 
-@pytest.mark.parametrize("kwargs", [{"rho": 20.0}, {"beta": 0.0, "rho": 0}])
-def test_passes_the_checks_of_every_objective(kwargs):
-    run_objective_test(TiCo, kwargs, symmetric=False)
+def test_passes_the_checks_of_every_objective():
+    run_objective_test(TiCo, {"rho": 20.0}, symmetric=False)
+    run_setting_test(TiCo, {"beta": 0.0, "rho": 0}, symmetric=False)
 
 
 @pytest.mark.parametrize("batch, dim", [(1, 5), *SIZES])

@@ -407,15 +407,15 @@ def test_nearest_rows():
 
 CASES = {
     "minc": {"micro_batches": 2},
+    # With SimSiam's predictor, of its own rate, test_backends trains.
     "byol": {"precision": "float32"},
-    "simsiam": {"precision": "float32"},
 }
 
 
 @on_jax
 @pytest.mark.parametrize("recipe", CASES)
 def test_recipes(npz, tmp_path_factory, recipe):
-    """A target, LARS, a predictor of its own rate, parts, bfloat16."""
+    """A target, a predictor, LARS, parts, bfloat16."""
     changes = CASES[recipe]
     folder = tmp_path_factory.mktemp(recipe) / "run"
     config = load_recipe(f"{RECIPE}:{recipe}")

@@ -27,8 +27,8 @@ _BATCH_BYTES = 2**21
 #: The columns that tell whether a row has a vector.
 _STATE = ("vector", "error")
 
-#: Parts that differ in one of these do not belong together.
-SAME = ("savedmodel", "output", "class_names")
+# Parts that differ in one of these do not belong together.
+_SAME = ("savedmodel", "output", "class_names")
 
 
 class Vectors:
@@ -203,13 +203,27 @@ class _Table:
                 f"in {str(self.file)!r} and {other.dimension} in "
                 f"{str(other.file)!r}"
             )
-        for key in SAME:
-            one, two = self.metadata.get(key), other.metadata.get(key)
-            if one != two:
-                raise ValueError(
-                    f"vectors must be of one {key}; received {one!r} in "
-                    f"{str(self.file)!r} and {two!r} in {str(other.file)!r}"
-                )
+        for key, one, two in differing_metadata(self.metadata, other.metadata):
+            raise ValueError(
+                f"vectors must be of one {key}; received {one!r} in "
+                f"{str(self.file)!r} and {two!r} in {str(other.file)!r}"
+            )
+
+
+def differing_metadata(
+    one: dict[str, str], two: dict[str, str]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield what keeps tables from belonging together: a key and its values.
+
+    A model may be written as a relative path in one and in full in the other.
+    """
+    for key in _SAME:
+        values = one.get(key), two.get(key)
+        named = values
+        if key == "savedmodel" and None not in values:
+            named = tuple(map(os.path.realpath, values))
+        if named[0] != named[1]:
+            yield key, *values
 
 
 def as_vectors(

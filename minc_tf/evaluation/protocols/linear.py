@@ -71,10 +71,12 @@ class Problem:
     ]
 
 
-class Samples(Protocol):
+class ProbeSamples(Protocol):
     """What a `LinearProbe` is fitted to."""
 
-    def split(self, part: float, seed: int) -> tuple["Samples", "Samples"]:
+    def split(
+        self, part: float, seed: int
+    ) -> tuple["ProbeSamples", "ProbeSamples"]:
         """Hold a part out: those kept, and those held out."""
 
     def problem(self) -> Problem:
@@ -85,7 +87,7 @@ class Samples(Protocol):
 
 
 class ArraySamples:
-    """Samples in memory, float32 (N, D) and int64 (N,), as `Samples`."""
+    """Samples in memory, float32 (N, D) and int64 (N,), as `ProbeSamples`."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray):
         self._x, self._y = x, y
@@ -194,8 +196,10 @@ class LinearProbe:
         x, y, classes = check_training(x, y)
         return self.fit_samples(ArraySamples(x, y), classes)
 
-    def fit_samples(self, samples: "Samples", classes: int) -> "LinearProbe":
-        """Do the same with samples that are checked; see `Samples`."""
+    def fit_samples(
+        self, samples: "ProbeSamples", classes: int
+    ) -> "LinearProbe":
+        """Do the same with samples that are checked; see `ProbeSamples`."""
         self.held_out_accuracy = None
         self.l2 = self.l2_grid[0]
         if len(self.l2_grid) > 1:

@@ -8,9 +8,9 @@ import numpy as np
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.checks import check_classes, check_labels
 from minc_tf.evaluation.embedding.shards import (
-    SAME,
     Vectors,
     as_vectors,
+    differing_metadata,
 )
 from minc_tf.evaluation.protocols.subsets import hold_out
 
@@ -46,7 +46,7 @@ class Samples:
     def __len__(self) -> int:
         if self._chosen is None:
             return len(self._vectors)
-        return np.count_nonzero(self._chosen)
+        return int(np.count_nonzero(self._chosen))
 
     def blocks(
         self, rows: int | None = None
@@ -67,8 +67,8 @@ class Samples:
     def split(self, part: float, seed: int) -> tuple["Samples", "Samples"]:
         """Hold a part out, the rows that `hold_out` draws in memory.
 
-        This alone takes memory that grows: a byte a sample, and while it is
-        drawn 16.
+        This alone takes memory that grows: two bytes a sample, and 16 more
+        while they are drawn.
         """
         kept = np.zeros(len(self), bool)
         kept[hold_out(len(self), part, seed)[0]] = True
@@ -113,9 +113,8 @@ def _check_same(train, test):
             f"test must be vectors of dimension {train.dimension}, that of "
             f"train; received {test.dimension} in {test!r}"
         )
-    for key in SAME:
-        one, two = train.metadata.get(key), test.metadata.get(key)
-        if None not in (one, two) and one != two:
+    for key, one, two in differing_metadata(train.metadata, test.metadata):
+        if None not in (one, two):
             raise ValueError(
                 f"test must be of the {key} of train, {one!r}; received {two!r}"
             )
