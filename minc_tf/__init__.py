@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from minc_tf import objectives as objectives
     from minc_tf import optimizers as optimizers
     from minc_tf import report as report
+    from minc_tf import search as search
     from minc_tf import training as training
     from minc_tf.models import MINCModel as MINCModel
     from minc_tf.models import TwoViewModel as TwoViewModel
@@ -46,6 +47,7 @@ __all__ = [
     "objectives",
     "optimizers",
     "report",
+    "search",
     "training",
 ]
 

@@ -19,6 +19,7 @@ PACKAGES = (
     "minc_tf.optimizers",
     "minc_tf.training",
     "minc_tf.evaluation",
+    "minc_tf.search",
     "minc_tf.diagnostics",
     "minc_tf.report",
     "minc_tf.export",

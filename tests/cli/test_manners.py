@@ -11,7 +11,15 @@ import pytest
 import minc_tf
 from minc_tf.cli import startup
 
-COMMANDS = ("pretrain", "evaluate", "embed", "export", "inspect", "report")
+COMMANDS = (
+    "pretrain",
+    "evaluate",
+    "embed",
+    "search",
+    "export",
+    "inspect",
+    "report",
+)
 
 #: A command, after which the packages that take seconds are listed.
 LIGHT = """
@@ -97,6 +105,8 @@ def test_list_prints_a_line_a_recipe():
         ("inspect", ["--config=none.py", "--config.epochs=2"], "'none.py'"),
         ("inspect", ["--config=minc_tf:cifar10", "--images=x"], "--images"),
         ("report", ["--ot=x"], "'ot'"),
+        ("search", ["build", "--out=x"], "--vectors"),
+        ("search", ["--out=x"], "build or query"),
     ],
 )
 def test_wrong_flags_do_not_wait_for_tensorflow(name, arguments, part):

@@ -90,11 +90,14 @@ def test_vectors_are_those_of_the_server(encoder, originals, out, output, dim):
     schema = pq.read_schema(out)
     assert schema.names == ["path", "vector"]
     assert schema.field("vector").type == pa.list_(pa.float32(), dim)
-    assert schema.metadata == {
+    metadata = dict(schema.metadata)
+    assert len(metadata.pop(b"model")) == 12
+    assert metadata == {
         b"savedmodel": encoder.path.encode(),
         b"version": b"1",
         b"commit": (encoder.manifest["commit"] or "").encode(),
         b"output": output.encode(),
+        b"ordered": b"true" if output == "embedding" else b"false",
         b"dimension": str(dim).encode(),
         b"images": str(originals).encode(),
     }

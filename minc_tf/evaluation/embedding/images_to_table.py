@@ -154,11 +154,15 @@ def table_metadata(
 ) -> dict[str, str]:
     """What the schema of a table tells of its vectors, from images `where`."""
     path = pathlib.Path(encoder.path)
+    manifest = encoder.manifest or {}
+    ordered = output == "embedding" and manifest.get("embedding_ordered")
     found = {
         "savedmodel": str(path),
         "version": path.name if path.name.isdigit() else "",
-        "commit": (encoder.manifest or {}).get("commit") or "",
+        "commit": manifest.get("commit") or "",
+        "model": model_digest(encoder),
         "output": output,
+        "ordered": "true" if ordered else "false",
         "dimension": str(dim),
         "images": where,
     }
@@ -178,16 +182,20 @@ def _job(encoder, output, named):
 
 def model_identity(encoder: SavedEncoder) -> str:
     """The path of a SavedModel, and what tells its contents from others'."""
-    folder = pathlib.Path(encoder.path)
-    files = [folder / name for name in _MODEL_FILES]
-    model = [file.read_bytes() for file in files if file.exists()]
-    return f"{folder.absolute()} ({_digest(model)})"
+    folder = pathlib.Path(encoder.path).absolute()
+    return f"{folder} ({model_digest(encoder)})"
 
 
 def images_identity(where: str, count: int, names: Iterable[str]) -> str:
     """Where images are, how many, and what tells their names from others."""
     digest = _digest(name.encode() for name in names)
     return f"{where}: {count} images ({digest})"
+
+
+def model_digest(encoder: SavedEncoder) -> str:
+    """What tells the contents of a SavedModel from those of others."""
+    files = [pathlib.Path(encoder.path) / name for name in _MODEL_FILES]
+    return _digest(file.read_bytes() for file in files if file.exists())
 
 
 def _digest(texts):

@@ -26,6 +26,8 @@ _LOGGER = logging.getLogger(__name__)
 class FileImages:
     """Image files `names` below the folder `where`, read one by one.
 
+    `where` is `""` for files of no common folder.
+
     `bad` is a list of (name, reason), files known to be bad;
     `class_names` is `None` for unlabelled images.
     """
@@ -82,7 +84,7 @@ class FileImages:
         Raises:
             FileNotFoundError: the whole folder has gone.
         """
-        if not os.path.isdir(self.where):
+        if self.where and not os.path.isdir(self.where):
             raise FileNotFoundError(
                 f"the folder {self.where!r} has gone; with it in place the "
                 "same command goes on"
