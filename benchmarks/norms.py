@@ -18,7 +18,9 @@ from record import ROOT
 
 from minc_tf.cli import app
 
-BATCH, RATE, SCALE = 64, 4e-3, 10.0
+SCALE = 10.0
+#: Learning rates by batch.
+RATES = {64: 4e-3, 512: 4e-3 * 8**0.5}
 #: Arguments of `MINC`; None is the spectral loss.
 FORMS = {
     "spectral": None,
@@ -48,34 +50,36 @@ def main(_) -> None:
             given = {"triangular": False, "tracking": "mean", **options}
             METHODS[form] = ("minc", "mu", (SCALE,), given)
     record = pathlib.Path(_RESULTS.value) / "norms.json"
-    cells = fill(record, lambda _: map(cell, FORMS))
+    cells = fill(record, lambda _: all_cells())
     write(record.with_suffix(".md"), table(cells))
 
 
-def cell(form: str) -> dict:
-    """The cell of a form."""
-    return {
-        "dataset": "cifar10_jpeg",
-        "method": form,
-        "batch": BATCH,
-        "scale": SCALE,
-        "rate": RATE,
-        "seed": CHOICE_SEED,
-    }
+def all_cells():
+    """The cells of each batch, a form after the other."""
+    for batch, rate in RATES.items():
+        for form in FORMS:
+            yield {
+                "dataset": "cifar10_jpeg",
+                "method": form,
+                "batch": batch,
+                "scale": SCALE,
+                "rate": rate,
+                "seed": CHOICE_SEED,
+            }
 
 
 def table(cells: dict) -> str:
     """What is there, as Markdown."""
     lines = [
-        "| Lambda | beyond the bound, % | largest, in bounds | effective rank "
-        "before the clip | after | kNN | ridge |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| B | Lambda | beyond the bound, % | largest, in bounds "
+        "| effective rank before the clip | after | kNN | ridge |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for form in FORMS:
-        row = cells.get(key(**cell(form)))
+    for cell in all_cells():
+        row = cells.get(key(**cell))
         if row:
             shown = " | ".join(f"{row[name]:.1f}" for name in COLUMNS)
-            lines.append(f"| {form} | {shown} |")
+            lines.append(f"| {cell['batch']} | {cell['method']} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
