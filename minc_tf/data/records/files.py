@@ -224,7 +224,7 @@ def feature_keys(
             f"records must have a feature {' or '.join(map(repr, image_keys))}"
             f" with the encoded image; those of {files[0]!r} have {listed}"
         )
-    return keys
+    return keys[0], keys[1]
 
 
 def _find(kinds, names):
