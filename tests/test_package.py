@@ -92,7 +92,7 @@ def test_no_module_has_the_name_of_what_it_holds():
 def room_of(name):
     """The package of a module's name, of `evaluation` with its room."""
     first, *rest = (*name.split(".")[1:], "")
-    rooms = ("protocols", "monitors", "embedding")
+    rooms = ("protocols", "monitors", "embedding", "streaming")
     if first == "evaluation" and rest[0] in rooms:
         return f"evaluation.{rest[0]}"
     return first

@@ -47,7 +47,7 @@ def test_blocks_of_parts_with_bad_rows_between(tmp_path, size):
     expected = x[good], y[good], [f"{i:06d}.jpg" for i in good]
     assert_rows(blocks, expected)
     assert_rows(vectors.blocks(), expected)  # a second pass
-    assert next(vectors.blocks(paths=False))[2] is None
+    assert next(vectors.blocks(paths=False))[2] == []
 
 
 def test_files_folders_globs_and_lists(tmp_path):

@@ -101,7 +101,7 @@ class Vectors:
 
     def blocks(
         self, rows: int | None = None, *, paths: bool = True
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, list[str] | None]]:
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Pass over the vectors in order, without the rows that have none.
 
         Blocks do not depend on where a file ends and the next one begins.
@@ -113,7 +113,7 @@ class Vectors:
 
         Yields:
             Vectors, float32 (n, D); labels, int64 (n,), -1 where unknown; and
-            paths, list of n str, or `None` where they are not read.
+            paths, list of n str, empty where they are not read.
 
         Raises:
             ValueError: `rows` is out of range, or a file is damaged.
@@ -176,7 +176,7 @@ class _Block:
         vectors, labels, paths = zip(*self._parts, strict=True)
         self._parts, self.size = [], 0
         vectors, labels = np.concatenate(vectors), np.concatenate(labels)
-        paths = list(itertools.chain(*paths)) if self._paths else None
+        paths = list(itertools.chain(*paths))
         return vectors, labels, paths
 
 
