@@ -186,9 +186,11 @@ def _vectors(out):
     """Vectors by path, of a table or of parts; each path once."""
     files = [out] if out.is_file() else sorted(out.glob("part-*.parquet"))
     table = pa.concat_tables([pq.read_table(f) for f in files])
+    if "error" in table.column_names:
+        table = table.filter(table["error"].is_null())
     values = table["vector"].combine_chunks()
     flat = values.flatten().to_numpy().reshape(-1, values.type.list_size)
-    paths = table.filter(values.is_valid())["path"].to_pylist()
+    paths = table["path"].to_pylist()
     if len(set(paths)) != len(paths):
         raise RuntimeError(f"a path is twice in {out}")
     return dict(zip(paths, flat, strict=True))
