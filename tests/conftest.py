@@ -1,4 +1,8 @@
-"""The order of the tests."""
+"""The order of the tests, and their garbage."""
+
+import gc
+
+import pytest
 
 
 def pytest_collection_modifyitems(items):
@@ -9,3 +13,20 @@ def pytest_collection_modifyitems(items):
     """
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_configure():
+    """Collections are rarer: tracing makes objects by the hundred thousand."""
+    gc.set_threshold(50_000, 10, 10)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """What a file leaves behind is not looked through again and again.
+
+    TensorFlow and its graphs are millions of objects, which every collection
+    of the oldest garbage would visit.
+    """
+    if nextitem is None or nextitem.path != item.path:
+        gc.collect()
+        gc.freeze()
