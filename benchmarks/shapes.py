@@ -6,7 +6,8 @@ The views and mu of the recipe `recipes/shapes/minc.py`, an encoder of a third
 more channels, and for each batch a learning rate and a number of images, the
 same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and
 ridge accuracy of the features on test pictures. MINC's default, the spectral
-loss, and at batch 64 the batch's own moment as Lambda. A cell that is in
+loss with its own last layer and with MINC's, and at batch 64 the batch's own
+moment as Lambda. A cell that is in
 `benchmarks/results/shapes.json` is not run again; without `--minutes` the
 table is written of what is there.
 """
@@ -21,9 +22,13 @@ from minc_tf.cli import app
 
 #: Learning rate, images and methods of each batch.
 BATCHES = {
-    16: (4e-3, 60_000, ("minc", "spectral")),
-    8: (2.8e-3, 40_000, ("minc", "spectral")),
-    64: (8e-3, 80_000, ("minc", "spectral", "minc_batch")),
+    16: (4e-3, 60_000, ("minc", "spectral", "spectral_minc_head")),
+    8: (2.8e-3, 40_000, ("minc", "spectral", "spectral_minc_head")),
+    64: (
+        8e-3,
+        80_000,
+        ("minc", "spectral", "spectral_minc_head", "minc_batch"),
+    ),
 }
 
 _RESULTS = flags.DEFINE_string(
