@@ -64,13 +64,15 @@ def test_run_that_is_stopped_again_and_again(plain, tmp_path):
     """It ends as the one that was left alone.
 
     Told to end in the middle of an epoch; killed between the table and the
-    checkpoint of an epoch, whose row is then written once; told to end at the
-    end of an epoch; told to end while ending, when there is nothing to come
-    back for. In test_own_callbacks one crashes between two checkpoints.
+    checkpoint of an epoch, which loses the steps since the last checkpoint and
+    not the epoch, whose row is then written once; told to end at the end of an
+    epoch; told to end while ending, when there is nothing to come back for.
     """
     folder, config = tmp_path / "run", tiny_config()
     told_to_end(folder, config, 6)
 
+    # How often to save, and how many to keep, is no part of what the run is.
+    config.checkpoint.every_steps = 7
     with pytest.MonkeyPatch.context() as patch:
         replace = os.replace
 
@@ -83,11 +85,11 @@ def test_run_that_is_stopped_again_and_again(plain, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             run(config, folder)
     assert (folder / "metrics.csv").read_text().count("\n") == 3
-    assert steps_saved(folder)[-1] == "step-00000006.npz"
+    assert steps_saved(folder)[-1] == "step-00000007.npz"
 
+    config.checkpoint.every_steps = 0
     told_to_end(folder, config, 8)
 
-    # How many to keep is no part of what the run is.
     config.checkpoint.max_to_keep = 1
     with pytest.MonkeyPatch.context() as patch:
         at_step(patch, 12, lambda: signal.raise_signal(signal.SIGTERM))
