@@ -157,10 +157,12 @@ def test_readme_runs_where_only_the_wheel_is(built, tmp_path):
     (packages / "present.pth").write_text(f"{present}\n")
     found = commands(ROOT / "README.md")
     assert [name for name, *_ in found].count("minc-pretrain") == 2
-    scripts = [
-        [str(venv / "bin" / name), *shortened(name, *arguments)[1:]]
-        for name, *arguments in found
-    ]
+    scripts = []
+    for name, *arguments in found:
+        flags = list(shortened(name, *arguments)[1:])
+        if any("strategy" in argument for argument in arguments):
+            flags.append("--config.report.num_examples=0")
+        scripts.append([str(venv / "bin" / name), *flags])
     given = map(json.dumps, (scripts, FEWER))
     done = call(python, "-c", SCRIPTS, *given, cwd=tmp_path)
     assert done.stdout.startswith(str(packages))

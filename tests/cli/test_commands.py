@@ -84,8 +84,9 @@ def arrays(workdir):
         return dict(file)
 
 
-@pytest.mark.slow  # Two processes, a run beside them, an evaluation.
-def test_killed_resumed_exported_evaluated(command, tmp_path, monkeypatch):
+@pytest.mark.slow  # Two processes and a run beside them.
+def test_killed_and_resumed(tmp_path):
+    """Such a run is exported and evaluated in test_own_parts."""
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     flags = [
@@ -128,24 +129,6 @@ def test_killed_resumed_exported_evaluated(command, tmp_path, monkeypatch):
     assert one.keys() == other.keys()
     for name, value in one.items():
         np.testing.assert_array_equal(value, other[name], err_msg=name)
-
-    monkeypatch.chdir(here)
-    exported = command("export", "--workdir=run", "--name=tiny")
-    assert exported.code == 0, exported.err
-    assert exported.out.split()[-1] == "savedmodels/tiny/1"
-    evaluated = command(
-        *("evaluate", "--savedmodel=savedmodels/tiny", "--workdir=run"),
-        *("--k=5,20", "--json=numbers.json"),
-    )
-    assert evaluated.code == 0, evaluated.err
-    numbers = json.loads((here / "numbers.json").read_text())
-    assert {"knn_accuracy_k5", "knn_accuracy_k20", "linear_accuracy"} <= set(
-        numbers
-    )
-    assert all(np.isfinite(value) for value in numbers.values())
-    for key in ("knn_accuracy_k5", "linear_accuracy"):
-        assert 0 <= numbers[key] <= 1
-        assert f"{key}: {numbers[key]:.4g}" in evaluated.out
 
 
 def test_overrides_reach_the_run(command, tmp_path, monkeypatch):
