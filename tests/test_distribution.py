@@ -1,6 +1,7 @@
 """The wheel and the source distribution, and the README in an installed one."""
 
 import email
+import json
 import os
 import pathlib
 import re
@@ -12,7 +13,7 @@ import tarfile
 import zipfile
 
 import pytest
-from test_docs import SHORT_RUN, commands
+from test_docs import FEWER, commands, shortened
 
 import minc_tf
 
@@ -28,6 +29,26 @@ from setuptools import build_meta
 
 for kind in sys.argv[1:]:
     getattr(build_meta, f"build_{kind}")("dist")
+"""
+
+#: Runs console scripts one after the other, each as in a process of its own:
+#: forked from this one, which has imported TensorFlow, and rendered few images.
+SCRIPTS = """
+import json, os, runpy, sys
+import keras, tensorflow
+from minc_tf.data import shapes
+
+print(shapes.__file__, flush=True)
+commands, fewer = map(json.loads, sys.argv[1:])
+shapes.SPLITS.update(fewer)
+for command in commands:
+    child = os.fork()
+    if not child:
+        sys.argv = command
+        runpy.run_path(command[0], run_name="__main__")
+        sys.exit("a console script ends with sys.exit")
+    if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
+        sys.exit(f"failed: {command}")
 """
 
 # Slow: each builds, or installs and trains, in processes of its own.
@@ -134,23 +155,20 @@ def test_readme_runs_where_only_the_wheel_is(built, tmp_path):
     (packages,) = venv.glob("lib/python*/site-packages")
     present = sysconfig.get_path("purelib")
     (packages / "present.pth").write_text(f"{present}\n")
-    where = call(
-        python, "-c", "import minc_tf; print(minc_tf.__file__)", cwd=tmp_path
-    )
-    assert where.stdout.startswith(str(packages))
     found = commands(ROOT / "README.md")
     assert [name for name, *_ in found].count("minc-pretrain") == 2
+    scripts = []
     for name, *arguments in found:
-        short = {"minc-pretrain": SHORT_RUN, "minc-evaluate": ["--k=5"]}
-        done = call(
-            venv / "bin" / name,
-            *arguments,
-            *short.get(name, []),
-            cwd=tmp_path,
-        )
-        alone = not any("strategy" in argument for argument in arguments)
-        if name == "minc-pretrain" and alone:
-            assert done.stderr == ""
+        flags = list(shortened(name, *arguments)[1:])
+        if any("strategy" in argument for argument in arguments):
+            flags.append("--config.report.num_examples=0")
+        scripts.append([str(venv / "bin" / name), *flags])
+    given = map(json.dumps, (scripts, FEWER))
+    done = call(python, "-c", SCRIPTS, *given, cwd=tmp_path)
+    assert done.stdout.startswith(str(packages))
+    help_text = call(venv / "bin/minc-pretrain", "--help", cwd=tmp_path)
+    assert help_text.stdout.startswith("Pretrain an encoder")
+    assert help_text.stderr == ""
     assert (tmp_path / "runs/shapes/report.html").exists()
     assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
     assert "knn" in (tmp_path / "runs/shapes/evaluation.json").read_text()

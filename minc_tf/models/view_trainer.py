@@ -119,6 +119,9 @@ class ViewTrainer(keras.Model):
     def make_train_function(self, *args, **kwargs):
         """Where every training begins: see `start_targets`."""
         self.start_targets()
+        # A first step that creates variables is traced a second time.
+        if self.built and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
         return super().make_train_function(*args, **kwargs)
 
     def make_test_function(self, *args, **kwargs):

@@ -1,5 +1,6 @@
 """Objective, encoder, optimizer and views of one's own, by an import."""
 
+import shutil
 import sys
 
 import pytest
@@ -51,12 +52,9 @@ def no_model(image_shape):
 """
 
 
-@pytest.fixture
-def own(tmp_path, monkeypatch):
+def own_config():
     """Settings with everything from a module beside the project."""
-    (tmp_path / "own_parts.py").write_text(MODULE)
-    monkeypatch.syspath_prepend(tmp_path)
-    config = tiny_config()
+    config = tiny_config(data={"test_split": "test"})
     config.objective = {"name": "own_parts:Pull", "weight": 2.0}
     config.encoder = {"name": "own_parts:encoder", "filters": 6}
     config.optimizer = {
@@ -71,18 +69,43 @@ def own(tmp_path, monkeypatch):
         "size": 32,
         "strength": 0.2,
         "blur_p": 0.0,
+        # Compiled by XLA for each run.
+        "jitter_p": 0.0,
     }
     return config
 
 
-def test_trains_resumes_and_is_loaded(own, tmp_path):
-    run(own, tmp_path / "whole", verbose=0)
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    """The module, where Python finds it."""
+    folder = tmp_path_factory.mktemp("own")
+    (folder / "own_parts.py").write_text(MODULE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield
+
+
+@pytest.fixture
+def own(module):
+    return own_config()
+
+
+@pytest.fixture(scope="module")
+def whole(module, tmp_path_factory):
+    """The folder of a run that was left alone."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    run(own_config(), folder, verbose=0)
+    return folder
+
+
+@pytest.mark.slow  # Two runs, each traced, and the one of `whole`.
+def test_trains_resumes_and_is_loaded(own, whole, tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, step=6)
         with pytest.raises(RuntimeError, match="power cut"):
             run(own, tmp_path / "run")
     run(own, tmp_path / "run", verbose=0)
-    assert_same_checkpoint(tmp_path / "run", tmp_path / "whole")
+    assert_same_checkpoint(tmp_path / "run", whole)
     model, config = load_run(tmp_path / "run")
     assert config.objective.name == "own_parts:Pull"
     assert type(model.objective).__name__ == "Pull"
@@ -98,11 +121,10 @@ def test_views_take_the_arguments_of_the_preset(own):
     assert size == 32
 
 
-@pytest.mark.slow  # A run, an export and an evaluation.
-def test_export_evaluation_and_report(own, tmp_path, command, monkeypatch):
+@pytest.mark.slow  # An export and an evaluation.
+def test_export_evaluation_and_report(whole, tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own.data.test_split = "test"
-    run(own, tmp_path / "run", verbose=0)
+    shutil.copytree(whole, tmp_path / "run")
     done = command("export", "--workdir=run", "--name=own")
     assert done.code == 0, done.err
     done = command(

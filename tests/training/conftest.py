@@ -84,6 +84,14 @@ def stop_at(patch, step):
 
 
 @pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """The folder of a finished run without what watches a run."""
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    run(tiny_config(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A finished run: its folder, summary, and what lies beside it."""
     root = tmp_path_factory.mktemp("finished")

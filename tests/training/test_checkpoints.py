@@ -2,6 +2,8 @@
 
 import os
 import pathlib
+import shutil
+import types
 
 import keras
 import numpy as np
@@ -58,17 +60,35 @@ def values(variables):
     return [keras.ops.convert_to_numpy(v) for v in variables]
 
 
-@pytest.fixture
-def model():
-    return make_model()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model that is traced once, and its checkpoints of steps 3 and 6."""
+    folder, model = tmp_path_factory.mktemp("trained"), make_model()
+    fit(model, SaveCheckpoints(Checkpoints(folder)), epochs=2)
+    return types.SimpleNamespace(
+        folder=folder, model=model, values=values(variables(model))
+    )
 
 
 @pytest.fixture
-def saved(tmp_path, model):
-    """A folder with two checkpoints, of steps 3 and 6."""
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
-    fit(model, SaveCheckpoints(checkpoints), epochs=2)
-    return checkpoints
+def model(trained):
+    """The model, whatever a test did to it, at step 0."""
+    assign(trained.model, trained.values)
+    trained.model.steps.assign(0)
+    return trained.model
+
+
+@pytest.fixture
+def saved(model, trained, tmp_path):
+    """The checkpoints, from which the model goes on."""
+    folder = shutil.copytree(trained.folder, tmp_path / "checkpoints")
+    assign(model, trained.values)
+    return Checkpoints(folder)
+
+
+def assign(model, values):
+    for variable, value in zip(variables(model), values, strict=True):
+        variable.assign(value)
 
 
 def test_restore_gives_back_every_variable(model, tmp_path):

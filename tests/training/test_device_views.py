@@ -1,31 +1,21 @@
-"""Runs that make the views of training in the train step."""
+"""Runs that make the views of training in the train step.
+
+Those of test_run_methods do, and end as if they had not been interrupted.
+"""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from minc_tf import data
-from minc_tf.training import inspect, run, tensorflow_images
+from minc_tf.training import inspect, tensorflow_images
 from minc_tf.training.validation import validate
 
-from .conftest import assert_same_checkpoint, stop_at, tiny_config
+from .conftest import tiny_config
 
 
 def device_config(**changes):
     return tiny_config(augment={"where": "device"}, **changes)
-
-
-@pytest.mark.slow  # Three runs, each traced.
-def test_interrupted_run_ends_as_if_it_was_not(tmp_path, monkeypatch):
-    config = device_config(epochs=2, monitor={"every": 0})
-    summary = run(config, tmp_path / "whole")
-    assert np.isfinite(summary["loss"])
-    with monkeypatch.context() as patch:
-        stop_at(patch, step=6)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run(config, tmp_path / "stopped")
-    run(config, tmp_path / "stopped")
-    assert_same_checkpoint(tmp_path / "whole", tmp_path / "stopped")
 
 
 def test_batches_are_those_of_the_input_pipeline():

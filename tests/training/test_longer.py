@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,25 +16,17 @@ from .test_own_callbacks import table
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory):
-    """The folder of a run of three epochs of four steps."""
-    folder = tmp_path_factory.mktemp("ended") / "run"
-    run(tiny_config(), folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def longer(ended, tmp_path_factory):
-    """A copy of it that went on to five epochs."""
+def longer(plain, tmp_path_factory):
+    """A copy of the plain run that went on to five epochs."""
     folder = tmp_path_factory.mktemp("longer") / "run"
-    shutil.copytree(ended, folder)
+    shutil.copytree(plain, folder)
     run(tiny_config(epochs=5), folder)
     return folder
 
 
-def test_goes_on_from_the_last_checkpoint(ended, longer):
+def test_goes_on_from_the_last_checkpoint(plain, longer):
     rows = table(longer)
-    assert rows[:3] == table(ended)
+    assert rows[:3] == table(plain)
     assert [int(row["step"]) for row in rows] == [4, 8, 12, 16, 20]
     summary = json.loads((longer / "summary.json").read_text())
     assert summary["epoch"] == summary["epochs"] == 5
@@ -55,34 +48,33 @@ def test_the_rate_is_that_of_the_whole_length(longer):
     assert f"from 0 to {rate(12):.3g} here (50 % of its peak)\n" in log
 
 
-@pytest.mark.slow  # Three runs, each traced.
-def test_killed_and_resumed_it_is_the_same(ended, longer, tmp_path):
-    folder = shutil.copytree(ended, tmp_path / "run")
+class Cut(keras.callbacks.Callback):
+    """Ends a run before its first step."""
+
+    def on_train_begin(self, logs=None):
+        raise RuntimeError("power cut")
+
+
+@pytest.mark.slow  # Three runs, two of them traced.
+def test_killed_and_resumed_it_is_the_same(plain, longer, tmp_path):
+    """With the new settings beside the old summary, and twice afterwards."""
+    folder = shutil.copytree(plain, tmp_path / "run")
+    shutil.copy(longer / "config.json", folder / "config.json")
     config = tiny_config(epochs=5, checkpoint={"every_steps": 3})
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, step=14)  # back at its first step, nothing is saved
-        with pytest.raises(RuntimeError, match="power cut"):
-            run(config, folder)
+    with pytest.raises(RuntimeError, match="power cut"):
+        run(config, folder, callbacks=[Cut()])
     assert not (folder / "summary.json").exists()
     with pytest.MonkeyPatch.context() as patch:
         stop_at(patch, step=18)
         with pytest.raises(RuntimeError, match="power cut"):
             run(config, folder)
-    run(config, folder)
+    assert run(config, folder)["epoch"] == 5
     assert_same_checkpoint(folder, longer)
     assert table(folder) == table(longer)
 
 
-def test_killed_between_settings_and_summary(ended, longer, tmp_path):
-    """The settings are of five epochs, the summary still of three."""
-    folder = shutil.copytree(ended, tmp_path / "run")
-    shutil.copy(longer / "config.json", folder / "config.json")
-    assert run(tiny_config(epochs=5), folder)["epoch"] == 5
-    assert_same_checkpoint(folder, longer)
-
-
-def test_summary_of_before_runs_could_end_early(ended, tmp_path):
-    folder = shutil.copytree(ended, tmp_path / "run")
+def test_summary_of_before_runs_could_end_early(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "run")
     summary = json.loads((folder / "summary.json").read_text())
     del summary["epochs"]
     (folder / "summary.json").write_text(json.dumps(summary))
@@ -101,16 +93,16 @@ def test_summary_of_before_runs_could_end_early(ended, tmp_path):
         ({"seed": 1}, r"other settings \(seed: 0 -> 1\)"),
     ],
 )
-def test_nothing_else_may_change(ended, changes, message):
-    before = (ended / "summary.json").read_bytes()
+def test_nothing_else_may_change(plain, changes, message):
+    before = (plain / "summary.json").read_bytes()
     with pytest.raises(ValueError, match=message):
-        run(tiny_config(**changes), ended)
-    assert (ended / "summary.json").read_bytes() == before
-    assert read_config(ended).epochs == 3
+        run(tiny_config(**changes), plain)
+    assert (plain / "summary.json").read_bytes() == before
+    assert read_config(plain).epochs == 3
 
 
-def test_a_run_that_has_not_ended_keeps_its_length(ended, tmp_path):
-    folder = shutil.copytree(ended, tmp_path / "run")
+def test_a_run_that_has_not_ended_keeps_its_length(plain, tmp_path):
+    folder = shutil.copytree(plain, tmp_path / "run")
     (folder / "summary.json").unlink()
     with pytest.raises(ValueError, match="of 3 epochs that has not ended; let"):
         run(tiny_config(epochs=5), folder)

@@ -2,11 +2,11 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -48,31 +48,48 @@ REPORT, NO_REPORT = (
     f"--config.report.num_examples={count}" for count in (32, 0)
 )
 
-#: Seven processes of TensorFlow, of which two run at a time.
+#: Seven processes, of which two run at a time, on TensorFlow.
 pytestmark = pytest.mark.slow
 
+#: Forks each of them from one that has imported TensorFlow.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tensorflow", "keras"])
 
-def start(workdir, *overrides, index=None, addresses=()):
-    """Starts the run, or one worker of it."""
-    command = [sys.executable, "-m", "minc_tf.cli.pretrain"]
-    command += [f"--config={RECIPE}", f"--workdir={workdir}"]
-    command += [*SHORT, *overrides]
-    environment = dict(os.environ)
-    if index is not None:
-        command += ["--config.strategy=multiworker"]
-        command += ["--config.distribute.join_timeout=60"]
-        task = {"type": "worker", "index": index}
-        cluster = {"worker": list(addresses)}
-        environment["TF_CONFIG"] = json.dumps(
-            {"cluster": cluster, "task": task}
+
+def pretrain(arguments, environment, errors):
+    """`minc-pretrain`, as in a process that was started for it."""
+    os.environ.update(environment)
+    for descriptor, path in ((1, os.devnull), (2, errors)):
+        with open(path, "wb") as file:
+            os.dup2(file.fileno(), descriptor)
+    sys.argv = ["minc-pretrain", *arguments]
+    # Only here: a command defines its flags for a whole process.
+    from minc_tf.cli import pretrain
+
+    pretrain.run()
+
+
+class Worker:
+    """A process of the run, and the file of its errors."""
+
+    def __init__(self, workdir, *overrides, index=0, **environment):
+        workdir.parent.mkdir(exist_ok=True)
+        self.errors = workdir.with_name(f"errors{index}.txt")
+        arguments = [f"--config={RECIPE}", f"--workdir={workdir}"]
+        arguments += [*SHORT, *overrides]
+        self.process = FORKS.Process(
+            target=pretrain, args=(arguments, environment, self.errors)
         )
-    return subprocess.Popen(
-        command,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+        self.process.start()
+
+    def send(self, number):
+        """Sends a signal."""
+        os.kill(self.process.pid, number)
+
+    def end(self):
+        """The exit code and what was printed as an error."""
+        self.process.join(timeout=240)
+        return self.process.exitcode, self.errors.read_text()
 
 
 @contextlib.contextmanager
@@ -83,23 +100,22 @@ def pair(workdir, *overrides):
             stack.enter_context(socket.create_server(("", 0))) for _ in range(2)
         ]
         ports = [server.getsockname()[1] for server in servers]
-    addresses = [f"127.0.0.1:{port}" for port in ports]
-    workers = [
-        start(workdir, *overrides, index=index, addresses=addresses)
-        for index in range(2)
-    ]
+    cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+    flags = ["--config.strategy=multiworker"]
+    flags += ["--config.distribute.join_timeout=60"]
+    workers = []
+    for index in range(2):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": cluster, "task": task})
+        workers.append(
+            Worker(workdir, *flags, *overrides, index=index, TF_CONFIG=config)
+        )
     try:
         yield workers
     finally:
         for worker in workers:
-            worker.kill()
-            worker.wait()
-
-
-def end(process):
-    """The exit code and what was printed as an error."""
-    errors = process.communicate(timeout=240)[1]
-    return process.returncode, errors
+            worker.process.kill()
+            worker.process.join()
 
 
 def said(errors):
@@ -113,10 +129,10 @@ def steps_saved(folder):
     return [int(path.stem.removeprefix("step-")) for path in paths]
 
 
-def wait_for_step(process, folder, step):
+def wait_for_step(worker, folder, step):
     """Waits for the checkpoint of a step, or of a later one."""
     while max(steps_saved(folder), default=0) < step:
-        assert process.poll() is None, process.communicate()[1]
+        assert worker.process.is_alive(), worker.end()
         time.sleep(0.002)
 
 
@@ -124,14 +140,8 @@ def wait_for_step(process, folder, step):
 def alone(tmp_path_factory):
     """The run in one process of two devices."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    code, errors = end(
-        start(
-            folder,
-            REPORT,
-            "--config.strategy=mirrored",
-            "--config.distribute.devices=2",
-        )
-    )
+    flags = ("--config.strategy=mirrored", "--config.distribute.devices=2")
+    code, errors = Worker(folder, REPORT, *flags).end()
     assert code == 0, errors[-2000:]
     return folder
 
@@ -142,8 +152,8 @@ def restarted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("restarted") / "run"
     with pair(folder, NO_REPORT) as (first, second):
         wait_for_step(first, folder, 1)
-        second.terminate()
-        ended = [end(worker) for worker in (first, second)]
+        second.send(signal.SIGTERM)
+        ended = [worker.end() for worker in (first, second)]
     messages = set()
     for code, errors in ended:
         assert code == TRY_AGAIN, errors[-2000:]
@@ -153,8 +163,8 @@ def restarted(tmp_path_factory):
 
     with pair(folder, NO_REPORT) as (first, second):
         wait_for_step(first, folder, steps_saved(folder)[-1] + 1)
-        second.send_signal(signal.SIGKILL)
-        code, errors = end(first)
+        second.send(signal.SIGKILL)
+        code, errors = first.end()
     assert code == TRY_AGAIN, errors[-2000:]
     message = said(errors)
     assert message.startswith("error: a worker of 127.0.0.1:"), errors[-2000:]
@@ -162,7 +172,7 @@ def restarted(tmp_path_factory):
     assert not (folder / "summary.json").exists()
 
     with pair(folder, REPORT) as workers:
-        for code, errors in map(end, workers):
+        for code, errors in [worker.end() for worker in workers]:
             assert code == 0, errors[-2000:]
     return folder
 

@@ -4,6 +4,7 @@ import csv
 import pathlib
 import re
 import sys
+import types
 from unittest import mock
 
 import keras
@@ -88,31 +89,6 @@ def assert_hooks(recorder, folder, first, epochs, steps):
         assert float(row["doubled"]) == 2.0 * epoch_loss
 
 
-@pytest.mark.slow  # Three runs, each traced.
-def test_hooks_of_a_run_that_is_resumed(tmp_path):
-    """In the middle of an epoch; the logs are those of the run's table."""
-    config = tiny_config(checkpoint={"every_steps": 2})
-    whole = Recorder()
-    run(config, tmp_path / "whole", callbacks=[whole])
-    assert_hooks(whole, tmp_path / "whole", 0, 3, 4)
-    assert {"images_per_second", "embedding_std"} <= whole.logs.keys()
-    # Each step's running mean ends in the epoch's.
-    batches = [call for call in whole.seen if call[0] == "batch end"]
-    assert batches[-1][3] == pytest.approx(whole.logs["loss"])
-
-    with pytest.MonkeyPatch.context() as patch:
-        stop_at(patch, step=7)
-        with pytest.raises(RuntimeError, match="power cut"):
-            run(config, tmp_path / "run", callbacks=[Recorder()])
-    resumed = Recorder()
-    run(config, tmp_path / "run", callbacks=[resumed])
-    assert_hooks(resumed, tmp_path / "run", 6, 3, 4)
-    assert_same_checkpoint(tmp_path / "run", tmp_path / "whole")
-    rows = table(tmp_path / "run")
-    assert rows == table(tmp_path / "whole")
-    assert all(np.isfinite(float(row["doubled"])) for row in rows)
-
-
 def trackers():
     """The functions of the docs, by name."""
     page = pathlib.Path(__file__).parents[2] / "docs/runs.md"
@@ -123,25 +99,66 @@ def trackers():
     return found
 
 
-def test_trackers_of_the_docs(tmp_path, monkeypatch):
-    """Each row of the table arrives, under the number of its epoch."""
-    fakes = {name: mock.MagicMock() for name in ("mlflow", "wandb")}
-    for name, fake in fakes.items():
-        monkeypatch.setitem(sys.modules, name, fake)
-    found, config = trackers(), tiny_config(epochs=2)
-    mlflow, wandb = fakes.values()
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory):
+    """A run that a recorder watches, and the docs' trackers."""
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    config = tiny_config(checkpoint={"every_steps": 2})
+    mlflow, wandb, recorder = mock.MagicMock(), mock.MagicMock(), Recorder()
     mlflow.search_runs.return_value = []
-    watchers = found["to_mlflow"](config) + found["to_wandb"](config)
-    assert not mlflow.mock_calls and not wandb.mock_calls
-    run(config, tmp_path / "run", callbacks=watchers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "mlflow", mlflow)
+        patch.setitem(sys.modules, "wandb", wandb)
+        found = trackers()
+        watchers = found["to_mlflow"](config) + found["to_wandb"](config)
+        assert not wandb.mock_calls and not mlflow.mock_calls
+        run(config, folder, callbacks=[recorder, *watchers])
+    return types.SimpleNamespace(
+        folder=folder,
+        config=config,
+        recorder=recorder,
+        mlflow=mlflow,
+        wandb=wandb,
+    )
+
+
+def test_hooks_and_logs(watched):
+    """The logs are those of the run's table."""
+    recorder = watched.recorder
+    assert_hooks(recorder, watched.folder, 0, 3, 4)
+    assert {"images_per_second", "embedding_std"} <= recorder.logs.keys()
+    # Each step's running mean ends in the epoch's.
+    batches = [call for call in recorder.seen if call[0] == "batch end"]
+    assert batches[-1][3] == pytest.approx(recorder.logs["loss"])
+
+
+@pytest.mark.slow  # Three runs, each traced.
+def test_hooks_of_a_run_that_is_resumed(watched, tmp_path):
+    """In the middle of an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, step=7)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(watched.config, tmp_path / "run", callbacks=[Recorder()])
+    resumed = Recorder()
+    run(watched.config, tmp_path / "run", callbacks=[resumed])
+    assert_hooks(resumed, tmp_path / "run", 6, 3, 4)
+    assert_same_checkpoint(tmp_path / "run", watched.folder)
+    rows = table(tmp_path / "run")
+    assert rows == table(watched.folder)
+    assert all(np.isfinite(float(row["doubled"])) for row in rows)
+
+
+def test_trackers_of_the_docs(watched):
+    """Each row of the table arrives, under the number of its epoch."""
+    mlflow, wandb = watched.mlflow, watched.wandb
     mlflow.start_run.assert_called_once_with(
         run_id=None, run_name="shapes-minc-0"
     )
-    assert wandb.init.call_args.kwargs["config"] == config.to_dict()
+    assert wandb.init.call_args.kwargs["config"] == watched.config.to_dict()
     logged = [call.args for call in mlflow.log_metrics.call_args_list]
-    assert [epoch for _, epoch in logged] == [1, 2]
+    assert [epoch for _, epoch in logged] == [1, 2, 3]
     for row, (logs, _), call in zip(
-        table(tmp_path / "run"),
+        table(watched.folder),
         logged,
         wandb.log.call_args_list,
         strict=True,

@@ -27,8 +27,11 @@ EPOCHS, STEPS = 2, 4
 
 
 def method_config(**changes):
-    """BYOL, narrowed, its predictor at a constant rate as SimSiam's."""
-    config = tiny_config(epochs=EPOCHS, **changes)
+    """BYOL, narrowed, its predictor at a constant rate as SimSiam's.
+
+    The views are made in the train step.
+    """
+    config = tiny_config(epochs=EPOCHS, augment={"where": "device"}, **changes)
     use_method(config, "byol")
     config.optimizer.predictor_rate = "constant"
     set_widths(config, (16, 8), (6,))
