@@ -336,12 +336,12 @@ def test_a_model_that_is_not_built_is_sent_to_a_call():
         recompute_statistics(model, batches())
 
 
-@pytest.mark.parametrize("momentum", [0.999, 0.95, 0.9, 0.5])
+@pytest.mark.parametrize("momentum", [0.999, 0.5])
 def test_moving_statistics_of_a_young_model_follow(momentum):
     model = TwoViewModel(
         network(momentum), tiny.linear(5, "head"), tiny.objective("spectral")
     )
-    model.compile(keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), **tiny.EAGER)
     tiny.fit(model, batches=7)
     view1, view2 = tiny.views(7)
     mean = np.zeros(5)
@@ -462,7 +462,7 @@ def test_callback_follows_averaged_weights():
     )
     model.encoder.get_layer("norm").trainable = True
     with pytest.warns(UserWarning, match="use_ema"):
-        model.compile(model.optimizer)
+        model.compile(model.optimizer, **tiny.EAGER)
     given = batches([8])
     tiny.fit(model, batches=3, callbacks=[RecomputeStatistics(given)])
     found = statistics(model)["norm"]
