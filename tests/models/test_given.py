@@ -102,6 +102,7 @@ class Endless(keras.utils.PyDataset):
         return tiny.views()
 
 
+@needs_tensorflow("Keras gives both backends the same batches")
 def test_a_py_dataset_without_an_end():
     with pytest.raises(ValueError, match="fit: the PyDataset has no length"):
         tiny.build().fit(Endless(), verbose=0)
@@ -137,6 +138,7 @@ def test_a_generator_without_an_end(make):
         tiny.build().fit(*tiny.views(), validation_data=make(), verbose=0)
 
 
+@needs_tensorflow("Keras gives both backends the same batches")
 def test_a_generator_without_an_end_and_with_a_number_of_steps():
     model = tiny.build()
     with warnings.catch_warnings(record=True) as found:
@@ -152,6 +154,7 @@ def test_a_generator_without_an_end_and_with_a_number_of_steps():
     assert not [each for each in found if "generator ends" in str(each.message)]
 
 
+@needs_tensorflow("Keras gives both backends the same batches")
 def test_a_generator_of_which_nothing_is_known():
     def some():
         for _ in range(2):
@@ -266,6 +269,7 @@ def test_images_of_0_to_1_are_refused(way):
         tiny.build().predict(view1, verbose=0)
 
 
+@needs_tensorflow("Keras gives both backends the same batches")
 def test_images_of_another_range_are_those_images():
     expected = tiny.build()
     logs = tiny.fit(expected, 2)
@@ -289,6 +293,7 @@ def test_a_range_that_is_contradicted():
         taking((0, 1)).fit(*tiny.views(), verbose=0)
 
 
+@needs_tensorflow("Keras gives both backends the same batches")
 def test_dark_and_byte_images_and_no_range_are_taken():
     black = np.zeros((tiny.BATCH, *tiny.SHAPE), "float32")
     tiny.build().fit(black, black, verbose=0)
@@ -357,6 +362,7 @@ def test_what_is_watched_is_in_no_log():
     assert set(after) == set(logs)
 
 
+@needs_tensorflow("averages are Keras's own")
 def test_averaged_weights_leave_statistics_behind_and_it_is_said():
     with pytest.warns(UserWarning, match=r"use_ema=True .*second moment stay"):
         model = tiny.build(
