@@ -21,6 +21,8 @@ from record import origin
 
 import minc_tf
 from minc_tf import data, evaluation
+from minc_tf.models.assembly import assemble
+from minc_tf.models.methods import find_method
 
 IMAGES = 40_000
 DIM, WIDTHS, FILTERS = 128, (512, 128), (16, 32, 64, 128)
@@ -63,6 +65,12 @@ METHODS = {
     "byol": ("byol", "target_momentum", (0.9, 0.97, 0.99), {}),
     "tico": ("tico", "rho", (4.0, 8.0, 20.0), {"target_momentum": 0.9}),
 }
+
+#: Methods above under the projector's last layer of another: MINC's has a bias,
+#: the spectral loss's batch normalisation.
+HEADS = {"minc_spectral_head": "spectral", "spectral_minc_head": "minc"}
+for _name, _other in HEADS.items():
+    METHODS[_name] = METHODS[_name.partition("_")[0]]
 
 _DATA = flags.DEFINE_string("data", None, "Folder of prepared data sets.")
 _ONLY = flags.DEFINE_list(
@@ -206,9 +214,14 @@ def build(method, scale, size, filters):
     encoder = minc_tf.models.small_resnet(
         filters=filters, image_shape=(size, size, 3)
     )
-    return minc_tf.build(
-        name, encoder, projector_widths=WIDTHS, **{argument: scale}, **others
-    )
+    arguments = {argument: scale, **others}
+    if method not in HEADS:
+        return minc_tf.build(
+            name, encoder, projector_widths=WIDTHS, **arguments
+        )
+    parts = find_method(name).parts(WIDTHS, **arguments)
+    parts["projector"] = find_method(HEADS[method]).parts(WIDTHS)["projector"]
+    return assemble(encoder, **parts)
 
 
 def sources(dataset, held_out):

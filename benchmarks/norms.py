@@ -3,11 +3,12 @@
     python benchmarks/norms.py --data=DIR --minutes=60
 
 The embedding is clipped to the norm sqrt(mu), and beyond it feels no radial
-force. Short runs on CIFAR-10, alike but for how Lambda is followed and whether
-an image's own pairs are in it, at one seed, on held-out training images: share
-of embeddings beyond the bound, the largest in bounds, effective ranks before
-and after the clip, and accuracies. Writes `norms.json` and `norms.md` to
-`benchmarks/results`; a cell that is there is not run again.
+force. Short runs on CIFAR-10, alike but for how Lambda is followed, whether an
+image's own pairs are in it, and the projector's last layer, at one seed, on
+held-out training images: share of embeddings beyond the bound, the largest in
+bounds, effective ranks before and after the clip, and accuracies. Writes
+`norms.json` and `norms.md` to `benchmarks/results`; a cell that is there is not
+run again.
 """
 
 import pathlib
@@ -21,9 +22,10 @@ from minc_tf.cli import app
 SCALE = 10.0
 #: Learning rates by batch.
 RATES = {64: 4e-3, 512: 4e-3 * 8**0.5}
-#: Arguments of `MINC`; None is the spectral loss.
+#: Arguments of `MINC`; None: a method as `grid` has it.
 FORMS = {
     "spectral": None,
+    "spectral_minc_head": None,
     "batch, self-pairs in": {"rate": 1.0, "self_pairs": True},
     "batch": {"rate": 1.0},
     "mean .3, self-pairs in": {"rate": 0.3, "self_pairs": True},
@@ -35,6 +37,7 @@ FORMS = {
     },
     "corrected .3": {"tracking": "corrected", "rate": 0.3},
     "default": {"tracking": "corrected"},
+    "minc_spectral_head": None,
 }
 COLUMNS = ("above", "largest", "raw_rank", "rank", "knn", "ridge")
 

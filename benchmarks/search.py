@@ -38,6 +38,7 @@ THREE = (((8, 1000), (32, 100)), ((4, 2000), (16, 200)))
 #: Bytes of a code, as many as 4, 8 and 16 coordinates of float32.
 BYTES = (16, 32, 64)
 LISTS, PROBES, IVF_KEPT = 256, (8, 32), 200
+TICKS = (0.01, 0.02, 0.05, 0.1, 0.25, 0.5)
 #: Vectors a centroid that train a code.
 POINTS = 64
 NAMES = {
@@ -307,7 +308,7 @@ def draw(record, path):
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(record), squeeze=False)[0]
     for axes, (name, part) in zip(panels, record.items(), strict=True):
-        for method, label in NAMES.items():
+        for number, (method, label) in enumerate(NAMES.items()):
             rows = [
                 each
                 for each in part["rows"]
@@ -323,14 +324,18 @@ def draw(record, path):
                 markersize=4,
                 linestyle="none" if "pq" in method or method == "ivf" else "-",
                 label=label,
+                # The same in panels without some of them.
+                color=f"C{number}",
             )
         axes.axvline(0.25, color="grey", linewidth=0.8, linestyle=":")
         axes.axhline(0.95, color="grey", linewidth=0.8, linestyle=":")
         axes.set_xscale("log")
+        axes.set_xticks(TICKS, [f"{tick:.0%}" for tick in TICKS])
+        axes.set_xticks([], minor=True)
         axes.set(title=name, xlabel="multiply-adds, of an exact search's")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("recall@10")
-    panels[-1].legend(fontsize=8)
+    panels[0].legend(fontsize=8)
     figure.savefig(path, dpi=110)
 
 

@@ -5,8 +5,10 @@
 The views and mu of the recipe `recipes/shapes/minc.py`, an encoder of a third
 more channels, and for each batch a learning rate and a number of images, the
 same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and
-ridge accuracy of the features on test pictures. MINC's default, the spectral
-loss, and at batch 64 the batch's own moment as Lambda. A cell that is in
+ridge accuracy of the features on test pictures. MINC's default
+and the spectral loss, each with its own projector and with the other's (MINC's
+ends in a bias, the spectral loss's in a batch normalisation), and at batch 64
+the batch's own moment as Lambda. A cell that is in
 `benchmarks/results/shapes.json` is not run again; without `--minutes` the
 table is written of what is there.
 """
@@ -19,11 +21,12 @@ from record import ROOT
 
 from minc_tf.cli import app
 
+METHODS = ("minc", "spectral", "spectral_minc_head", "minc_spectral_head")
 #: Learning rate, images and methods of each batch.
 BATCHES = {
-    16: (4e-3, 60_000, ("minc", "spectral")),
-    8: (2.8e-3, 40_000, ("minc", "spectral")),
-    64: (8e-3, 80_000, ("minc", "spectral", "minc_batch")),
+    16: (4e-3, 60_000, METHODS),
+    8: (2.8e-3, 40_000, METHODS),
+    64: (8e-3, 80_000, (*METHODS, "minc_batch")),
 }
 
 _RESULTS = flags.DEFINE_string(

@@ -4,6 +4,8 @@ import contextlib
 import copy
 import keyword
 import logging
+import os
+import select
 import sys
 from collections.abc import Callable
 
@@ -23,6 +25,9 @@ USAGE_ERROR = 2
 
 #: Exit code of a command that was stopped with Ctrl-C, as shells have it.
 INTERRUPTED = 130
+
+#: Exit code where nobody reads on, as of `| head`, as shells have it.
+UNREAD = 141
 
 #: Errors that one line tells; those of the first kind are no user's mistake.
 _FAILURES = (FloatingPointError, MemoryError)
@@ -125,7 +130,8 @@ def launch(
     Raises:
         SystemExit: always, with 0; 1 for a failure; 2 for an error of the
             user's; 130 for Ctrl-C; or 75 for a run that was told to end, or
-            lost a worker, and goes on when the same command is given again.
+            lost a worker, and goes on when the same command is given again;
+            141 where nobody reads on what it prints.
             With `--debug` an error is raised with its traceback instead.
     """
     from absl import app
@@ -155,6 +161,7 @@ def launch(
             # An override in a section that does not exist.
             fail(f"--config.KEY=VALUE: unknown key {error.args[0]}")
         except (flags.Error, *_EXPECTED) as error:
+            _leave_if_unread(error)
             fail(str(error))
 
     # Where ml_collections looks for the overrides.
@@ -183,7 +190,9 @@ def _guarded(main, argv):
     try:
         with _log_file():
             main(argv)
+        sys.stdout.flush()
     except Exception as error:
+        _leave_if_unread(error)
         code = getattr(error, "exit_code", None)
         known = code is not None or isinstance(error, _EXPECTED)
         if flags.FLAGS.debug or not known:
@@ -193,6 +202,20 @@ def _guarded(main, argv):
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+def _leave_if_unread(error):
+    """End without a word where what is printed lost its reader."""
+    if not isinstance(error, BrokenPipeError):
+        return
+    output = sys.stdout.fileno()
+    # Of a pipe without a reader this is all there is to poll.
+    state = select.poll()
+    state.register(output, 0)
+    if state.poll(0):
+        # Python itself would flush it again, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+        sys.exit(UNREAD)
 
 
 def quiet() -> bool:

@@ -54,7 +54,7 @@ class _PrintFlag(flags.BooleanFlag):
     def parse(self, argument):
         """Print, unless it is `--noNAME`."""
         if argument:
-            print(self.text())
+            print(self.text(), flush=True)
             sys.exit(0)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import minc_tf
 from minc_tf.cli import startup
+from minc_tf.cli.app import UNREAD
 
 COMMANDS = (
     "pretrain",
@@ -60,6 +61,18 @@ def test_help(name):
     assert max(map(len, lines)) <= 80
     recipes = ("pretrain", "evaluate", "inspect")
     assert ("optimizer.learning_rate" in text) == (name in recipes)
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """As `minc-embed --help | head -1` does."""
+    arguments = [sys.executable, "-m", "minc_tf.cli.embed", "--help"]
+    read, write = os.pipe()
+    os.close(read)
+    found = subprocess.run(
+        arguments, stdout=write, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(write)
+    assert (found.returncode, found.stderr) == (UNREAD, "")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -137,6 +150,7 @@ To enable the following instructions: AVX2 FMA
 START = """
 import sys
 from minc_tf.cli import startup
+from minc_tf.cli.app import UNREAD
 
 startup.quieten()
 import tensorflow
