@@ -26,23 +26,18 @@ def views():
     return augment.MultiView(presets.byol(24), 24)
 
 
-@pytest.mark.slow  # The pipeline is traced for each.
 def test_same_views_for_every_batch_size_and_worker_count(views):
     data = tf.data.Dataset.from_tensor_slices(dataset())
-    runs = []
-    for size, workers, compile_it in ((4, 3, True), (5, 1, False)):
-        batches = data.batch(size, drop_remainder=compile_it).map(
-            augment.MultiView(presets.byol(24), 24, jit_compile=compile_it),
-            num_parallel_calls=workers,
-            deterministic=True,
-        )
-        pairs = list(batches.as_numpy_iterator())
-        runs.append([np.concatenate(p) for p in zip(*pairs, strict=True)])
-    eager = views(dataset())
-    for run in runs:
-        for ours, expected in zip(run, eager, strict=True):
-            assert ours.shape == (12, 24, 24, 3)
-            np.testing.assert_allclose(ours, expected, atol=1e-2)
+    batches = data.batch(4, drop_remainder=True).map(
+        augment.MultiView(presets.byol(24), 24, jit_compile=True),
+        num_parallel_calls=3,
+        deterministic=True,
+    )
+    pairs = list(batches.as_numpy_iterator())
+    run = [np.concatenate(pair) for pair in zip(*pairs, strict=True)]
+    for ours, expected in zip(run, views(dataset()), strict=True):
+        assert ours.shape == (12, 24, 24, 3)
+        np.testing.assert_allclose(ours, expected, atol=1e-2)
 
 
 def test_views_images_epochs_and_seeds_differ(views):
@@ -121,7 +116,12 @@ def test_unknown_batch_and_image_sizes(views):
         return views(inputs)
 
     given = dataset()
-    for ours, expected in zip(dynamic(given), views(given), strict=True):
+    parts = [
+        dynamic({key: value[i : i + 5] for key, value in given.items()})
+        for i in (0, 5, 10)
+    ]
+    found = [tf.concat(view, axis=0) for view in zip(*parts, strict=True)]
+    for ours, expected in zip(found, views(given), strict=True):
         np.testing.assert_allclose(ours, expected, atol=1e-2)
 
 
@@ -265,7 +265,8 @@ def test_finished_crops_are_the_views(name):
 
 
 def test_crop_and_finish_in_a_pipeline():
-    layer = augment.MultiView(presets.byol(24), 24)
+    # The view with everything in it.
+    layer = augment.MultiView(presets.byol(24)[1:], 24)
     given = dataset(size=40)
 
     def crop(example):

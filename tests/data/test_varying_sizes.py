@@ -119,14 +119,10 @@ def test_views_that_cannot_crop(source):
         view_batches(source, _Views((3,)), 3)
 
 
-def _multi_view(**changes):
-    config = augment.ViewConfig(blur_p=0.0, **changes)
-    return augment.MultiView([config, config], size=8)
-
-
 def test_the_views_of_the_library(source):
     """What the pipeline gives is `crop` and `finish` by hand."""
-    views = _multi_view(jitter_p=0.0)
+    config = augment.ViewConfig(blur_p=0.0, jitter_p=0.0)
+    views = augment.MultiView([config, config], size=8)
     dataset = view_batches(source, views, 4, seed=3)
     numbers = _rows(view_batches(source, _Views(), 4, seed=3), 3)
     for found, rows in zip(dataset, numbers, strict=False):
@@ -140,6 +136,28 @@ def test_the_views_of_the_library(source):
             np.testing.assert_allclose(a, b, atol=1e-3)
 
 
+class _Noise:
+    """Views that tell each pixel of the image, and its seed."""
+
+    def crop(self, image, seed):
+        noise = tf.random.stateless_uniform((8, 8, 3), seed, 0, 99, tf.int32)
+        image = tf.image.resize_with_crop_or_pad(image, 8, 8)
+        return image + tf.cast(noise, tf.uint8), image
+
+    def finish(self, crops, seeds):
+        shift = tf.cast(tf.reshape(seeds[:, 1], (-1, 1, 1, 1)), tf.float32)
+        return tuple(tf.cast(crop, tf.float32) + shift for crop in crops)
+
+    def __call__(self, batch):
+        seeds = batch["augmentation_seed"]
+        crops = tf.map_fn(
+            lambda pair: self.crop(*pair),
+            (batch["images"], seeds),
+            fn_output_signature=(tf.uint8, tf.uint8),
+        )
+        return self.finish(crops, seeds)
+
+
 @pytest.mark.parametrize(
     ("varies", "batch_size", "num_shards"), [(False, 8, 4), (True, 6, 2)]
 )
@@ -149,11 +167,11 @@ def test_shards_make_up_the_batch(source, varies, batch_size, num_shards):
         source = ArraySource(pixels.astype(np.uint8))
     options = {"batch_size": batch_size, "seed": 2, "start_step": 1}
     # The border of two epochs falls into a shard.
-    whole = view_batches(source, _multi_view(), **options).take(5)
+    whole = view_batches(source, _Noise(), **options).take(5)
     shards = [
         view_batches(
             source,
-            _multi_view(),
+            _Noise(),
             num_shards=num_shards,
             shard=shard,
             **options,

@@ -195,9 +195,8 @@ def test_odd_batches_are_refused(exported, splits):
         )
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_weights_that_are_not_finite(splits, tmp_path, value):
-    path = export_encoder(tmp_path / "broken", offset=value)
+def test_weights_that_are_not_finite(splits, tmp_path):
+    path = export_encoder(tmp_path / "broken", offset=np.inf)
     for rates in (0.1, (0.1, 0.2)):
         with pytest.raises(ValueError, match=r"features must be .*broken"):
             finetune(path, *small(splits), learning_rates=rates, epochs=1)

@@ -81,7 +81,7 @@ def test_seeds(exported, splits):
             exported,
             *splits,
             augment=False,
-            epochs=2,
+            epochs=1,
             batch_size=50,
             learning_rates=(0.1, 0.5),
             seed=seed,

@@ -29,9 +29,6 @@ WIDE = 300
 #: Name to (d, triangular or None for no order, options) of each kind.
 KINDS = {
     "plain": (DIM, None, {}),
-    "ordered": (DIM, True, {}),
-    "rotated": (DIM, False, {}),
-    "truncated": (DIM, True, {"dims": 2}),
     "whitened": (DIM, False, {"dims": 3, "whiten": True, "normalize": True}),
     "wide": (WIDE, None, {}),
     "views": (DIM, True, {"serving_default": "views"}),

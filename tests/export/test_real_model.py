@@ -2,7 +2,6 @@
 
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 
 import minc_tf
@@ -21,7 +20,7 @@ def trained(objective, policy=None):
         model = minc_tf.models.MINCModel(
             encoder, projector, objective=objective
         )
-        model.compile("adam")
+        model.compile("adam", run_eagerly=True)
         views = np.random.default_rng(0).uniform(0, 255, (2, 32, 16, 16, 3))
         model.fit(*views.astype("float32"), batch_size=16, verbose=0)
     finally:
@@ -30,9 +29,8 @@ def trained(objective, policy=None):
     return model
 
 
-@pytest.mark.parametrize("triangular", [True, False])
-def test_minc_model(tmp_path, triangular):
-    objective = minc_tf.objectives.MINC(dim=6, triangular=triangular, mu=None)
+def test_minc_model(tmp_path):
+    objective = minc_tf.objectives.MINC(dim=6, triangular=False, mu=None)
     model = trained(objective)
     before = [w.copy() for w in model.get_weights()]
     path = export_savedmodel(model, tmp_path)
@@ -42,10 +40,8 @@ def test_minc_model(tmp_path, triangular):
     features = model.encoder(x, training=False)
     expected = keras.ops.convert_to_numpy(model(x, training=False))
     moment = keras.ops.convert_to_numpy(objective.second_moment)
-    eigenvalues = np.diagonal(moment)
-    if not triangular:
-        expected = expected @ np.asarray(objective.rotation())
-        eigenvalues = np.linalg.eigvalsh(moment)[::-1]
+    expected = expected @ np.asarray(objective.rotation())
+    eigenvalues = np.linalg.eigvalsh(moment)[::-1]
     np.testing.assert_allclose(
         served["features"](images=x)["features"], features, atol=1e-5
     )

@@ -50,6 +50,16 @@ def exported(encoder, directory, **kwargs):
     return export_savedmodel(model, directory, **kwargs)
 
 
+RECIPE = {"batch_size": 256, "views": {"area": (0.2, 1.0)}, "seed": None}
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """An export of the encoder, and of how it was trained."""
+    folder = tmp_path_factory.mktemp("exported")
+    return exported(make_encoder(), folder, recipe=RECIPE)
+
+
 def images(n=16, seed=0):
     rng = np.random.default_rng(seed)
     return tf.constant(rng.uniform(0, 255, (n, *SHAPE)), tf.float32)
@@ -67,9 +77,8 @@ def gradients_of(function, variables, x):
     return tape.gradient(loss, variables)
 
 
-def test_training_equals_that_of_the_live_encoder(tmp_path):
-    encoder = make_encoder()
-    loaded = tf.saved_model.load(exported(encoder, tmp_path))
+def test_training_equals_that_of_the_live_encoder(path):
+    encoder, loaded = make_encoder(), tf.saved_model.load(path)
     x = images()
     np.testing.assert_allclose(loaded(x), encoder(x, training=False), atol=1e-6)
     for _ in range(2):  # the second step drops other values
@@ -89,9 +98,8 @@ def test_training_equals_that_of_the_live_encoder(tmp_path):
     )
 
 
-def test_only_training_mode_moves_the_state(tmp_path):
-    encoder = make_encoder()
-    loaded = tf.saved_model.load(exported(encoder, tmp_path))
+def test_only_training_mode_moves_the_state(path):
+    loaded = tf.saved_model.load(path)
     x = images()
     before = values(loaded.variables)
     loaded(x)
@@ -215,20 +223,15 @@ def test_statistics_follow_a_run_of_few_steps(tmp_path, momentum):
     np.testing.assert_allclose(moved, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_loading_is_silent(tmp_path, caplog):
-    path = exported(make_encoder(), tmp_path)
+def test_loading_is_silent(path, caplog):
     with caplog.at_level(logging.WARNING):
         tf.saved_model.load(path)
     assert not caplog.records
 
 
-def test_recipe_in_the_manifest(tmp_path):
-    recipe = {"batch_size": 256, "views": {"area": (0.2, 1.0)}, "seed": None}
-    path = exported(make_encoder(), tmp_path, recipe=recipe)
-    assert read_manifest(path)["recipe"] == {
-        **recipe,
-        "views": {"area": [0.2, 1.0]},
-    }
+def test_recipe_in_the_manifest(path, tmp_path):
+    views = {"area": [0.2, 1.0]}
+    assert read_manifest(path)["recipe"] == {**RECIPE, "views": views}
     assert read_manifest(exported(make_encoder(), tmp_path))["recipe"] is None
 
 

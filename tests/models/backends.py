@@ -1,4 +1,4 @@
-"""A program: methods trained on JAX, and models that moved there.
+"""A program: methods trained on JAX, models that moved there, and views.
 
 The functions are those of any backend. A process has one only, so that this
 is run beside the process of the tests.
@@ -15,6 +15,7 @@ from gradients import BACKEND
 from keras import layers
 
 import minc_tf
+from minc_tf.augment import ViewConfig, device_views
 from models import tiny, usual
 
 SHAPE, DIM = (8, 8, 3), 4
@@ -133,6 +134,36 @@ def file_of(folder, method):
     return pathlib.Path(folder) / f"{method}.keras"
 
 
+def views():
+    """Views of the same images, of the same random numbers, by semantics."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (20, 23, 31, 3)).astype(np.uint8)
+    numbers = rng.uniform(size=(20, 2, device_views.DRAWS))
+    numbers = keras.ops.convert_to_tensor(numbers, "float32")
+    images = keras.ops.convert_to_tensor(images)
+    found = {}
+    for semantics in ("torchvision", "tf", "tf_byol"):
+        config = ViewConfig(semantics=semantics, blur_kernel=5, solarize_p=0.5)
+
+        def make(images, numbers, configs=(config, config)):
+            chosen = device_views.draw_parameters(numbers, configs, 23, 31)
+            return chosen, device_views.make_views(
+                images, chosen, configs, (16, 16)
+            )
+
+        if BACKEND == "jax":  # which compiles each operation otherwise
+            import jax
+
+            make = jax.jit(make)
+        chosen, made = make(images, numbers)
+        parameters = {
+            name: np.asarray(values)
+            for name, values in chosen._asdict().items()
+        }
+        found[semantics] = {"parameters": parameters, "views": np.stack(made)}
+    return found
+
+
 def flat(nested, prefix=""):
     """Nested dicts as one, its keys joined by slashes."""
     for key, value in nested.items():
@@ -147,6 +178,7 @@ def main(folder):
     results = {method: train(method, folder) for method in COMPARED}
     for method, backend in MOVED.items():
         results[f"{method} of {backend}"] = go_on(folder, method)
+    results["views"] = views()
     path = pathlib.Path(folder) / f"{BACKEND}.npz"
     np.savez(path, **dict(flat(results)))
 

@@ -23,7 +23,7 @@ WITHOUT = {
     "MobileNetV2": "mobilenet_v2",
     "NASNetMobile": "nasnet",
     "ResNet50": "resnet",
-    "ResNet101V2": "resnet_v2",
+    "ResNet50V2": "resnet_v2",
     "VGG16": "vgg16",
     "VGG19": "vgg19",
     "Xception": "xception",
@@ -54,18 +54,21 @@ def said(encoder):
 
 @pytest.mark.parametrize("name", WITHOUT)
 def test_a_network_alone_is_told_from_a_wrapped_one(name):
-    network, images = make(name), keras.Input(SHAPE)
+    network = make(name)
+    (message,) = said(network)
+    assert f"keras.applications.{WITHOUT[name]} without" in message
+    assert "build_encoder('keras.applications.NAME'" in message
+    assert "\n" not in message
+    if name != "MobileNet":  # the rest is the same for all
+        return
+    images, pooled = keras.Input(SHAPE), layers.GlobalAveragePooling2D()
     module = importlib.import_module(f"keras.applications.{WITHOUT[name]}")
-    pooled = layers.GlobalAveragePooling2D()
     for alone in (
-        network,
         keras.Sequential([keras.Input(SHAPE), network, pooled]),
         as_encoder(network),
     ):
-        (message,) = said(alone)
-        assert f"keras.applications.{WITHOUT[name]} without" in message
-        assert "build_encoder('keras.applications.NAME'" in message
-        assert "\n" not in message
+        (again,) = said(alone)
+        assert again == message.replace(network.name, alone.name, 1)
     prepared = module.preprocess_input(images)
     for wrapped in (
         keras.Model(images, pooled(network(prepared))),
@@ -87,8 +90,10 @@ def test_a_network_on_a_prepared_tensor_is_wrapped(name):
 
 @pytest.mark.parametrize("name", WITH)
 def test_a_network_with_its_own_preprocessing(name):
-    assert not said(make(name))
-    assert not said(as_encoder(make(name)))
+    network = make(name)
+    assert not said(network)
+    if name == "MobileNetV3Small":
+        assert not said(as_encoder(network))
     if WITH[name] is not None:
         (message,) = said(make(name, include_preprocessing=False))
         assert "make it with include_preprocessing=True" in message

@@ -48,6 +48,7 @@ def results(tmp_path_factory):
         for name in backends.COMPARED:
             if name not in found:
                 found[name] = backends.train(name, folder)
+        found["views"] = backends.views()
         assert process.wait(timeout=600) == 0
     finally:
         process.kill()
@@ -115,3 +116,17 @@ def test_fifty_steps(results, method):
 def test_a_saved_model_goes_on_elsewhere(results, method, backend):
     """With its optimizer, and with outputs of the same weights."""
     assert_same(results, f"{method} of {backend}/", 1e-5)
+
+
+@pytest.mark.parametrize("semantics", ["torchvision", "tf", "tf_byol"])
+def test_views(results, semantics):
+    """Of the same random numbers the same parameters, and pixels."""
+    prefix = f"views/{semantics}/"
+    expected, found = (under(each, prefix) for each in results)
+    assert found.keys() == expected.keys()
+    error = np.abs(found.pop("views") - expected.pop("views"))
+    # A level of 128 becomes 127: rounding can turn a pixel to either.
+    assert np.quantile(error, 0.999) < 0.01
+    assert error.max() < 1.01
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-5)

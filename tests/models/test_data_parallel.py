@@ -53,9 +53,9 @@ def assert_same(two, one):
     tiny.assert_close(model2.get_weights(), model1.get_weights(), 1e-5)
 
 
-@pytest.mark.parametrize("method", ["minc", "simclr", "byol"])
+@pytest.mark.parametrize("method", ["minc", "byol"])
 def test_a_step_is_that_of_one_device(method):
-    """Statistics, moments and negatives are those of the global batch.
+    """Statistics and moments are those of the global batch.
 
     So is the norm by which gradients are clipped. No objective knows of
     devices.
@@ -63,9 +63,7 @@ def test_a_step_is_that_of_one_device(method):
     assert_same(train(data_parallel(), method), train(None, method))
 
 
-@pytest.mark.parametrize(
-    "name, momentum", [("minc", None), ("minc", 0.9), ("spectral", 0.9)]
-)
+@pytest.mark.parametrize("name, momentum", [("minc", None), ("spectral", 0.9)])
 def test_in_parts(name, momentum):
     """Each device gives a share of its images to each part."""
     whole = tiny.build(name, target_momentum=momentum)

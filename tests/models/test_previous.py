@@ -6,6 +6,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from gradients import needs_tensorflow
 
 import minc_tf
 from minc_tf.objectives import MINC
@@ -26,7 +27,7 @@ def build(micro_batches=1, **kwargs):
         ),
         micro_batches=micro_batches,
     )
-    model.compile(keras.optimizers.SGD(tiny.RATE))
+    model.compile(keras.optimizers.SGD(tiny.RATE), **tiny.EAGER)
     return model
 
 
@@ -108,7 +109,7 @@ def test_a_layer_that_is_frozen_and_unfrozen():
     expected = previous = None
     for seed, batch in enumerate(views):
         model.encoder.trainable = seed not in (1, 2)
-        model.compile(keras.optimizers.SGD(tiny.RATE))
+        model.compile(keras.optimizers.SGD(tiny.RATE), **tiny.EAGER)
         if seed == 2:
             kernel = model.encoder.get_layer("dense").kernel
             kernel.assign(1.1 * kernel.numpy())
@@ -137,7 +138,7 @@ def test_the_extra_pass_moves_no_statistics_and_no_generator():
                 MINC(tiny.DIM, tracking=tracking, mu=None),
             )
         )
-        models[-1].compile(keras.optimizers.SGD(0.0))
+        models[-1].compile(keras.optimizers.SGD(0.0), **tiny.EAGER)
         tiny.fit(models[-1], STEPS)
     tiny.assert_equal(*map(network, models))
 
@@ -149,7 +150,8 @@ def test_a_batch_that_is_not_finite_leaves_all_as_it_is():
         models.append(tiny.build())
         models[-1].objective.rate = RATE
         inner = keras.optimizers.SGD(tiny.RATE)
-        models[-1].compile(keras.optimizers.LossScaleOptimizer(inner))
+        optimizer = keras.optimizers.LossScaleOptimizer(inner)
+        models[-1].compile(optimizer, **tiny.EAGER)
     spoilt, spared = models
     broken = tiny.views(seed=7)
     broken[0][0, 0, 0, 0] = np.nan
@@ -175,7 +177,7 @@ def test_an_encoder_that_the_first_batch_builds():
         layers.Dense(tiny.DIM, use_bias=False),
         MINC(tiny.DIM, mu=None),
     )
-    model.compile(keras.optimizers.SGD(0.0))
+    model.compile(keras.optimizers.SGD(0.0), **tiny.EAGER)
     logs = tiny.fit(model)
     assert np.isfinite(logs["loss"]) and logs["rate"] == 1.0
     z = [np.array(model(view)) for view in tiny.views()]
@@ -210,6 +212,7 @@ def test_default_keeps_nothing_where_it_leads(kwargs):
     assert [v.shape for v in kept] == [v.shape for v in network]
 
 
+@needs_tensorflow("its file is the same on both backends")
 def test_a_model_saved_before_there_were_trackings(tmp_path):
     """Its configuration names none: a running mean, with self-pairs."""
     keras.utils.set_random_seed(1)
@@ -218,7 +221,7 @@ def test_a_model_saved_before_there_were_trackings(tmp_path):
         tiny.linear(tiny.FEATURES, "projector"),
         MINC(tiny.DIM, tracking="mean", self_pairs=True, mu=None),
     )
-    model.compile(keras.optimizers.SGD(tiny.RATE))
+    model.compile(keras.optimizers.SGD(tiny.RATE), **tiny.EAGER)
     tiny.fit(model, 2)
     model.save(tmp_path / "now.keras")
     with (

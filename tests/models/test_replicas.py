@@ -146,3 +146,15 @@ def test_training_goes_on_from_saved_weights(results):
     assert kept.keys() == loaded.keys()
     for key, value in kept.items():
         np.testing.assert_array_equal(loaded[key], value, err_msg=key)
+
+
+@pytest.mark.parametrize("step", range(2))
+def test_views_are_those_of_one_device(results, step):
+    """Replicas draw for their own images: all of them are the same image."""
+    (one,), several = (found[f"views/{step}"] for found in results)
+    assert several.shape == (REPLICAS, 2, 4, 16, 16, 3)
+    assert np.abs(several[0] - several[1]).mean(axis=(2, 3, 4)).min() > 1
+    whole = np.concatenate(several, axis=1)
+    np.testing.assert_allclose(whole, one, atol=1e-3)
+    other = results[0][f"views/{1 - step}"]
+    assert np.abs(one - other[0]).mean() > 1

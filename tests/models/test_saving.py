@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from gradients import needs_tensorflow
 
 from minc_tf import MINCModel, TwoViewModel
 from minc_tf.models import mlp, small_resnet
@@ -18,6 +19,8 @@ FULL = {
     "target_momentum": 0.9,
 }
 
+SAME = needs_tensorflow("what is saved is the same on both backends")
+
 
 def optimizer_state(model):
     return [np.array(v) for v in model.optimizer.variables]
@@ -29,19 +32,20 @@ def optimizer_state(model):
         ("minc", FULL),
         # With the weights of the step before.
         ("minc", {"norm": "batch", "dropout": 0.3}),
-        ("minc_read_first", {"norm": "batch"}),
-        ("spectral", {"dropout": 0.3, "micro_batches": 2}),
+        pytest.param("minc_read_first", {"norm": "batch"}, marks=SAME),
+        pytest.param(
+            "spectral", {"dropout": 0.3, "micro_batches": 2}, marks=SAME
+        ),
     ],
 )
 def test_training_goes_on_from_a_saved_model(name, kwargs, tmp_path):
     schedule = warmup_cosine(0.05, steps=20, warmup_steps=3)
-    # Once in a graph.
-    options = None if kwargs is FULL else tiny.EAGER
-    model = tiny.build(name, LARS(schedule), options, **kwargs)
+    model = tiny.build(name, LARS(schedule), **kwargs)
     tiny.fit(model, 3)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
 
+    again.run_eagerly = model.run_eagerly
     assert type(again) is TwoViewModel
     # JSON has no tuples.
     assert json.dumps(again.get_config()) == json.dumps(model.get_config())
@@ -91,13 +95,14 @@ def test_a_residual_minc_model_with_loss_scaling(tmp_path):
             small_resnet(image_shape=(8, 8, 3), filters=(4, 8)),
             mlp(8, (8, 4)),
         )
-        model.compile(optimizer=keras.optimizers.Adam(0.01))
+        model.compile(keras.optimizers.Adam(0.01), **tiny.EAGER)
         views = tiny.views(shape=(8, 8, 3))
         model.fit(*views, epochs=2, batch_size=8, verbose=0)
         model.save(tmp_path / "model.keras")
     finally:
         keras.config.set_dtype_policy("float32")
     again = keras.models.load_model(tmp_path / "model.keras")
+    again.run_eagerly = model.run_eagerly
     assert type(again) is MINCModel
     assert type(again.optimizer) is keras.optimizers.LossScaleOptimizer
     np.testing.assert_array_equal(

@@ -34,7 +34,7 @@ def test_a_step_equals_a_tape_over_the_formula():
     projector = mlp(8, (8, 5))
     objective = MINC(5, mu=None)
     model = MINCModel(encoder, projector, objective)
-    model.compile(optimizer=keras.optimizers.SGD(0.5))
+    model.compile(keras.optimizers.SGD(0.5), **tiny.EAGER)
     twin = keras.Sequential(
         [keras.models.clone_model(part) for part in (encoder, projector)]
     )
@@ -82,7 +82,7 @@ def test_losses_of_the_layers_are_added_once(regulariser, micro_batches):
     }[regulariser]
     in_a_graph = regulariser == "outputs" and micro_batches == 2
     options = {
-        "compile": None if in_a_graph else tiny.EAGER,
+        "compile": tiny.GRAPH if in_a_graph else tiny.EAGER,
         "micro_batches": micro_batches,
     }
     plain = tiny.build(**options)
@@ -126,7 +126,7 @@ def test_losses_of_the_layers_are_added_once(regulariser, micro_batches):
 def test_trainable_variables_of_frozen_parts_do_not_move():
     model = tiny.build()
     model.encoder.trainable = False
-    model.compile(optimizer=keras.optimizers.SGD(1.0))
+    model.compile(keras.optimizers.SGD(1.0), **tiny.EAGER)
     before = model.encoder.get_weights()
     projector = model.projector.get_weights()
     tiny.fit(model)

@@ -12,8 +12,8 @@ SHAPE = (4, 4, 3)
 FEATURES, DIM, BATCH = 8, 5, 8
 RATE = 0.1
 #: For `compile`: steps without a graph, which TensorFlow takes a second to
-#: trace. JAX compiles in any case.
-EAGER = {"run_eagerly": BACKEND == "tensorflow"}
+#: trace, and with one. JAX compiles in any case.
+EAGER, GRAPH = {"run_eagerly": BACKEND == "tensorflow"}, {}
 
 
 def objective(name):
@@ -69,7 +69,7 @@ def build(name="minc", optimizer=None, compile=None, predictor=False, **kwargs):
         name: string, the objective; see `objective`.
         optimizer: Keras optimizer; plain gradient descent at the rate
             `RATE` by default.
-        compile: dict, further arguments of `compile`.
+        compile: dict, further arguments of `compile`; `EAGER` by default.
         predictor: bool, with a predictor.
         **kwargs: arguments of `TwoViewModel` or, where it has none of that
             name, of `encoder`.
@@ -84,7 +84,9 @@ def build(name="minc", optimizer=None, compile=None, predictor=False, **kwargs):
         **{k: v for k, v in kwargs.items() if k in own},
     )
     optimizer = optimizer or keras.optimizers.SGD(RATE)
-    model.compile(optimizer=optimizer, **(compile or {}))
+    model.compile(
+        optimizer=optimizer, **(EAGER if compile is None else compile)
+    )
     return model
 
 

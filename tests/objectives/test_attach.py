@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from gradients import BACKEND
 
 from minc_tf.objectives import MINC, SpectralContrastive
 from objectives.harness import assert_close, embeddings
@@ -21,7 +22,8 @@ def build(objective, weight=1.0):
 
 
 def compile_model(model, optimizer):
-    model.compile(optimizer=optimizer, loss=["mse", None])
+    eager = BACKEND == "tensorflow"
+    model.compile(optimizer, loss=["mse", None], run_eagerly=eager)
     return model
 
 
@@ -92,6 +94,7 @@ def test_a_saved_model_goes_on_where_it_stopped(cls, tmp_path):
     fit(model, 3)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
+    again.run_eagerly = model.run_eagerly
 
     x, _ = data(2, seed=1)
     for a, b in zip(model(x), again(x), strict=True):

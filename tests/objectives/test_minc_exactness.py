@@ -226,8 +226,10 @@ def test_coordinates_reach_the_eigenfunctions_in_order(seed, tracking, rate):
     )
 
 
-@pytest.mark.parametrize("tracking", ["lead", "corrected", "mean"])
-@pytest.mark.parametrize("rate", [0.3, "adaptive"])
+@pytest.mark.parametrize(
+    "tracking, rate",
+    [("lead", 0.3), ("corrected", "adaptive"), ("mean", "adaptive")],
+)
 def test_small_batches_reach_the_eigenfunctions_too(tracking, rate):
     """Of 16 pairs, each left out of its own Lambda: only noise is left."""
     graph = AugmentationGraph.random(seed=0)
@@ -276,10 +278,10 @@ def test_both_objectives_reach_the_optimum_of_the_spectral_objective():
 
 
 @needs_tensorflow("a result about the rate, not about a backend")
-@pytest.mark.parametrize("batch", [16, 64])
-def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate(batch):
+def test_adaptive_rate_is_about_as_good_as_the_best_fixed_rate():
+    batch = 16
     graph = AugmentationGraph.random(seed=0)
-    learning_rates = (0.3, 1.0, 3.0)
+    learning_rates = (0.3, 3.0)
     fixed_rates = (0.02, 0.1, 0.5)
     pairs = [
         [states.reshape(STEPS, batch) for states in sample]

@@ -154,8 +154,9 @@ def test_extreme_temperatures(temperature):
 
 
 @needs_tensorflow("a batch of one pair is refused where its size is known")
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("form", ["published", "improved"])
+@pytest.mark.parametrize(
+    "form, jit", [("published", False), ("improved", True)]
+)
 def test_batch_of_unknown_size(form, jit):
     """The single pair left over in `fit` must not poison the weights."""
     objective = MIO(form=form)

@@ -167,8 +167,7 @@ def test_gradient_of_orthogonal_embeddings_is_finite(similarity):
 
 
 @needs_tensorflow("a batch of one pair is refused where its size is known")
-@pytest.mark.parametrize("jit", [False, True])
-@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("decoupled, jit", [(False, False), (True, True)])
 def test_batch_of_unknown_size(decoupled, jit):
     """The single pair left over in `fit` must not poison the weights."""
     objective = NTXent(decoupled=decoupled)

@@ -33,11 +33,13 @@ COMPARED = [kind(**arguments) for kind, arguments in METHODS_OF.items()] + [
     MIO(negative_temperature=0.1, mse_weight=3.0),
     FMICL(divergence="tsallis", order=3.0, alpha=2.0, sigma=0.8),
 ]
-#: What holds on four holds on two; as many processes more cost as much again.
-REPLICAS = 4
+#: What holds on three holds on two, and is told from what is halved.
+REPLICAS = 3
 
-#: A step is traced once for each replica, in one thread.
-pytestmark = [pytest.mark.slow, needs_tensorflow(REASON)]
+pytestmark = [
+    pytest.mark.slow,  # A process of its own, with a thread for each replica.
+    needs_tensorflow(REASON),
+]
 
 
 @pytest.fixture(scope="module")
