@@ -279,7 +279,7 @@ def test_a_trained_model(format, trained, tmp_path):
     np.testing.assert_allclose(z, expected[1][:, 1:], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("format", FORMATS[:2])
+@pytest.mark.parametrize("format", FORMATS)
 def test_images_of_another_range(format, tmp_path):
     model = make_model()
     path = export_runtime(model, tmp_path, format, value_range=(0, 1))
