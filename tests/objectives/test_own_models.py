@@ -15,6 +15,12 @@ FEATURES, DIM, BATCH = 5, 3, 16
 NAMES = ("chi2_information", "effective_rank", "rate", "second_moment_trace")
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    """The weights do not depend on which tests ran before."""
+    keras.utils.set_random_seed(0)
+
+
 class Own(keras.Model):
     """A tower of two views, and what a user writes in `call`."""
 
@@ -266,4 +272,5 @@ def test_a_loss_without_statistics_in_compile_is_that_loss():
     x, y = embeddings(BATCH, FEATURES)[0], embeddings(BATCH, DIM)[0]
     model.compile("sgd", loss=SpectralContrastive())
     expected = float(SpectralContrastive()(y, model(x)))
-    assert_close(model.evaluate(x, y, verbose=0), expected)
+    # A difference, whose terms are some hundred times larger.
+    assert_close(model.evaluate(x, y, verbose=0), expected, floor=0.1)
