@@ -103,8 +103,8 @@ class SavedEncoder:
     ) -> Callable:
         """Return the function from images to vectors of an output.
 
-        Of an `"embedding"` that the manifest calls ordered the first
-        coordinate, the constant function, is left out.
+        Of an `"embedding"` whose first coordinate is the constant function, as
+        the manifest says, that one is left out.
 
         Args:
             output: str, the signature.
@@ -218,7 +218,9 @@ class SavedEncoder:
     def _has_constant(self, output):
         """Whether an output's first coordinate is the constant function."""
         manifest = self.manifest or {}
-        return output == "embedding" and bool(manifest.get("embedding_ordered"))
+        dropped = bool(manifest.get("embedding_ordered"))
+        served = manifest.get("served_embedding") or {}
+        return output == "embedding" and served.get("constant_dropped", dropped)
 
     def _entry(self, name):
         """Return a signature, and the name and spec of its one argument."""

@@ -78,7 +78,8 @@ def export_savedmodel(
     Their `embedding` is as the options say. After training with MINC its
     coordinates are in order of decreasing eigenvalue (with `triangular=False`
     they are rotated by `objective.rotation()`) and the first of all d, close to
-    the constant function, is left out.
+    the constant function, is left out; not of a projector that ends in a batch
+    normalisation without offset, which takes that function out itself.
 
     For evaluation `features` and `embedding` take `images` as `serve_views`
     does, and return one float32 entry under their own name; `embedding` has all

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from minc_tf.export.ordering import order_of, rotated_layers
+from minc_tf.export.ordering import is_centred, order_of, rotated_layers
 
 #: Eigenvalues below this share of the largest are rounding, not a direction.
 _SMALLEST = 1e-6
@@ -18,8 +18,9 @@ class ServedEmbedding:
 
     Attributes:
         layers: list of Keras layers, features -> all d coordinates.
-        ordered: bool, whether the coordinates have an order. The first one is
-            then the constant function, which is not served.
+        ordered: bool, whether the coordinates have an order.
+        constant: bool, whether the first one is then the constant function,
+            which is not served.
         eigenvalues: float32 array (d,) in that order, or `None`.
         dims: int, how many coordinates are served, or `None` for all.
         whiten: bool, whether each is divided by the root of its eigenvalue.
@@ -28,6 +29,7 @@ class ServedEmbedding:
 
     layers: list
     ordered: bool
+    constant: bool
     eigenvalues: np.ndarray | None
     dims: int | None
     whiten: bool
@@ -61,12 +63,12 @@ class ServedEmbedding:
             "dim": len(kept),
             "whiten": self.whiten,
             "normalize": self.normalize,
-            "constant_dropped": self.ordered,
+            "constant_dropped": self.constant,
         }
 
     @property
     def _served(self):
-        first = 1 if self.ordered else 0
+        first = int(self.constant)
         return slice(first, None if self.dims is None else first + self.dims)
 
 
@@ -86,14 +88,15 @@ def served_embedding(
     if getattr(model, "predictor", None) is not None:
         objective = None
     ordered, rotation, eigenvalues = order_of(objective)
-    _check_dims(dims, ordered, eigenvalues)
+    constant = ordered and not is_centred(model.projector)
+    _check_dims(dims, ordered, constant, eigenvalues)
     if whiten:
-        _check_whiten(ordered, eigenvalues, dims)
+        _check_whiten(ordered, constant, eigenvalues, dims)
     layers = [model.projector]
     if rotation is not None:
         layers = rotated_layers(model.projector, rotation)
     return ServedEmbedding(
-        layers, ordered, eigenvalues, dims, whiten, normalize
+        layers, ordered, constant, eigenvalues, dims, whiten, normalize
     )
 
 
@@ -102,7 +105,7 @@ def features_of(encoder: keras.Layer, images):
     return ops.cast(encoder(images, training=False), "float32")
 
 
-def _check_dims(dims, ordered, eigenvalues):
+def _check_dims(dims, ordered, constant, eigenvalues):
     if dims is None:
         return
     if isinstance(dims, bool) or not isinstance(dims, int):
@@ -113,26 +116,27 @@ def _check_dims(dims, ordered, eigenvalues):
             f"{dims}; only MINC orders its coordinates, and only without a "
             "predictor"
         )
-    most = len(eigenvalues) - 1
+    most = len(eigenvalues) - constant
     if not 1 <= dims <= most:
+        which = "the coordinates but the constant one" if constant else "all"
         raise ValueError(
-            f"dims must be in 1 to {most}, the coordinates but the constant "
-            f"one; received {dims}"
+            f"dims must be in 1 to {most}, {which}; received {dims}"
         )
 
 
-def _check_whiten(ordered, eigenvalues, dims):
+def _check_whiten(ordered, constant, eigenvalues, dims):
     if not ordered:
         raise ValueError(
             "whiten must be False for an embedding without eigenvalues; "
             "received True; only MINC estimates them, and only without a "
             "predictor"
         )
-    small = eigenvalues[1:][:dims] <= _SMALLEST * eigenvalues.max()
+    start = int(constant)
+    small = eigenvalues[start:][:dims] <= _SMALLEST * eigenvalues.max()
     if small.any():
         first = int(np.argmax(small))
         raise ValueError(
             f"whiten must be False, or dims at most {first}; received True "
-            f"and dims={dims}: eigenvalue {first + 1} is "
-            f"{eigenvalues[1 + first]:.3g}, too small to divide by"
+            f"and dims={dims}: eigenvalue {first + start} is "
+            f"{eigenvalues[first + start]:.3g}, too small to divide by"
         )

@@ -1,13 +1,15 @@
 """Which coordinates of the embedding are served, and how."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from minc_tf.export import export_savedmodel, read_manifest
+from minc_tf.export import SavedEncoder, export_savedmodel, read_manifest
+from minc_tf.export.ordering import is_centred
 from minc_tf.export.served import served_embedding
 
-from .tiny import DIM, SHAPE, Ordering, make_model
+from .tiny import DIM, SHAPE, Ordering, make_model, make_projector
 
 
 def coordinates(model, x):
@@ -50,6 +52,31 @@ def test_against_numpy(triangular, options, count):
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
     assert served.names(DIM) == [f"embedding_{i + 1}" for i in range(count)]
     assert served.manifest(DIM)["dim"] == count
+
+
+@pytest.mark.parametrize("triangular", [True, False])
+def test_no_coordinate_is_constant_after_batch_normalisation(
+    triangular, tmp_path
+):
+    """It takes the mean out: then the first coordinate is served, too."""
+    layer = keras.layers.BatchNormalization(center=False, scale=False)
+    projector = make_projector(tail=[layer])
+    model = make_model(objective=Ordering(triangular), projector=projector)
+    x = np.random.default_rng(0).uniform(0, 255, (3, *SHAPE)).astype("float32")
+    wanted = coordinates(model, x)
+    path = export_savedmodel(model, tmp_path, dims=DIM)
+    encoder = SavedEncoder(path)
+    assert encoder.encoder_dim("embedding") == DIM
+    for as_served in (True, False):
+        found = encoder.encoder_function("embedding", as_served=as_served)(x)
+        np.testing.assert_allclose(found, wanted, atol=1e-5)
+    manifest = read_manifest(path)
+    assert manifest["served_embedding"]["constant_dropped"] is False
+    assert manifest["dimension_names"]["embedding"][0] == "embedding_0"
+    # An offset can carry it again.
+    assert not is_centred(
+        make_projector(tail=[keras.layers.BatchNormalization()])
+    )
 
 
 def test_whitened_coordinates_have_unit_second_moment():
