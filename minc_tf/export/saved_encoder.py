@@ -218,9 +218,11 @@ class SavedEncoder:
     def _has_constant(self, output):
         """Whether an output's first coordinate is the constant function."""
         manifest = self.manifest or {}
-        dropped = bool(manifest.get("embedding_ordered"))
+        ordered = bool(manifest.get("embedding_ordered"))
+        # Older manifests do not say, and all dropped it.
         served = manifest.get("served_embedding") or {}
-        return output == "embedding" and served.get("constant_dropped", dropped)
+        constant = ordered and served.get("constant_dropped", True)
+        return output == "embedding" and constant
 
     def _entry(self, name):
         """Return a signature, and the name and spec of its one argument."""
