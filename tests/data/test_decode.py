@@ -90,6 +90,15 @@ def test_transparent_png_lies_over_white(mode):
     _assert_decodes(contents, wanted, atol=_JPEG)
 
 
+def test_transparency_is_rounded_to_the_nearest_level():
+    """All colours at many opacities, against fractions in float64."""
+    alpha, colour = np.meshgrid(np.arange(0, 256, 5), np.arange(256))
+    image = np.stack([colour, colour, colour, alpha], -1).astype(np.uint8)
+    contents = _bytes(PIL.Image.fromarray(image), "PNG")
+    wanted = np.rint((colour * alpha + 255.0 * (255 - alpha)) / 255.0)
+    _assert_decodes(contents, np.repeat(wanted[..., None], 3, axis=-1))
+
+
 def test_sixteen_bits():
     deep = np.linspace(0, 65535, 23 * 34).reshape(23, 34).astype(np.uint16)
     contents = _bytes(PIL.Image.fromarray(deep), "PNG")
