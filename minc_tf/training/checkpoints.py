@@ -87,6 +87,10 @@ class Checkpoints:
         """The newest file, or None."""
         return self.paths[-1] if self.paths else None
 
+    def path_of(self, step: int) -> pathlib.Path:
+        """The file of a step, whether it is there or not."""
+        return self.folder / f"step-{step:08d}.npz"
+
     def save(self, model: keras.Model, write: bool = True) -> None:
         """Write a checkpoint and remove those that are too old.
 
@@ -109,7 +113,7 @@ class Checkpoints:
                 )
         if not write:
             return
-        path = self.folder / f"step-{step_of(model):08d}.npz"
+        path = self.path_of(step_of(model))
         if self.config is not None:
             state[_SETTINGS] = np.array(to_json(self.config))
         try:

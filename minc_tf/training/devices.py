@@ -54,6 +54,13 @@ class Devices:
     def wait(self) -> None:
         """Wait until every process is here."""
 
+    def leave(self, done: Callable[[], bool]) -> None:
+        """Wait for the last time: a process that is here may end.
+
+        Where one has ended before this one knows that all are here, `done`
+        tells whether what they ended after was done.
+        """
+
     def check_same_step(self, step: int) -> None:
         """Raise ValueError where processes go on from different steps."""
 

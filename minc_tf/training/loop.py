@@ -161,6 +161,7 @@ class SaveCheckpoints(keras.callbacks.Callback):
         return self.devices.any(requested)
 
     def _end(self, step):
+        self.devices.leave(self.checkpoints.path_of(step).exists)
         raise PreemptedError(
             f"told to end (SIGTERM) at step {step}; saved in "
             f"{self.checkpoints.folder}: the same command goes on from there."

@@ -316,7 +316,7 @@ class _Run:
             )
             if shown:
                 self.finish_report(folder.path, **shown)
-        self.devices.wait()
+        self.devices.leave(folder.summary.exists)
 
     def _show(self, name, picture):
         pictures.write_png(self.folder.pictures, name, picture)

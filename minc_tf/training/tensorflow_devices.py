@@ -95,6 +95,14 @@ class Replicas(Devices):
         """Wait until every worker is here."""
         self.any(False)
 
+    def leave(self, done):
+        """Wait for the last time; who is gone by then is not missed."""
+        try:
+            self.wait()
+        except tf.errors.OpError:
+            if not done():
+                raise
+
     def check_same_step(self, step):
         """Raise ValueError where workers read different checkpoints."""
         if not self.several:

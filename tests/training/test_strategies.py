@@ -307,3 +307,17 @@ def test_address_in_use():
 def test_address_without_port(address):
     with pytest.raises(ValueError, match=f"must be host:port.*{address}"):
         wait_for_workers(["a:1", address], 0, timeout=1)
+
+
+def test_who_left_first_is_not_missed(monkeypatch):
+    """Of the last wait another may know sooner that all are here."""
+    workers = Replicas(tf.distribute.get_strategy())
+    workers.leave(lambda: False)
+
+    def lost(flag):
+        raise tf.errors.UnavailableError(None, None, "gone")
+
+    monkeypatch.setattr(workers, "any", lost)
+    workers.leave(lambda: True)
+    with pytest.raises(tf.errors.UnavailableError, match="gone"):
+        workers.leave(lambda: False)
