@@ -47,6 +47,7 @@ PARTS = (
     ("cifar10_jpeg", ("minc", "spectral"), BATCHES),
     ("cifar10_jpeg", ("minc_paper",), BATCHES),
     ("cifar10_jpeg", ("spectral_minc_head",), (8, 64, 512, 16)),
+    ("tiny_imagenet50", ("spectral_minc_head",), (64,)),
     ("tiny_imagenet50", ("minc", "spectral"), (64, 16, 256)),
     ("cifar10_jpeg", ("simclr", "vicreg", "byol", "tico"), (64, 16, 256)),
 )
