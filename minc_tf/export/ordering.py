@@ -39,17 +39,6 @@ def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
     return True, rotation.astype("float32"), eigenvalues.astype("float32")
 
 
-def is_centred(projector) -> bool:
-    """Whether no direction of the outputs can be the same for all images.
-
-    So it is after a last batch normalisation without an offset: over the images
-    of training each output has the mean zero.
-    """
-    layers = getattr(projector, "layers", None) or [projector]
-    last = layers[-1]
-    return isinstance(last, keras.layers.BatchNormalization) and not last.center
-
-
 def rotated_layers(projector, rotation: np.ndarray) -> list:
     """Layers that, applied in turn, give `projector(x) @ rotation`.
 

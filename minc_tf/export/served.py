@@ -6,7 +6,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from minc_tf.export.ordering import is_centred, order_of, rotated_layers
+from minc_tf._layers import is_centred
+from minc_tf.export.ordering import order_of, rotated_layers
 
 #: Eigenvalues below this share of the largest are rounding, not a direction.
 _SMALLEST = 1e-6

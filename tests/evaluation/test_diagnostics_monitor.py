@@ -10,6 +10,8 @@ from models import tiny
 
 from minc_tf import diagnostics
 from minc_tf.evaluation import DiagnosticsMonitor
+from minc_tf.models import TwoViewModel, mlp
+from minc_tf.models.statistics import present_statistics
 
 PAIRS = 32
 GEOMETRY = {
@@ -146,6 +148,23 @@ def test_information_only_where_it_is_trained():
     assert set(measure(predicting)) == GEOMETRY | {"spectrum"}
     measured = measure(tiny.build("spectral", target_momentum=0.9))
     assert set(measured) == GEOMETRY | INFORMATION | {"spectrum"}
+
+
+def test_batch_normalisation_leaves_no_constant_direction():
+    """Then the whole spectrum counts, and its first value with it."""
+    model = TwoViewModel(
+        tiny.encoder(),
+        mlp(tiny.FEATURES, (tiny.DIM,), final_norm=True),
+        tiny.objective("spectral"),
+    )
+    model.compile(optimizer=keras.optimizers.SGD(1e-3), **tiny.EAGER)
+    mu = model.objective.mu
+    with present_statistics(model, make_pairs()):
+        both = np.concatenate([clipped(z, mu) for z in embed(model)])
+    squares = np.linalg.eigvalsh(both.T @ both / len(both))[::-1] ** 2
+    expected = squares[:2].sum() / squares.sum()
+    found = measure(model)["captured_share_2"]
+    assert found == pytest.approx(expected, rel=1e-4)
 
 
 def test_collapsed_embeddings_have_numbers_too():

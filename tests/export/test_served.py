@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from minc_tf._layers import is_centred
 from minc_tf.export import SavedEncoder, export_savedmodel, read_manifest
-from minc_tf.export.ordering import is_centred
 from minc_tf.export.served import served_embedding
 
 from .tiny import DIM, SHAPE, Ordering, make_model, make_projector

@@ -93,6 +93,8 @@ def test_snapshot_of_a_part(clusters):
     assert part.class_names == ("0", "1", "2")
     again = report.make_snapshot(features, images, labels, limit=4, seed=1)
     np.testing.assert_array_equal(again.points, part.points)
+    other = report.make_snapshot(features, images, labels, limit=4, seed=2)
+    assert set(other.thumbnails[:, 12, 12, 0]) != set(drawn)
 
 
 def test_snapshot_without_labels(clusters):

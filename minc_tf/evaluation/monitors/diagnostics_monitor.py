@@ -7,6 +7,7 @@ import numpy as np
 
 from minc_tf import diagnostics
 from minc_tf._checks import check_int
+from minc_tf._layers import is_centred
 from minc_tf._types import Logs
 from minc_tf.diagnostics.vectors import check_features
 from minc_tf.evaluation.features import check_finite, encoder_function
@@ -43,8 +44,9 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
     - `chi2_information_held_out_minc`, of MINC: the same in MINC's form, with
       the Lambda of training;
     - `captured_share_<k>`: share of the information that the first k = d / 4
-      coordinates hold, in the order of the spectrum, without the constant's
-      (`minc_tf.diagnostics.captured_share`); 0 where there is none.
+      coordinates hold, in the order of the spectrum, without the constant's,
+      which is none after a last batch normalisation without an offset
+      (`minc_tf.diagnostics.captured_share`); 0 where nothing is held.
 
     And where asked for:
 
@@ -182,7 +184,7 @@ class DiagnosticsMonitor(keras.callbacks.Callback):
             clipped = [
                 np.asarray(clip_norm(z, objective.mu)) for z in (one, other)
             ]
-            measured |= _information(*clipped, objective)
+            measured |= _information(*clipped, self.model)
         if self.gradient_batches:
             found = diagnostics.gradient_variance(
                 self.model, self.pairs.take(self.gradient_batches)
@@ -261,7 +263,7 @@ def _geometry(one, other):
     }
 
 
-def _information(one, other, objective):
+def _information(one, other, model):
     """The numbers of embeddings that a spectral loss trains."""
     found = diagnostics.chi2_information(one, other)
     name = "chi2_information_held_out"
@@ -270,15 +272,15 @@ def _information(one, other, objective):
         f"{name}_low": found["low"],
         f"{name}_high": found["high"],
     }
-    if isinstance(objective, MINC):
-        moment = keras.ops.convert_to_numpy(objective.second_moment)
+    if isinstance(model.objective, MINC):
+        moment = keras.ops.convert_to_numpy(model.objective.second_moment)
         in_mincs_form = diagnostics.chi2_information(
             one, other, second_moment=moment
         )
         measured[f"{name}_minc"] = in_mincs_form["value"]
-    eigenvalues = np.asarray(
-        diagnostics.spectrum(np.concatenate([one, other]))
-    )[1:]
+    eigenvalues = np.asarray(diagnostics.spectrum(np.concatenate([one, other])))
+    if not is_centred(model.projector):
+        eigenvalues = eigenvalues[1:]
     first = -(-one.shape[1] // 4)
     share = 0.0
     if eigenvalues.any():
