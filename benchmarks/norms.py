@@ -3,7 +3,7 @@
     python benchmarks/norms.py --data=DIR --minutes=60
 
 The embedding is clipped to the norm sqrt(mu), and beyond it feels no radial
-force. Short runs on CIFAR-10, alike but for how Lambda is followed, whether an
+force. Short runs, alike but for how Lambda is followed, whether an
 image's own pairs are in it, and the projector's last layer, at one seed, on
 held-out training images: share of embeddings beyond the bound, the largest in
 bounds, effective ranks before and after the clip, and accuracies. Writes
@@ -20,8 +20,12 @@ from record import ROOT
 from minc_tf.cli import app
 
 SCALE = 10.0
-#: Learning rates by batch.
-RATES = {64: 4e-3, 512: 4e-3 * 8**0.5}
+#: Data sets and batches, with their learning rates.
+RATES = {
+    ("cifar10_jpeg", 64): 4e-3,
+    ("cifar10_jpeg", 512): 4e-3 * 8**0.5,
+    ("tiny_imagenet50", 64): 4e-3,
+}
 #: Arguments of `MINC`; None: a method as `grid` has it.
 FORMS = {
     "spectral": None,
@@ -58,11 +62,11 @@ def main(_) -> None:
 
 
 def all_cells():
-    """The cells of each batch, a form after the other."""
-    for batch, rate in RATES.items():
+    """The cells of each data set and batch, a form after the other."""
+    for (dataset, batch), rate in RATES.items():
         for form in FORMS:
             yield {
-                "dataset": "cifar10_jpeg",
+                "dataset": dataset,
                 "method": form,
                 "batch": batch,
                 "scale": SCALE,
@@ -74,15 +78,16 @@ def all_cells():
 def table(cells: dict) -> str:
     """What is there, as Markdown."""
     lines = [
-        "| B | Lambda | beyond the bound, % | largest, in bounds "
+        "| data | B | Lambda | beyond the bound, % | largest, in bounds "
         "| effective rank before the clip | after | kNN | ridge |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for cell in all_cells():
         row = cells.get(key(**cell))
         if row:
             shown = " | ".join(f"{row[name]:.1f}" for name in COLUMNS)
-            lines.append(f"| {cell['batch']} | {cell['method']} | {shown} |")
+            names = f"{cell['dataset']} | {cell['batch']} | {cell['method']}"
+            lines.append(f"| {names} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
