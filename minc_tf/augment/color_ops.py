@@ -46,9 +46,8 @@ def adjust_saturation(images, factor):
 def adjust_hue(images, turn, saturation=None):
     """Turn the hue in HSV space, and multiply the saturation; value stays.
 
-    `turn` is in whole turns of the colour circle. The largest channel is kept,
-    so the round trip through HSV is not needed: each new channel is the largest
-    minus a share of the chroma, which depends on the hue alone.
+    `turn` is in turns of the colour circle. Without a round trip through HSV:
+    of the largest channel, which stays, each loses a share of the chroma.
     """
     xp = namespace(images)
     red, green, blue = xp.unstack(images, axis=-1)

@@ -31,9 +31,8 @@ _BOXES = {
 class ViewParameters(NamedTuple):
     """What is done to the views of a batch: N rows, one for each view.
 
-    `boxes` (N, 4) are top, left, height, width in pixels; `factors`, `order`
-    and `turn` as from `sampling.jitter`; `sigma` of the blur is in pixels;
-    `flip`, `jitter`, `grey`, `blur` and `solarize`, bool (N,), say whether to.
+    `boxes` (N, 4) are top, left, height, width, and like `sigma` in pixels;
+    for `factors`, `order` and `turn` see `sampling.jitter`.
     """
 
     boxes: Any

@@ -33,10 +33,9 @@ def crop_weights(
 ):
     """Weights (B, count, pixels) of one axis's pixels in the samples of a crop.
 
-    `start` and `length` (B,) are those of the box. Pixel centres lie at
-    half-integers, and pixels outside the box have no weight: the result is that
-    of cropping first. `antialias` widens the filter as Pillow does; `bicubic`,
-    Keys' cubic (a = -0.5), is never widened; `mirror` (B,) reverses samples.
+    Pixel centres lie at half-integers, and pixels outside the box have no
+    weight: the result is that of cropping first. `antialias` is Pillow's,
+    `bicubic` Keys' cubic (a = -0.5), never antialiased.
     """
     xp = namespace(start)
     start, length = start[:, None, None], length[:, None, None]

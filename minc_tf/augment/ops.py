@@ -25,9 +25,8 @@ def crop_and_resize(
 ) -> tf.Tensor:
     """Cut a box (top, left, height, width in pixels) per image, and resize it.
 
-    Pixel centres lie at half-integers, and no pixel from outside the box is
-    read: the result is that of cropping first. `antialias`, Pillow's, is slower
-    for large images; `bicubic` is that of `tf.image.resize`, clipped to 0..255.
+    No pixel from outside the box is read: the result is that of cropping first.
+    `antialias` is Pillow's, `bicubic` that of `tf.image.resize`, clipped.
     """
     top, left, height, width = tf.unstack(boxes, axis=1)
     if antialias:
@@ -71,8 +70,7 @@ def gaussian_blur(
     """Blur along one axis (1 height, 2 width), each image with its own sigma.
 
     The mirror does not repeat the border pixel (`reflect` in torchvision and
-    NumPy, `mirror` in SciPy) and needs a length above `kernel_size // 2`;
-    without it borders are black, which darkens them.
+    NumPy, `mirror` in SciPy); without it borders are black, and darker.
     """
     images = tf.cast(images, tf.float32)
     radius = kernel_size // 2

@@ -18,10 +18,9 @@ def crop_boxes(
 ):
     """Draw crop boxes as torchvision's `RandomResizedCrop` does.
 
-    `numbers` are uniform in [0, 1), (B, CROP_DRAWS) or of V views (B, V,
-    CROP_DRAWS), the limits numbers or arrays (V, 1). Of ten tries the first box
-    that fits, else the largest central one of an allowed aspect ratio: float32
-    (B, 4) or (B, V, 4), top, left, height, width in whole pixels.
+    `numbers` are (B, CROP_DRAWS) or of V views (B, V, CROP_DRAWS), in [0, 1);
+    the limits numbers or arrays (V, 1). Returns float32 (..., 4): top, left,
+    height, width in whole pixels.
     """
     xp = namespace(numbers)
     # In float32 the last digit of `exp` depends on the place in the batch and
@@ -105,10 +104,9 @@ def distorted_boxes(
 def jitter(numbers, brightness, contrast, saturation, hue, semantics: str):
     """Draw the factors (..., 3), order and turn (...) of `color_ops`.
 
-    `numbers` are uniform in [0, 1), (B, 8) or of V views (B, V, 8); the largest
-    changes are numbers or arrays (V,), that of the hue in turns. With "tf_byol"
-    the first factor is a number of grey levels. `order` is (..., 3), or
-    (..., 4) where hue has no fixed place.
+    `numbers` are (B, 8) or of V views (B, V, 8), in [0, 1); the largest changes
+    numbers or arrays (V,). "tf_byol" adds grey levels: the first factor.
+    `order` is (..., 3), or (..., 4) where hue has no fixed place.
     """
     factors = [
         scale(numbers[..., i], np.maximum(0.0, 1.0 - change), 1.0 + change)

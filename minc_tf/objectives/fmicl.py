@@ -85,11 +85,12 @@ DIVERGENCES = {
 def default_alpha(sigma: float) -> float:
     """The weight of the repulsion with which `alpha u` is a density ratio.
 
-    With u free the loss is least at `u = r / alpha`, `r = p(x, x') / (p(x)
-    p(x'))` of mean one over independent pairs, so alpha is one over their mean
-    of u: nearly orthogonal, as spread over the sphere, they have `exp(-1 /
-    sigma^2)`. (A softmax has the batch's own mean of u in its denominator.)
+    Were u free, the loss would be least at `u = r / alpha`, r the ratio, whose
+    mean over independent pairs is one. So alpha is one over their mean of u,
+    that of nearly orthogonal embeddings, as spread over the sphere.
     """
+    # With KL and alpha one over the batch's own mean of u, the gradient is that
+    # of `-mean_i log u_ii + log mean_{i != j} u_ij`: a loss with a softmax.
     return math.exp(1.0 / sigma**2)
 
 

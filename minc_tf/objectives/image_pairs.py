@@ -16,8 +16,7 @@ class ImagePairs:
     """Held embeddings (B n, d) of a batch of pairs, and their moments.
 
     The n pairs of an image follow each other; weights (B n, 1) sum to this
-    replica's part of one. `moment` (C) and `images` (their effective number)
-    are of the global batch.
+    replica's part of one. `moment` and `images` are of the global batch.
     """
 
     def __init__(self, z1, z2, weights, per_image):
@@ -103,9 +102,8 @@ class ImagePairs:
     def push(self, estimate, parts, *, triangular):
         """`M z` (two of (B n, d)), without what the image itself gave to M.
 
-        `parts` are pairs of a scalar weight and `ImagePairs` of the same images
-        whose moments are in the estimate, Lambda, with that weight. A single
-        image is not left out: nothing would be left.
+        `parts` are scalar weights in the estimate, Lambda, of the moments of
+        `ImagePairs` of these images. A single image is not left out.
         """
         left_out = self._left_out()
         moments = sum(weight * pairs.moment for weight, pairs in parts)

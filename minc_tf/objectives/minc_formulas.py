@@ -32,9 +32,8 @@ def negative_objective(z1, z2, repulsion, weights=None):
 def surrogate(z1, z2, push1, push2, weights=None):
     """A scalar whose gradient is MINC's; the value is not the objective.
 
-    `d/dz1 = (2/B) (-z2 + push1)` and the same with the views exchanged, where
-    `push1 = z1 M^T` is held. M is Lambda, or its lower triangle, diagonal
-    included, for the generalised Hebbian form.
+    `d/dz1 = (2/B) (-z2 + push1)`, and likewise z2. `push1 = z1 M^T` is held,
+    with M Lambda, or its lower triangle for the generalised Hebbian form.
     """
     # Differentiating z^T M z through both z is another, wrong, fixed point.
     pushed = z1 * ops.stop_gradient(push1) + z2 * ops.stop_gradient(push2)

@@ -33,8 +33,7 @@ _COUNTED: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
 def counted(replicas: int) -> Iterator[Exchange]:
     """Counts what so many replicas would exchange, and exchanges nothing.
 
-    The `Exchange` is complete once forward and backward pass are traced inside:
-    shapes are those of one replica, values have no meaning. A gradient that
+    Of what is traced inside, where values have no meaning. A gradient that
     comes back through a collective is another.
     """
     exchange = Exchange(replicas)

@@ -13,9 +13,8 @@ _TINY = 1e-30
 def sampling_covariance(moment, other, products, images):
     """Covariance of two moments C, C' of one batch, or the variance of one.
 
-    `(products - <C, C'>) / (B - 1)`, unbiased, with `products` the mean of the
-    images' own `<c_i, c'_i>`; at least zero, and so large that nothing exceeds
-    it for a single image. `images`, B, may be an effective number.
+    `(products - <C, C'>) / (B - 1)`, with `products` the mean `<c_i, c'_i>` of
+    the images' own moments, B `images`; huge for a single image.
     """
     spread = products - ops.sum(moment * other)
     # Of a variance, rounding can make something slightly negative.
@@ -64,10 +63,9 @@ def corrected_mean(moment, level, previous_moment, gain):
 def correlated_gain(error, variance, previous_variance, covariance, floor):
     """Gain a of `corrected_mean` with the least variance, and that variance.
 
-    It is off by `(1 - a) (e - n') + n`, e the error before the batch, n and n'
-    the noises of C and C': least at `1 - a = cov(n, n') / (E e^2 + E n'^2)`.
-    The arguments are these variances. Kalman filter for correlated noises,
-    Anderson and Moore 1979, "Optimal Filtering", section 5.5.
+    It is off by `(1 - a) (e - n') + n`, e the error before, n and n' the noises
+    of C and C': least at `1 - a = cov(n, n') / (E e^2 + E n'^2)`. Kalman filter
+    for correlated noises, Anderson and Moore 1979, "Optimal Filtering", 5.5.
     """
     known = error + previous_variance
     kept = covariance / ops.maximum(known, _TINY)
