@@ -14,7 +14,7 @@ _SLICE = re.compile(rf"(?P<name>[^\[\]]+)\[(?P<a>{_BOUND})?:(?P<b>{_BOUND})?\]")
 def parse_slice(split: str) -> tuple[str, tuple | None]:
     """Returns the name of a split and the bounds of its slice, if any.
 
-    Those of `"train[a:b]"` are as in TensorFlow Datasets: `-10%`, `100`, none.
+    Those of `"train[a:b]"` are str or None, as in TensorFlow Datasets: `-10%`.
     """
     if "[" not in split and "]" not in split:
         return split, None
