@@ -46,8 +46,8 @@ def adjust_saturation(images, factor):
 def adjust_hue(images, turn, saturation=None):
     """Turn the hue in HSV space, and multiply the saturation; value stays.
 
-    `turn` is in turns of the colour circle. Without a round trip through HSV:
-    of the largest channel, which stays, each loses a share of the chroma.
+    `turn` is in turns of the colour circle. No round trip through HSV: each
+    channel becomes the largest one less a share of the chroma.
     """
     xp = namespace(images)
     red, green, blue = xp.unstack(images, axis=-1)
