@@ -8,8 +8,8 @@ same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and
 ridge accuracy of the features on test pictures. MINC's default
 and the spectral loss, each with its own projector and with the other's (MINC's
 ends in a bias, the spectral loss's in a batch normalisation), MINC whose rate
-may fall to 0.3, and at batch 64 the batch's own moment as Lambda. A cell that is in
-`benchmarks/results/shapes.json` is not run again; without `--minutes` the
+may fall to 0.3, and at batch 64 the batch's own moment as Lambda. A cell that
+is in `benchmarks/results/shapes.json` is not run again; without `--minutes` the
 table is written of what is there.
 """
 
