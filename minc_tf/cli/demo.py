@@ -54,12 +54,11 @@ def main(_) -> None:
     pixels |= evaluation.evaluate_features(
         _halved(*known), _halved(*asked), protocols=("linear",)
     )
-    folder = os.path.join(workdir, "untrained")
     Workdir(workdir).claim(config, overwrite=own)
-    untrained = export.export_savedmodel(
-        from_settings.build_model(config), folder
+    untrained = from_settings.build_model(config).encoder
+    before = evaluation.evaluate_features(
+        *(evaluation.extract(untrained, split) for split in (train, test))
     )
-    before = evaluation.evaluate_savedmodel(untrained, train, test)
 
     print("2/4  pretraining with MINC, without labels")
     training.run(config, workdir, verbose=0 if app.quiet() else 1)

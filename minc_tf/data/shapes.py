@@ -7,6 +7,8 @@ and colour jitter undo; colours are patches all over the picture, the patterns
 faint and from three families, the grain equally strong everywhere.
 """
 
+import functools
+
 import numpy as np
 
 from minc_tf._checks import check_choice, check_int
@@ -65,8 +67,7 @@ def render_shapes(
     labels = np.empty(num_examples, np.int64)
     stream = list(SPLITS).index(split)
     for block, start in enumerate(range(0, num_examples, _BLOCK)):
-        rng = np.random.default_rng([seed, stream, block])
-        block_images, block_labels = _render_block(rng)
+        block_images, block_labels = _render_block(seed, stream, block)
         rows = slice(start, min(start + _BLOCK, num_examples))
         images[rows] = block_images[: rows.stop - start]
         labels[rows] = block_labels[: rows.stop - start]
@@ -103,9 +104,12 @@ def load_shapes(
     )
 
 
-def _render_block(rng):
+# Kept, 3 MB in all, because small sets are asked for again and again.
+@functools.lru_cache(maxsize=4)
+def _render_block(seed, stream, block):
     """`_BLOCK` pictures: uint8 (n, 32, 32, 3) and their labels (n,)."""
     n = _BLOCK
+    rng = np.random.default_rng([seed, stream, block])
     labels = rng.permutation(np.arange(n) % len(CLASS_NAMES))
 
     def draw(low, high, *shape):

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
@@ -157,7 +158,8 @@ def _svg(figure, text):
     unknown = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     file = io.StringIO()
     with matplotlib.rc_context(settings):
-        figure.savefig(file, format="svg", metadata=unknown)
+        # `savefig` would draw once before, for the same layout.
+        FigureCanvasSVG(figure).print_svg(file, metadata=unknown)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r'<g id="[^"]*"', "<g", svg)
