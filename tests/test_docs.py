@@ -30,6 +30,8 @@ SHORTER = {
     "small_size=48, count=4": "small_size=48, count=1",
     "steps_per_epoch=39, epochs=20": "steps_per_epoch=2, epochs=1",
 }
+#: Compiled by XLA for each pipeline.
+WITHOUT_JITTER = ["--config.views.jitter_p=0.0", "--config.views.grey_p=0.0"]
 SHORT_RUN = [
     "--config.epochs=1",
     "--config.batch_size=16",
@@ -39,9 +41,7 @@ SHORT_RUN = [
     "--config.diagnostics.alarm=off",
     "--config.report.num_examples=32",
     "--config.encoder.filters=(8,)",
-    # Compiled by XLA for each run.
-    "--config.views.jitter_p=0.0",
-    "--config.views.grey_p=0.0",
+    *WITHOUT_JITTER,
 ]
 #: Imported by blocks, whose functions test_own_callbacks calls.
 NOT_INSTALLED = ("mlflow", "wandb")
@@ -76,24 +76,31 @@ def commands(page):
 
 
 def commands_of(block):
-    """The console commands of a block."""
+    """The console commands of a block, each of one epoch."""
+    block = re.sub(r"--epochs \d+", "--epochs 1", block)
     lines = block.replace("\\\n", " ").splitlines()
     return [shlex.split(line) for line in lines if line.startswith("minc-")]
 
 
 def shortened(name, *arguments):
     """A command without its prefix, and what makes it short."""
-    short = {"minc-pretrain": SHORT_RUN, "minc-evaluate": ["--k=5"]}
+    short = {
+        "minc-pretrain": SHORT_RUN,
+        "minc-inspect": WITHOUT_JITTER,
+        "minc-evaluate": ["--k=5"],
+    }
     return name.removeprefix("minc-"), *arguments, *short.get(name, [])
 
 
-def without_jitter(preset):
+def crops_and_flips(preset):
     """A preset without what XLA compiles anew for each pipeline."""
 
     @functools.wraps(preset)
     def views(*args, **kwargs):
         return tuple(
-            dataclasses.replace(config, jitter_p=0.0, grey_p=0.0)
+            dataclasses.replace(
+                config, jitter_p=0.0, grey_p=0.0, blur_p=0.0, solarize_p=0.0
+            )
             for config in preset(*args, **kwargs)
         )
 
@@ -107,7 +114,7 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     for package in NOT_INSTALLED:
         monkeypatch.setitem(sys.modules, package, mock.MagicMock())
     for name in ("simclr", "byol"):
-        short = without_jitter(getattr(presets, name))
+        short = crops_and_flips(getattr(presets, name))
         monkeypatch.setattr(presets, name, short)
     pages = [page for page in PAGES if page.name not in ALONE]
     found = [block for page in pages for block in blocks(page, "python")]
@@ -119,52 +126,56 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     assert (tmp_path / "savedmodels/shapes/1/saved_model.pb").exists()
 
 
-@pytest.mark.slow  # A run, exports to four formats and evaluations.
+@pytest.mark.slow  # Two runs, exports to four formats and evaluations.
 def test_shell_blocks_run(tmp_path, command, monkeypatch):
-    """The console commands, as written, on a smaller run.
+    """The console commands, as written, on smaller runs.
 
-    In this process; the one that needs other devices is run by
-    test_distribution, and is a copy of the other run here.
+    In this process. Those of docs/extending.md come first; the other pages
+    have one of its runs under the name that the README gives to its own, whose
+    commands test_distribution runs.
     """
-    monkeypatch.chdir(tmp_path)
-    for split, count in FEWER.items():
-        monkeypatch.setitem(shapes.SPLITS, split, count)
-    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    pages = [page for page in PAGES if page.name not in ALONE]
-    found = [(page, words) for page in pages for words in commands(page)]
-    assert len(found) >= 5
-    for page, words in found:
-        name, *arguments = shortened(*words)
-        if any("distribute" in argument for argument in arguments):
-            assert page.name == "README.md"
-            shutil.copytree("runs/shapes", "runs/two")
-            continue
-        result = command(name, *arguments)
-        assert result.code == 0, result.err[-2000:]
-
-
-@pytest.mark.slow  # Two runs, their exports and evaluations.
-def test_a_method_of_ones_own(tmp_path, command, monkeypatch):
-    """docs/extending.md; in test_own_parts such a run is killed, too."""
-    page = ROOT / "docs/extending.md"
     monkeypatch.chdir(tmp_path)
     # As it is for a command; Python itself has the current folder there.
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p])
     for split, count in FEWER.items():
         monkeypatch.setitem(shapes.SPLITS, split, count)
+    run_all(command, a_method_of_ones_own(tmp_path))
+    comparison = (tmp_path / "mine/comparison.html").read_text()
+    assert "my_losses:Uniform" in comparison
+    shutil.copytree("mine/minc", "runs/shapes")
+    shutil.copytree("mine/uniform", "runs/two")
+    shutil.copytree("savedmodels/mine-minc", "savedmodels/shapes")
+    pages = [page for page in PAGES if page.name not in ALONE]
+    assert pages.pop(0).name == "README.md"
+    found = list(itertools.chain(*map(commands, pages)))
+    assert len(found) >= 5
+    run_all(command, found)
+
+
+def run_all(command, found):
+    """Run commands, short."""
+    for words in found:
+        result = command(*shortened(*words))
+        assert result.code == 0, (words, result.err[-2000:])
+
+
+def a_method_of_ones_own(folder):
+    """Run docs/extending.md in a folder, and return its commands.
+
+    In test_own_parts such a run is killed, too.
+    """
+    page = ROOT / "docs/extending.md"
     code = []
     for block in blocks(page, "python"):
         if block.startswith("# "):  # A file, by its name.
-            (tmp_path / block[2:].partition("\n")[0]).write_text(block)
+            (folder / block[2:].partition("\n")[0]).write_text(block)
         else:
             code.append(compile(block, "<block>", "exec"))
-    for words in commands(page):
-        result = command(*shortened(*words))
-        assert result.code == 0, result.err[-2000:]
+    sys.path.insert(0, str(folder))
     for block in code:
         exec(block, {"__name__": "block"})
-    comparison = (tmp_path / "mine/comparison.html").read_text()
-    assert "my_losses:Uniform" in comparison
+    sys.path.remove(str(folder))
+    return commands(page)
 
 
 @functools.wraps(keras.applications.MobileNetV3Small)
