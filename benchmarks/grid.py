@@ -38,6 +38,12 @@ RATES = (2e-3, 4e-3, 8e-3)
 METHODS = {
     "minc": ("minc", "mu", (5.0, 10.0, 20.0), {"triangular": False}),
     "spectral": ("spectral", "mu", (5.0, 10.0, 20.0), {}),
+    "minc_floor_03": (
+        "minc",
+        "mu",
+        (5.0, 10.0, 20.0),
+        {"triangular": False, "floor": 0.3},
+    ),
     "minc_paper": (
         "minc",
         "mu",

@@ -40,7 +40,8 @@ FORMS = {
         "self_pairs": True,
     },
     "corrected .3": {"tracking": "corrected", "rate": 0.3},
-    "default": {"tracking": "corrected"},
+    "corrected, from .3": {"tracking": "corrected", "floor": 0.3},
+    "default (corrected, from .6)": {"tracking": "corrected"},
     "minc_spectral_head": None,
 }
 COLUMNS = ("above", "largest", "raw_rank", "rank", "knn", "ridge")

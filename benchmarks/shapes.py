@@ -7,9 +7,9 @@ more channels, and for each batch a learning rate and a number of images, the
 same for all methods: nothing is chosen here. Three seeds; kNN (k = 20) and
 ridge accuracy of the features on test pictures. MINC's default
 and the spectral loss, each with its own projector and with the other's (MINC's
-ends in a bias, the spectral loss's in a batch normalisation), and at batch 64
-the batch's own moment as Lambda. A cell that is in
-`benchmarks/results/shapes.json` is not run again; without `--minutes` the
+ends in a bias, the spectral loss's in a batch normalisation), MINC whose rate
+may fall to 0.3, and at batch 64 the batch's own moment as Lambda. A cell that
+is in `benchmarks/results/shapes.json` is not run again; without `--minutes` the
 table is written of what is there.
 """
 
@@ -21,7 +21,10 @@ from record import ROOT
 
 from minc_tf.cli import app
 
-METHODS = ("minc", "spectral", "spectral_minc_head", "minc_spectral_head")
+METHODS = (
+    *("minc", "spectral", "spectral_minc_head", "minc_floor_03"),
+    "minc_spectral_head",
+)
 #: Learning rate, images and methods of each batch.
 BATCHES = {
     16: (4e-3, 60_000, METHODS),

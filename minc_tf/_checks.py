@@ -11,14 +11,7 @@ from collections.abc import Iterable
 
 
 def refusal(name: str, wanted: str, value, ending: str = ".") -> ValueError:
-    """The error that says what an argument must be, to raise.
-
-    Args:
-        name: string, what the user calls the argument.
-        wanted: string, what it must be.
-        value: the value received.
-        ending: string, put after the value.
-    """
+    """The error that says what an argument must be, to raise."""
     return ValueError(f"{name} must be {wanted}; received {value!r}{ending}")
 
 
@@ -62,13 +55,8 @@ def check_number(
 ) -> float:
     """Returns a finite number between two others, or raises a ValueError.
 
-    Args:
-        name: string, what the user calls the argument.
-        value: the value received.
-        low: float, the smallest.
-        high: float, the largest.
-        ends: `"[]"`, or `"("` or `")"` for an end that does not belong.
-        also: string, what else the caller takes: `", or None"`.
+    `"("` or `")"` in `ends` is an end that does not belong; `also` is what else
+    the caller takes: `", or None"`.
     """
     if not (
         is_number(value)

@@ -13,15 +13,8 @@ def replacing(
     """A path to write to inside a `with` block, which then becomes `path`.
 
     Whoever reads `path` finds the file of before or the new one, whole, after
-    a power cut too. An error in the block leaves the file of before.
-
-    Args:
-        path: path of the file, in a folder that exists.
-        folder: path of a folder of the same file system, to write in; that of
-            the file by default.
-
-    Returns:
-        Context of a hidden path in the folder, with the same suffix.
+    a power cut or an error too. It is written in `folder`, which must be of the
+    same file system, by default beside `path`.
     """
     path = pathlib.Path(path)
     folder = path.parent if folder is None else pathlib.Path(folder)

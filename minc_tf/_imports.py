@@ -38,10 +38,7 @@ def around_import(
 ) -> None:
     """Have a module that is not imported yet imported inside a context.
 
-    Args:
-        name: string, a top-level module.
-        context: function from the module, which is empty at first, to a
-            context manager.
+    The context is made of the module, which is empty at first.
     """
     sys.meta_path.insert(0, _First(name, context))
 

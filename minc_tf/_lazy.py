@@ -18,22 +18,10 @@ def lazy_names(
 ) -> Callable:
     """The `__getattr__` of a package that imports names when they are used.
 
-    Its modules can be used as attributes, too. None of them may have the
-    name of what it holds: Python puts it in the package under that name as
-    soon as anything imports it.
-
-    Args:
-        package: string, `__name__` of the package.
-        modules: for each name the module that holds it, seen from the
-            package: `"shapes"`, or `".export.versions"` in the one beside.
-        needs: string, what the modules import that may not be installed.
-        instead: string, what can be used without it.
-        on_backend: bool, whether they need Keras's TensorFlow backend.
-
-    Returns:
-        Function from a name to what it names, which raises AttributeError
-        for an unknown one, and ImportError, with `needs`, for one whose
-        module cannot be imported.
+    `modules`, seen from the package (`".export.versions"`: the one beside), are
+    attributes, too. None may have the name of what it holds: Python puts it in
+    the package under that name as soon as anything imports it. `needs` is what
+    may not be installed, `instead` what can be used without it.
     """
 
     def resolve(name):

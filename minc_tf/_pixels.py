@@ -34,15 +34,7 @@ def check_value_range(caller: str, value, optional: bool = False):
 
 
 def as_pixels(images, value_range):
-    """Images of a range as images of 0 to 255; those that are, unchanged.
-
-    Args:
-        images: tensor; integers are 0 to 255 in any case.
-        value_range: `(low, high)`, or None: unchanged.
-
-    Returns:
-        Tensor, float32 where the range is another.
-    """
+    """Float images of a range as float32 of 0 to 255; all others unchanged."""
     dtype = keras.backend.standardize_dtype(images.dtype)
     if value_range in (None, PIXELS) or not keras.backend.is_float_dtype(dtype):
         return images
@@ -51,18 +43,11 @@ def as_pixels(images, value_range):
 
 
 def look(images, value_range):
-    """What contradicts the range, and what is not finite, in a batch.
+    """What contradicts the range in images (B, H, W, C), as a sum of bits.
 
-    Bytes are taken as they are, and what is not a batch of images.
-
-    Args:
-        images: tensor (B, H, W, C).
-        value_range: `(low, high)`, or None: only what is not finite.
-
-    Returns:
-        Scalar float32 tensor, a sum of `OUTSIDE` (of the range), `NARROW` (all
-        in 0 to 1, with fractions, where 0 to 255 is expected) and
-        `NOT_FINITE`.
+    `OUTSIDE` of the range, `NARROW` (all in 0 to 1, with fractions, where 0 to
+    255 is expected), and `NOT_FINITE`, which alone is told where there is no
+    range. Bytes, and what is not a batch of images, are taken as they are.
     """
     if len(images.shape) != 4 or not keras.backend.is_float_dtype(
         keras.backend.standardize_dtype(images.dtype)
@@ -90,12 +75,7 @@ def _as_number(condition):
 
 
 def contradiction(found, value_range) -> str | None:
-    """Says how images contradict the range, in words, or None.
-
-    Args:
-        found: number, what `look` returned.
-        value_range: as given to it.
-    """
+    """Says how images contradict the range, by what `look` found, or None."""
     found = int(found)
     if found & NOT_FINITE or value_range is None:
         return None
@@ -112,17 +92,7 @@ def contradiction(found, value_range) -> str | None:
 
 
 def check_array(caller: str, images, value_range, count: int = 64) -> None:
-    """Refuses a NumPy array whose first images contradict the range.
-
-    Args:
-        caller: string, for the message.
-        images: anything; only arrays (B, H, W, C) are looked at.
-        value_range: `(low, high)`, or None.
-        count: int, how many images are looked at.
-
-    Raises:
-        ValueError: with what would be right.
-    """
+    """Refuses an array (B, H, W, C) whose first images contradict the range."""
     if not isinstance(images, np.ndarray) or not len(images):
         return
     with np.errstate(invalid="ignore"):

@@ -11,11 +11,7 @@ _LOGGER = logging.getLogger("minc_tf")
 
 
 class ImageBar(tqdm):
-    """A bar whose line ends before a warning is written.
-
-    What the library logs, and Python's warnings, start on a line of their
-    own, and the bar goes on below.
-    """
+    """A bar that ends its line before a warning or log, and goes on below."""
 
     _open_line = False
 

@@ -13,12 +13,7 @@ PREFIX = "minc_tf:"
 
 
 def library_recipes() -> dict[str, pathlib.Path]:
-    """The files of the library's recipes by their names.
-
-    Returns:
-        For `recipes/cifar10.py` the name is `"cifar10"`, for
-        `recipes/shapes/minc.py` it is `"shapes:minc"`.
-    """
+    """The library's recipes: shapes/minc.py has the name `"shapes:minc"`."""
     package = pathlib.Path(__file__).parent
     # Installed, or in a checkout.
     folder = package / "recipes"
@@ -50,17 +45,9 @@ def recipe_lines() -> list[str]:
 
 
 def locate(recipe: str | os.PathLike) -> tuple[str, list[str]]:
-    """The path of a recipe, and its argument if it has one.
+    """The path of a recipe, and a list of its argument, if it has one.
 
-    Args:
-        recipe: `"FILE.py"`, `"FILE.py:ARGUMENT"`, `"minc_tf:NAME"` or
-            `"minc_tf:NAME:ARGUMENT"`.
-
-    Returns:
-        The path, and a list of one argument or of none.
-
-    Raises:
-        FileNotFoundError: if there is no such file, or none of that name.
+    `"FILE.py:ARGUMENT"` or `"minc_tf:NAME:ARGUMENT"`, also without argument.
     """
     recipe = os.fspath(recipe)
     if recipe.startswith(PREFIX):

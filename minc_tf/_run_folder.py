@@ -14,24 +14,7 @@ POSITION = ("epoch", "step")
 
 
 class RunFolder:
-    """Paths in a run's folder.
-
-    Attributes:
-        path: the folder.
-        config: `config.json`, the resolved settings.
-        checkpoints: `checkpoints/`, everything needed to go on.
-        model: `model.keras`, the whole model, at the end.
-        metrics: `metrics.csv`, a row an epoch.
-        timing: `timing.csv`, the same for what the clock says.
-        spectrum: `spectrum.csv`, the spectra of the diagnostics.
-        events: `events/`, for TensorBoard.
-        pictures: `pictures/`, PNG files.
-        log: `log.txt`, a line an epoch, and warnings.
-        embedding: `embedding.npz`, what the report shows of the embeddings.
-        evaluation: `evaluation.json`, the results of `minc-evaluate`.
-        report: `report.html`, a page with all of it.
-        summary: `summary.json`, at the end.
-    """
+    """Paths in a run's folder; docs/runs.md says what each file holds."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path)
@@ -63,8 +46,7 @@ def write_table(
 def read_table(path: str | os.PathLike) -> list[dict[str, float]]:
     """Read what `write_table` wrote: dicts of floats, without empty cells.
 
-    Epochs and steps are ints. A file that does not exist holds no rows; one
-    that is no such table is a ValueError.
+    Epochs and steps are ints. A file that does not exist holds no rows.
     """
     path = pathlib.Path(path)
     if not path.exists():

@@ -12,14 +12,7 @@ from keras import ops
 
 
 def namespace(tensor):
-    """The functions that take a tensor, by their names in `keras.ops`.
-
-    Args:
-        tensor: Array, or tensor of TensorFlow or of Keras's backend.
-
-    Returns:
-        For a tensor of TensorFlow functions of TensorFlow; else `keras.ops`.
-    """
+    """The functions for a tensor or an array, by their names in `keras.ops`."""
     if type(tensor).__module__.partition(".")[0] == "tensorflow":
         return _tensorflow()
     return ops
@@ -38,16 +31,7 @@ def blend(first, second, weight):
 
 
 def select(images, other, apply):
-    """Take from `other` the images whose `apply` is true.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-        other: float32 tensor of shape (B, H, W, C).
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Take from `other` the images (B, H, W, C) whose `apply` (B,) is true."""
     xp = namespace(other)
     return xp.where(per_image(apply), other, xp.cast(images, "float32"))
 

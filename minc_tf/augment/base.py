@@ -234,9 +234,6 @@ def as_tensors(inputs):
     """Return inputs with their arrays and numbers as tensors.
 
     Keras refuses dicts in which some entries are tensors and others are not.
-
-    Args:
-        inputs: Array, tensor or structure of them.
     """
 
     def convert(value):
@@ -250,20 +247,12 @@ def as_tensors(inputs):
 
 
 def batch_size(images: tf.Tensor):
-    """Return the number of images, static where it is known.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-    """
+    """Return the number of images, static where it is known."""
     return images.shape[0] or tf.shape(images)[0]
 
 
 def image_size(images: tf.Tensor) -> tuple:
-    """Return height and width of a batch, static where they are known.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-    """
+    """Return height and width of a batch, static where they are known."""
     dynamic = tf.shape(images)
     return tuple(images.shape[i] or dynamic[i] for i in (1, 2))
 
@@ -283,11 +272,7 @@ def check_dict(inputs: dict) -> None:
 
 
 def as_images(images) -> tf.Tensor:
-    """Return images as a uint8 or float32 tensor, or raise `ValueError`.
-
-    Args:
-        images: Array or tensor of shape (B, H, W, 3) or (H, W, 3).
-    """
+    """Return images as a uint8 or float32 tensor, or raise `ValueError`."""
     images = tf.convert_to_tensor(images)
     if images.shape.rank not in (3, 4) or images.shape[-1] != 3:
         raise ValueError(
@@ -298,14 +283,7 @@ def as_images(images) -> tf.Tensor:
 
 
 def as_seeds(seeds, images: tf.Tensor, single: bool) -> tf.Tensor:
-    """Return seeds as an int64 tensor (B, 2), or raise `ValueError`.
-
-    Args:
-        seeds: Integer array or tensor of shape (B, 2), or (2,) for a single
-            image.
-        images: Tensor of shape (B, H, W, 3).
-        single: Whether the inputs were one image.
-    """
+    """Return seeds, (2,) of a single image, as an int64 tensor (B, 2)."""
     seeds = tf.convert_to_tensor(seeds)
     expected = tf.TensorShape([2] if single else [images.shape[0], 2])
     fits = seeds.shape.is_compatible_with(expected)

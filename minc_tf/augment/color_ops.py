@@ -1,11 +1,9 @@
 """Colour operations for given parameters: pure functions of any backend.
 
-Images are (B, H, W, 3) with values 0..255; parameters are one per image, shape
-(B,). The operations are those of torchvision (and of Pillow, without its
-rounding to integers); `jitter_stage` is that of `tf.image` and of the official
-SimCLR and BYOL code. Each function takes tensors of TensorFlow or of Keras's
-backend, runs in eager mode, in a graph and compiled by XLA, and gives the same
-pixels in all of them.
+Images are (B, H, W, 3) with values 0..255, parameters one per image, (B,).
+The operations are torchvision's (Pillow's without rounding to integers);
+`jitter_stage` is that of `tf.image` and of the official SimCLR and BYOL code.
+The pixels are the same in eager mode, in a graph and compiled by XLA.
 """
 
 import numpy as np
@@ -16,14 +14,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def grayscale(images):
-    """Luma, 0.299 R + 0.587 G + 0.114 B (ITU-R 601).
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-
-    Returns:
-        float32 tensor of shape (B, H, W, 1).
-    """
+    """Luma of the images, (B, H, W, 1), with the weights of ITU-R 601."""
     xp = namespace(images)
     red, green, blue = xp.unstack(images, axis=-1)
     luma = red * _LUMA[0] + green * _LUMA[1] + blue * _LUMA[2]
@@ -31,76 +22,32 @@ def grayscale(images):
 
 
 def random_grayscale(images, apply):
-    """Make the images whose `apply` is true grey, with three channels.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Make the images whose `apply` is true grey, with three channels."""
     xp = namespace(images)
     images = xp.cast(images, "float32")
     return xp.where(per_image(apply), grayscale(images), images)
 
 
 def adjust_brightness(images, factor):
-    """Multiply the pixels by `factor`, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 1 changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Multiply the pixels by `factor`, and clip to 0..255."""
     return _clip(images * per_image(factor))
 
 
 def adjust_contrast(images, factor):
-    """Blend each image with its mean luma, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 0 is flat grey, 1 changes
-            nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Blend each image with its mean luma (factor 0), and clip to 0..255."""
     return _clip(blend(_mean_luma(images), images, per_image(factor)))
 
 
 def adjust_saturation(images, factor):
-    """Blend each pixel with its own luma, and clip to 0..255.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        factor: float32 tensor of shape (B,); 0 is grey, 1 changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Blend each pixel with its own luma (factor 0), and clip to 0..255."""
     return _clip(blend(grayscale(images), images, per_image(factor)))
 
 
 def adjust_hue(images, turn, saturation=None):
     """Turn the hue in HSV space, and multiply the saturation; value stays.
 
-    The largest channel is kept, so the round trip through HSV is not needed:
-    each new channel is the largest minus a share of the chroma, which depends
-    on the hue alone.
-
-    Args:
-        images: float32 tensor of shape (B, H, W, 3).
-        turn: float32 tensor of shape (B,), in whole turns of the colour
-            circle; 0 changes nothing.
-        saturation: float32 tensor of shape (B,), the factor of the HSV
-            saturation, which is clipped to 1; `None` changes nothing.
-
-    Returns:
-        float32 tensor of the shape of `images`.
+    `turn` is in turns of the colour circle. No round trip through HSV: each
+    channel becomes the largest one less a share of the chroma.
     """
     xp = namespace(images)
     red, green, blue = xp.unstack(images, axis=-1)
@@ -131,17 +78,8 @@ def adjust_hue(images, turn, saturation=None):
 def jitter_in_order(images, factors, order):
     """Adjust brightness, contrast and saturation in each image's own order.
 
+    `factors` and `order`, a permutation of 0, 1, 2 in each row, are (B, 3).
     Clips to 0..255 after each of the three, as torchvision does.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        factors: float32 tensor of shape (B, 3): the factors of brightness,
-            contrast and saturation (see `adjust_brightness` and the others).
-        order: Tensor of shape (B, 3), a permutation of 0, 1, 2 per image:
-            which of the three comes first, second, third.
-
-    Returns:
-        float32 tensor of the shape of `images`.
     """
     xp = namespace(images)
     images = xp.cast(images, "float32")
@@ -159,17 +97,9 @@ def jitter_in_order(images, factors, order):
 
 
 def stage(factors, order, turn, apply, index: int) -> tuple:
-    """One of the four stages of each image, for `jitter_stage`.
+    """Kind and value (B,) of stage `index`, 0 to 3, for `jitter_stage`.
 
-    Args:
-        factors: float32 tensor of shape (B, 3), see `jitter_in_order`.
-        order: Tensor of shape (B, 4), a permutation of 0..3 per image.
-        turn: float32 tensor of shape (B,), the turn of the hue.
-        apply: Boolean tensor of shape (B,): other images are not changed.
-        index: Number of the stage, 0 to 3.
-
-    Returns:
-        (kind, value): tensors of shape (B,).
+    `factors` is (B, 3), `order` (B, 4) a permutation of 0..3 in each row.
     """
     xp = namespace(factors)
     kind = order[:, index]
@@ -180,19 +110,9 @@ def stage(factors, order, turn, apply, index: int) -> tuple:
 def jitter_stage(images, kind, value, additive: bool):
     """Change one property of each image, and clip to 0..255.
 
-    Contrast is about the mean of each channel, saturation and hue are those
-    of HSV.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        kind: Tensor of shape (B,): 0 changes the brightness, 1 the
-            contrast, 2 the saturation, 3 the hue, another number nothing.
-        value: float32 tensor of shape (B,): the factor, or the turn of the
-            hue, or with `additive` the grey levels to add.
-        additive: Whether brightness adds `value`, instead of multiplying.
-
-    Returns:
-        float32 tensor of the shape of `images`.
+    `kind` 0 is the brightness, 1 the contrast (about the mean of each channel),
+    2 and 3 saturation and hue (of HSV), another nothing; `value` is the factor,
+    the turn of the hue, or with `additive` the grey levels to add.
     """
     xp = namespace(images)
     images = xp.cast(images, "float32")
@@ -208,17 +128,7 @@ def jitter_stage(images, kind, value, additive: bool):
 
 
 def select_hue(images, jittered, turn, apply):
-    """Turn the hue of `jittered`, and keep `images` where `apply` is false.
-
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        jittered: float32 tensor of shape (B, H, W, 3).
-        turn: float32 tensor of shape (B,), see `adjust_hue`.
-        apply: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Turn the hue of `jittered`, and keep `images` where `apply` is false."""
     xp = namespace(images)
     images = xp.cast(images, "float32")
     return xp.where(per_image(apply), adjust_hue(jittered, turn), images)
@@ -227,13 +137,7 @@ def select_hue(images, jittered, turn, apply):
 def solarize(images, apply, threshold):
     """Invert the values at or above `threshold` where `apply` is true.
 
-    Args:
-        images: Tensor of shape (B, H, W, C).
-        apply: Boolean tensor of shape (B,).
-        threshold: Number in 0..255, or a tensor of shape (B, 1, 1, 1).
-
-    Returns:
-        float32 tensor of the shape of `images`.
+    The threshold, in 0..255, is a number or of shape (B, 1, 1, 1).
     """
     xp = namespace(images)
     images = xp.cast(images, "float32")

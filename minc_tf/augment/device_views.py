@@ -29,19 +29,10 @@ _BOXES = {
 
 
 class ViewParameters(NamedTuple):
-    """What is done to an image; a row for each view of each image, N rows.
+    """What is done to the views of a batch: N rows, one for each view.
 
-    Attributes:
-        boxes: float32 (N, 4): top, left, height, width in pixels.
-        flip: bool (N,), whether to mirror the view.
-        factors, order, turn: float32 (N, 3), (N, 3 or 4) and (N,), see
-            `sampling.jitter`.
-        jitter: bool (N,), whether to jitter the colours.
-        grey: bool (N,), whether to make the view grey.
-        sigma: float32 (N,), of the blur, in pixels.
-        blur: bool (N,), whether to blur.
-        threshold: float32 (N,), of solarize.
-        solarize: bool (N,), whether to solarize.
+    `boxes` (N, 4) are top, left, height, width, and like `sigma` in pixels;
+    for `factors`, `order` and `turn` see `sampling.jitter`.
     """
 
     boxes: Any
@@ -60,17 +51,10 @@ class ViewParameters(NamedTuple):
 def draw_parameters(
     numbers, configs: Sequence[ViewConfig], height: int, width: int
 ) -> ViewParameters:
-    """The parameters of the views of a batch, from uniform random numbers.
+    """The parameters of the views of a batch, from numbers (B, V, DRAWS).
 
-    Args:
-        numbers: float32 tensor of shape (B, V, DRAWS), uniform in [0, 1).
-        configs: V `ViewConfig`, equal in their `SHARED` fields.
-        height: Height of the images in pixels.
-        width: Width of the images in pixels.
-
-    Returns:
-        `ViewParameters` of B V rows: the views of the first image, then those
-        of the second, and so on.
+    The numbers are uniform in [0, 1). The B V rows are the views of the first
+    image, then those of the second, and so on.
     """
 
     def field(name):
@@ -127,16 +111,10 @@ def make_views(
     configs: Sequence[ViewConfig],
     size: tuple[int, int],
 ) -> tuple:
-    """Make the views of a batch. An operation of probability 0 is left out.
+    """Make V views, float32 (B, *size, 3) of values 0..255, of each image.
 
-    Args:
-        images: Tensor of shape (B, H, W, 3), values 0..255.
-        parameters: `ViewParameters` of B V rows, see `draw_parameters`.
-        configs: V `ViewConfig`, equal in their `SHARED` fields.
-        size: Height and width of the views in pixels.
-
-    Returns:
-        Tuple of V float32 tensors of shape (B, *size, 3), values 0..255.
+    The configs are equal in their `SHARED` fields. An operation of probability
+    0 is left out.
     """
     xp = namespace(images)
     config, count = configs[0], len(configs)
@@ -180,19 +158,10 @@ def crop_views(
     antialias: bool = False,
     bicubic: bool = False,
 ):
-    """Cut boxes from each image, resize them, and mirror some.
+    """Cut `count` boxes from each image, resize them, and mirror some.
 
-    Args:
-        images: Tensor of shape (B, H, W, 3).
-        boxes: float32 tensor of shape (B V, 4), see `ViewParameters`.
-        flip: Boolean tensor of shape (B V,).
-        size: Height and width of the result in pixels.
-        count: V, the number of boxes of an image.
-        antialias: See `crop_weights`, as the next.
-        bicubic: Whether to interpolate with a cubic, clipped to 0..255.
-
-    Returns:
-        float32 tensor of shape (B V, *size, 3).
+    Boxes and flip are as in `ViewParameters`, one row for each view; the
+    filters as in `crop_weights`, with the cubic clipped to 0..255.
     """
     xp = namespace(images)
     filters = {"antialias": antialias, "bicubic": bicubic}
@@ -211,17 +180,7 @@ def crop_views(
 
 
 def blur_views(views, sigma, kernel_size: int, mirror: bool = True):
-    """Blur each view with its own sigma; see `blur_weights`.
-
-    Args:
-        views: float32 tensor of shape (N, H, W, C).
-        sigma: float32 tensor of shape (N,), in pixels.
-        kernel_size: Odd number of pixels at which the gaussian is cut.
-        mirror: Whether borders are mirrored; otherwise black.
-
-    Returns:
-        float32 tensor of the shape of `views`.
-    """
+    """Blur each view (N, H, W, C) with its own sigma; see `blur_weights`."""
     height, width = views.shape[1:3]
     rows = blur_weights(sigma, kernel_size, height, mirror)
     columns = rows

@@ -12,16 +12,9 @@ from minc_tf.augment.arrays import namespace
 
 
 def resample(images, rows, columns):
-    """Multiply images by a matrix along each axis.
+    """Multiply images (..., H, W, C) by a matrix along each axis.
 
-    Args:
-        images: float32 tensor of shape (..., H, W, C).
-        rows: float32 tensor of shape (..., height, H).
-        columns: float32 tensor of shape (..., width, W). The leading axes of
-            the three are broadcast.
-
-    Returns:
-        float32 tensor of shape (..., height, width, C).
+    Rows are (..., height, H), columns (..., width, W); leading axes broadcast.
     """
     einsum = namespace(images).einsum
     images = einsum("...yh,...hwc->...ywc", rows, images)
@@ -38,25 +31,11 @@ def crop_weights(
     bicubic: bool = False,
     mirror=None,
 ):
-    """Weights of the pixels of one axis in the samples of a crop.
+    """Weights (B, count, pixels) of one axis's pixels in the samples of a crop.
 
     Pixel centres lie at half-integers, and pixels outside the box have no
-    weight: the result is that of cropping first.
-
-    Args:
-        start: float32 tensor of shape (B,), the first pixel of the box.
-        length: float32 tensor of shape (B,), the pixels of the box.
-        count: Number of samples.
-        pixels: Number of pixels of the image.
-        antialias: Whether to widen the filter when the box is larger than
-            the result, as Pillow does.
-        bicubic: Whether to interpolate with Keys' cubic (a = -0.5) instead of
-            linearly; never antialiased.
-        mirror: Boolean tensor of shape (B,), whether the samples come in
-            reverse order, or `None`.
-
-    Returns:
-        float32 tensor of shape (B, count, pixels), rows of sum 1.
+    weight: the result is that of cropping first. `antialias` is Pillow's,
+    `bicubic` Keys' cubic (a = -0.5), never antialiased.
     """
     xp = namespace(start)
     start, length = start[:, None, None], length[:, None, None]
@@ -78,15 +57,9 @@ def crop_weights(
 
 
 def gaussian_weights(sigma, kernel_size: int):
-    """Compute a truncated, normalised gaussian, centre first.
+    """A truncated gaussian for each sigma (B,), (B, kernel_size // 2 + 1).
 
-    Args:
-        sigma: float32 tensor of shape (B,), in pixels.
-        kernel_size: Odd number of pixels.
-
-    Returns:
-        float32 tensor of shape (B, kernel_size // 2 + 1). The centre counts
-        once, the others twice, and the sum is 1.
+    The centre comes first and counts once, the others twice; the sum is 1.
     """
     xp = namespace(sigma)
     distance = np.arange(kernel_size // 2 + 1, dtype=np.float32)
@@ -96,18 +69,10 @@ def gaussian_weights(sigma, kernel_size: int):
 
 
 def blur_weights(sigma, kernel_size: int, pixels: int, mirror: bool = True):
-    """Weights of the pixels of one axis in those of the blurred image.
+    """Weights (B, pixels, pixels) of one axis's pixels in the blurred ones.
 
-    Args:
-        sigma: float32 tensor of shape (B,), in pixels.
-        kernel_size: Odd number of pixels at which the gaussian is cut.
-        pixels: Number of pixels of the image; to be mirrored, above
-            `kernel_size // 2`.
-        mirror: Whether the image goes on mirrored beyond its borders, without
-            repeating the border pixel; otherwise black.
-
-    Returns:
-        float32 tensor of shape (B, pixels, pixels).
+    Mirrored borders, which do not repeat the border pixel, need `pixels` above
+    `kernel_size // 2`; other borders are black.
     """
     radius = kernel_size // 2
     padding = ((radius, radius), (0, 0))

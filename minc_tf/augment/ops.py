@@ -23,24 +23,10 @@ def crop_and_resize(
     antialias: bool = False,
     bicubic: bool = False,
 ) -> tf.Tensor:
-    """Cut one box from each image and resize it.
+    """Cut a box (top, left, height, width in pixels) per image, and resize it.
 
-    Pixel centres lie at half-integers, and no pixel from outside the box is
-    read: the result is that of cropping first.
-
-    Args:
-        images: uint8 or float tensor of shape (B, H, W, C).
-        boxes: float32 tensor of shape (B, 4): top, left, height, width in
-            pixels.
-        size: Height and width of the result in pixels.
-        antialias: Whether to widen the filter when the box is larger than
-            the result, as Pillow does. Slower for large images.
-        bicubic: Whether to interpolate with Keys' cubic (a = -0.5) as
-            `tf.image.resize` does, clipped to 0..255, instead of linearly;
-            never antialiased.
-
-    Returns:
-        float32 tensor of shape (B, size[0], size[1], C).
+    No pixel from outside the box is read: the result is that of cropping first.
+    `antialias` is Pillow's, `bicubic` that of `tf.image.resize`, clipped.
     """
     top, left, height, width = tf.unstack(boxes, axis=1)
     if antialias:
@@ -69,15 +55,7 @@ def crop_and_resize(
 
 
 def flip_horizontal(images: tf.Tensor, flip: tf.Tensor) -> tf.Tensor:
-    """Mirror the images whose `flip` is true, left to right.
-
-    Args:
-        images: Tensor of shape (B, H, W, C).
-        flip: Boolean tensor of shape (B,).
-
-    Returns:
-        float32 tensor of the shape of `images`.
-    """
+    """Mirror the images whose `flip` (B,) is true, left to right."""
     images = tf.cast(images, tf.float32)
     return tf.where(per_image(flip), images[:, :, ::-1], images)
 
@@ -89,23 +67,10 @@ def gaussian_blur(
     axis: int,
     mirror: bool = True,
 ) -> tf.Tensor:
-    """Blur each image along one axis with its own sigma.
+    """Blur along one axis (1 height, 2 width), each image with its own sigma.
 
     The mirror does not repeat the border pixel (`reflect` in torchvision and
-    NumPy, `mirror` in SciPy). The blur is separable: along one axis, then
-    along the other.
-
-    Args:
-        images: Tensor of shape (B, H, W, C); to be mirrored, its length
-            along `axis` must be above `kernel_size // 2`.
-        sigma: float32 tensor of shape (B,), in pixels.
-        kernel_size: Odd number of pixels at which the gaussian is cut.
-        axis: 1 to blur along the height, 2 along the width.
-        mirror: Whether the image goes on mirrored beyond its borders;
-            otherwise black, which darkens the borders.
-
-    Returns:
-        float32 tensor of the shape of `images`.
+    NumPy, `mirror` in SciPy); without it borders are black, and darker.
     """
     images = tf.cast(images, tf.float32)
     radius = kernel_size // 2
@@ -135,16 +100,7 @@ def gaussian_blur(
 
 
 def _neighbours(start, length, count):
-    """Find the two pixels around each sample, and the second's weight.
-
-    Args:
-        start: float32 (B,), the first pixel of the box.
-        length: float32 (B,), the pixels of the box.
-        count: Number of samples.
-
-    Returns:
-        int32 (B, count), int32 (B, count) and float32 (B, count).
-    """
+    """Two pixels around each sample, (B, count), and the second's weight."""
     start, length = start[:, None], length[:, None]
     # No division here: XLA would round it differently.
     centre = ((np.arange(count) + 0.5) / count).astype(np.float32)

@@ -1,11 +1,9 @@
 """Random numbers that depend on an image's own seed and on nothing else.
 
-Stateless random ops give one stream per *batch*: the draw of an image changes
-with its place in the batch and with the batch size, and XLA and plain
-TensorFlow give different numbers for one seed. Here each image has its own
-seed and each number is a hash of (seed, salt, index), made of integer
-operations only, so the same image gets the same draw in every batch, on every
-device, compiled or not.
+With stateless random ops the draw of an image depends on its place in the
+batch, on the batch size and on XLA. Here each number is a hash of the image's
+seed, a salt and an index, made of integer operations only: the same in every
+batch, on every device, compiled or not.
 """
 
 import numpy as np
@@ -16,23 +14,10 @@ _PARITY = np.uint32(0x1BD11BDA)
 
 
 def threefry_2x32(key: tuple, counter: tuple) -> tuple:
-    """Threefry-2x32 with 20 rounds, a counter-based random function.
+    """Threefry-2x32 with 20 rounds, of pairs of uint32 tensors that broadcast.
 
-    Args:
-        key: Pair of uint32 tensors, broadcastable with `counter`.
-        counter: Pair of uint32 tensors.
-
-    Returns:
-        Pair of uint32 tensors of the broadcast shape.
-
-    Example:
-    >>> zero = tf.zeros([1], tf.uint32)
-    >>> a, b = threefry_2x32((zero, zero), (zero, zero))
-    >>> hex(int(a[0])), hex(int(b[0]))
-    ('0x6b200159', '0x99ba4efe')
-
-    Reference: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2,
-    3", section 4.2; known answers in the authors' Random123 library.
+    Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", section
+    4.2; known answers in the authors' Random123 library.
     """
     keys = (key[0], key[1], _xor(_xor(key[0], key[1]), _PARITY))
     x0, x1 = counter[0] + keys[0], counter[1] + keys[1]
@@ -46,21 +31,10 @@ def threefry_2x32(key: tuple, counter: tuple) -> tuple:
 
 
 def uniform(seeds: tf.Tensor, count: int, salt: int = 0) -> tf.Tensor:
-    """Uniform random numbers, a pure function of each image's seed.
+    """Uniform float32 (B, count) in [0, 1) from int64 pairs of seeds (B, 2).
 
-    Args:
-        seeds: int64 tensor of shape (B, 2), one pair per image.
-        count: Numbers per image. A larger count extends a smaller one: the
-            first numbers stay the same.
-        salt: Integer in [0, 2**32), the name of an independent stream.
-
-    Returns:
-        float32 tensor of shape (B, count), multiples of 2**-24 in [0, 1).
-
-    Example:
-    >>> seeds = tf.constant([[7, 0], [7, 1]], tf.int64)
-    >>> uniform(seeds, 4).shape
-    TensorShape([2, 4])
+    Multiples of 2**-24. A larger count extends a smaller one; `salt`, below
+    2**32, names an independent stream.
     """
     words = tf.bitcast(tf.cast(seeds, tf.int64), tf.uint32)
     # 128 bits of seed become a 64-bit key, itself a random function of both.

@@ -18,27 +18,13 @@ def crop_boxes(
 ):
     """Draw crop boxes as torchvision's `RandomResizedCrop` does.
 
-    Ten tries of an area, uniform, and an aspect ratio, log-uniform; the first
-    box that fits into the image is placed uniformly. If none fits, the box is
-    the largest central one whose aspect ratio is allowed.
-
-    Args:
-        numbers: float32 tensor of shape (B, CROP_DRAWS) or, of several views
-            an image, (B, V, CROP_DRAWS), uniform in [0, 1).
-        height: Height of the images in pixels, a scalar or shape (B,).
-        width: Width of the images in pixels, a scalar or shape (B,).
-        area: Smallest and largest area, as shares of the image's: numbers, or
-            arrays of shape (V, 1).
-        aspect: Smallest and largest width / height of the box, likewise.
-        dtype: In what to compute. In float32 the last digit of `exp` depends
-            on the place in the batch and on XLA, and now and then rounds a box
-            to another whole pixel.
-
-    Returns:
-        float32 tensor of shape (B, 4) or (B, V, 4): top, left, height, width
-        in whole pixels.
+    `numbers` are (B, CROP_DRAWS) or of V views (B, V, CROP_DRAWS), in [0, 1);
+    the limits numbers or arrays (V, 1). Returns float32 (..., 4): top, left,
+    height, width in whole pixels.
     """
     xp = namespace(numbers)
+    # In float32 the last digit of `exp` depends on the place in the batch and
+    # on XLA, and now and then rounds a box to another whole pixel.
     numbers, height, width = _columns(numbers, height, width, dtype)
     areas = height * width * scale(numbers[..., :_TRIES], *area)
     ratios = _log_uniform(numbers[..., _TRIES : 2 * _TRIES], aspect)
@@ -64,11 +50,9 @@ def crop_boxes(
 def clipped_boxes(
     numbers, height, width, area: tuple, aspect: tuple, dtype: str = "float64"
 ):
-    """Draw crop boxes as BYOL's official code does.
+    """Draw crop boxes as BYOL's official code does; see `crop_boxes`.
 
-    One try of an area, uniform, and an aspect ratio, log-uniform; a box
-    higher or wider than the image is cut to it, and placed uniformly.
-    Arguments and result are those of `crop_boxes`.
+    One try; a box higher or wider than the image is cut to it.
     """
     xp = namespace(numbers)
     numbers, height, width = _columns(numbers, height, width, dtype)
@@ -84,13 +68,10 @@ def clipped_boxes(
 def distorted_boxes(
     numbers, height, width, area: tuple, aspect: tuple, dtype: str = "float64"
 ):
-    """Draw crop boxes as `tf.image.sample_distorted_bounding_box` does.
+    """Draw as `tf.image.sample_distorted_bounding_box` does; see `crop_boxes`.
 
-    Ten tries of an aspect ratio, uniform, and of a height, uniform among
-    those with which the box fits into the image and its area into the range;
-    if none does, the box is the whole image. As in the original, a box never
-    touches the last row or column of an image that is larger. Arguments and
-    result are those of `crop_boxes`.
+    Ten tries, else the whole image. As in the original, a box never touches the
+    last row or column of an image that is larger.
     """
     xp = namespace(numbers)
     numbers, height, width = _columns(numbers, height, width, dtype)
@@ -121,22 +102,11 @@ def distorted_boxes(
 
 
 def jitter(numbers, brightness, contrast, saturation, hue, semantics: str):
-    """Draw what `color_ops` needs to jitter the colours.
+    """Draw the factors (..., 3), order and turn (...) of `color_ops`.
 
-    Args:
-        numbers: float32 tensor of shape (B, 8) or, of several views an image,
-            (B, V, 8), uniform in [0, 1).
-        brightness: Largest change of the brightness factor, a number or an
-            array of shape (V,), as the next three.
-        contrast: Largest change of the contrast factor.
-        saturation: Largest change of the saturation factor.
-        hue: Largest turn of the hue, in turns.
-        semantics: `"torchvision"`, `"tf"` or `"tf_byol"`.
-
-    Returns:
-        (factors, order, turn): float32 tensor (..., 3), of which the first is
-        a number of grey levels with "tf_byol"; the same (..., 3), or (..., 4)
-        where hue has no fixed place, see `permutations`; the same (...).
+    `numbers` are (B, 8) or of V views (B, V, 8), in [0, 1); the largest changes
+    numbers or arrays (V,). "tf_byol" adds grey levels: the first factor.
+    `order` is (..., 3), or (..., 4) where hue has no fixed place.
     """
     factors = [
         scale(numbers[..., i], np.maximum(0.0, 1.0 - change), 1.0 + change)
@@ -152,14 +122,9 @@ def jitter(numbers, brightness, contrast, saturation, hue, semantics: str):
 
 
 def permutations(numbers):
-    """Uniform random permutations: the places of the sorted numbers.
+    """A uniform random permutation of 0..n-1 for each row of numbers (..., n).
 
-    Args:
-        numbers: float32 tensor of shape (..., n), uniform in [0, 1).
-
-    Returns:
-        float32 tensor of shape (..., n), a permutation of 0..n-1 in each row.
-        (On a GPU TensorFlow would fetch int32 to the host to compare it.)
+    In float32: on a GPU TensorFlow would fetch int32 to the host to compare it.
     """
     xp = namespace(numbers)
     place = np.arange(numbers.shape[-1], dtype=np.float32)
@@ -172,16 +137,7 @@ def permutations(numbers):
 
 
 def scale(numbers, low, high):
-    """Uniform numbers in [low, high) from numbers in [0, 1).
-
-    Args:
-        numbers: float32 tensor of any shape.
-        low: Lower end, a number or an array.
-        high: Upper end.
-
-    Returns:
-        float32 tensor of the shape of `numbers`.
-    """
+    """Uniform numbers in [low, high) from numbers in [0, 1)."""
     return low + (high - low) * numbers
 
 

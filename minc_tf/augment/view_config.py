@@ -86,11 +86,7 @@ class ViewConfig:
 
 
 def as_configs(configs: Sequence[ViewConfig | dict]) -> list[ViewConfig]:
-    """Return configurations as a list, or raise `ValueError`.
-
-    Args:
-        configs: Sequence of `ViewConfig`, or dicts of their fields.
-    """
+    """Return a sequence of `ViewConfig`, or of dicts of fields, as a list."""
     if not isinstance(configs, Sequence) or not configs:
         raise ValueError(
             "configs must be a sequence of one or more `ViewConfig`; received "

@@ -35,23 +35,14 @@ _EXPECTED = (*_FAILURES, ImportError, OSError, TypeError, ValueError)
 
 
 def define_recipe(help_text: str) -> flags.FlagHolder:
-    """Define `--config RECIPE` and its overrides `--config.KEY=VALUE`.
-
-    Arguments that a recipe does not mention can be given too; what is no
-    setting at all is left to `minc_tf.training.run` to refuse.
-
-    Args:
-        help_text: what `--help` says.
-
-    Returns:
-        The flag, whose value is the `ConfigDict` or None.
-    """
+    """Define `--config RECIPE` and its overrides `--config.KEY=VALUE`."""
     from ml_collections import config_flags
 
     holder = config_flags.DEFINE_config_file(
         "config",
         None,
         help_text,
+        # What is no setting is left to `minc_tf.training.run` to refuse.
         lock_config=False,
         accept_new_attributes=True,
     )
@@ -61,11 +52,7 @@ def define_recipe(help_text: str) -> flags.FlagHolder:
 
 
 def _spelt(argument):
-    """An override as ml_collections reads it, which takes paths for Python.
-
-    A setting that is a word of the language, `--config.init.from=`, becomes
-    `--config.init["from"]=`.
-    """
+    """Make `--config.init.from=` valid Python: `--config.init["from"]=`."""
     name, equals, value = argument.partition("=")
     first, *parts = name.split(".")
     if first not in ("--config", "-config"):
@@ -95,13 +82,7 @@ class _NameParser(flags.ArgumentParser):
 
 
 def _check(argv):
-    """Refuse what is wrong with any recipe, before one is loaded.
-
-    To load it Keras and TensorFlow are imported, which takes seconds.
-
-    Returns:
-        What the flags leave of the command line.
-    """
+    """Check flags before the recipe's slow load; return what they leave."""
     known = copy.deepcopy(flags.FLAGS)
     if "config" in known:
         plain = flags.Flag(
@@ -121,18 +102,9 @@ def launch(
 ) -> None:
     """Run a command: parse flags, call `main`, print errors on one line.
 
-    The docstring of `main`'s module is what `--help` says first.
-
-    Args:
-        main: takes the command line left over by the flags.
-        arguments: bool, whether anything but flags may be left over.
-
-    Raises:
-        SystemExit: always, with 0; 1 for a failure; 2 for an error of the
-            user's; 130 for Ctrl-C; or 75 for a run that was told to end, or
-            lost a worker, and goes on when the same command is given again;
-            141 where nobody reads on what it prints.
-            With `--debug` an error is raised with its traceback instead.
+    The docstring of `main`'s module opens `--help`. Exits with 0; 1, a failure;
+    2, the user's error; 75, the run was told to end or lost a worker, and the
+    same command goes on with it; 130, Ctrl-C; 141, nobody reads what it prints.
     """
     from absl import app
 

@@ -181,10 +181,7 @@ def _in_parts():
 
 
 def _check_flags(in_parts):
-    """Refuse no images, images of two kinds, and flags that do nothing.
-
-    Returns the shard (i, n).
-    """
+    """Refuse flags that contradict or do nothing; return the shard (i, n)."""
     if (_IMAGES.value is None) == (_DATA.value is None):
         received = "neither" if _IMAGES.value is None else "both"
         raise ValueError(

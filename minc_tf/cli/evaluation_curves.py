@@ -6,10 +6,7 @@ from collections.abc import Sequence
 
 
 def compared(names: Sequence[str]) -> dict[str, list]:
-    """Return the curves of files of `--json`, but for those of their PCA.
-
-    A file that holds none is a ValueError.
-    """
+    """Return the curves of files of `--json`, but for those of their PCA."""
     curves = {}
     for name in names:
         path = pathlib.Path(name)

@@ -23,10 +23,7 @@ def exported_config(encoder: SavedEncoder) -> ConfigDict | None:
 
 
 def recipe_splits(config: ConfigDict | None, encoder: SavedEncoder) -> tuple:
-    """Return the labelled splits of a recipe, (train, test).
-
-    `config` is None where nothing tells the settings, which is an error.
-    """
+    """Return the labelled splits of a recipe, (train, test)."""
     if config is None:
         raise ValueError(
             "--config=RECIPE or --workdir=RUN must say which data to evaluate "
@@ -43,11 +40,7 @@ def other_splits(
     seed: int,
     max_pixels: int = MAX_PIXELS,
 ) -> tuple:
-    """Return the splits of another data set, in the size of a model's images.
-
-    `name` and `data_dir` are as `minc_tf.data.load` takes them, `names` are the
-    splits to train and to test on.
-    """
+    """Load splits, (train, test) `names`, in the size of a model's images."""
     size = image_shape[:2]
     return tuple(
         data.load(
@@ -63,10 +56,7 @@ def other_splits(
 
 
 def view_pairs(config: ConfigDict, count: int) -> tf.data.Dataset:
-    """Return pairs of views of a recipe's training images, in batches.
-
-    They are others than were trained on: `count`, rounded up to whole batches.
-    """
+    """Return batches of at least `count` view pairs that are new to a run."""
     source = tensorflow_images.load_train_source(config)
     size = min(_BATCH, len(source))
     batches = data.view_batches(

@@ -29,11 +29,9 @@ _NO_GPU = re.compile(r".*(failed call to cuInit|Could not find cuda drivers)")
 
 
 def quieten() -> None:
-    """Have TensorFlow start without a word, if it is going to be imported.
+    """Have TensorFlow start silently; `TF_CPP_MIN_LOG_LEVEL=0` shows all.
 
-    Its library writes some lines past its own levels, so that they are taken
-    from standard error while it starts; what is a warning goes there
-    afterwards. `TF_CPP_MIN_LOG_LEVEL=0` asks for all of them.
+    Its library writes lines past its own levels, so standard error is filtered.
     """
     if os.environ.get(LEVEL) == "0" or "tensorflow" in sys.modules:
         return
@@ -51,10 +49,7 @@ def _starting(module):
 
 @contextlib.contextmanager
 def _filtered():
-    """Keep back what is written to standard error, then write what matters.
-
-    That of the process, not Python's alone: libraries write to it, too.
-    """
+    """Keep back the process's standard error, then write what matters."""
     try:
         kept = os.dup(2)
     except OSError:  # closed

@@ -64,26 +64,14 @@ def define_printing(
     text: Callable[[], str],
     short_name: str | None = None,
 ) -> None:
-    """Define a flag that prints a text and ends the command with 0.
-
-    Args:
-        name: string, of the flag.
-        help_text: string, what `--help` says of it.
-        text: function that returns what is printed.
-        short_name: string, of one letter, or None.
-    """
+    """Define a flag that prints a text and ends the command with 0."""
     flags.DEFINE_flag(_PrintFlag(name, help_text, text, short_name))
 
 
 def define_help(docstring: str, names: Callable[[], Iterable[str]]) -> None:
-    """Define `--help` and `--version`, in place of absl's.
+    """Define `--help` and `--version`; absl's help ends with 1.
 
-    absl's `--help` ends with 1, and has neither a description nor an example.
     A command whose own `--version` takes a number prints versions without one.
-
-    Args:
-        docstring: string, of the command's module: a line, an example.
-        names: function that returns the names of the command's flags.
     """
     absl_app.define_help_flags()  # once a process; app.run would later
     for name in ("helpfull", "helpshort", "helpxml"):

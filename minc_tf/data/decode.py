@@ -21,22 +21,10 @@ _PLAIN = np.array(
 
 
 def decode_rgb(contents: bytes | tf.Tensor) -> tf.Tensor:
-    """Decode a JPEG or PNG image of any kind to RGB.
+    """Decode a JPEG or PNG of any kind to RGB, uint8 (h, w, 3).
 
-    Grey and CMYK become RGB; transparent pixels are laid over white, as a
-    page shows them; 16 bits are cut to 8. A JPEG that says in its Exif data
-    how the camera was held is turned upright.
-
-    Args:
-        contents: scalar string tensor.
-
-    Returns:
-        uint8 tensor `(h, w, 3)`.
-
-    Example:
-    ```python
-    image = decode_rgb(tf.io.read_file("logo.png"))
-    ```
+    Transparent pixels are laid over white, as a page shows them; 16 bits are
+    cut to 8; a JPEG with an Exif orientation is turned upright.
     """
     decode_other = _decode_other
     if tf.executing_eagerly():
@@ -52,32 +40,15 @@ def decode_rgb(contents: bytes | tf.Tensor) -> tf.Tensor:
 
 
 def is_jpeg_or_png(contents: bytes | tf.Tensor) -> tf.Tensor:
-    """Tell from its first bytes whether a file is a JPEG or PNG.
-
-    Args:
-        contents: scalar string tensor.
-
-    Returns:
-        bool scalar tensor.
-    """
+    """Tell from its first bytes whether a file is a JPEG or PNG."""
     return tf.logical_or(_starts(contents, _JPEG), _starts(contents, _PNG))
 
 
 def encoded_size(contents: bytes | tf.Tensor) -> tf.Tensor:
-    """Read the size of a JPEG or PNG from its header, without decoding it.
+    """Read (height, width), int64, from the header of a JPEG or PNG.
 
-    Args:
-        contents: scalar string tensor.
-
-    Returns:
-        int64 tensor `(height, width)`, as stored: before an Exif orientation
-        turns the image. Of a damaged header it is TensorFlow's own error, or
-        any number.
-
-    Example:
-    ```python
-    height, width = encoded_size(tf.io.read_file("logo.png"))
-    ```
+    As stored, before an Exif orientation turns it; of a damaged header it is
+    TensorFlow's own error, or any number.
     """
     return tf.cond(
         _starts(contents, _JPEG),
@@ -161,15 +132,9 @@ def _over_white(image):
     experimental_attributes={"_noinline": True},
 )
 def exif_orientation(contents: bytes | tf.Tensor) -> tf.Tensor:
-    """Read the Exif orientation of a JPEG.
+    """Read the Exif orientation of a JPEG, 1 to 8; 1 if none or damaged.
 
-    Args:
-        contents: scalar string tensor, the file.
-
-    Returns:
-        int64 scalar in 1 to 8; 1 where there is none or it is damaged.
-
-    Reference: CIPA DC-008 (Exif 2.32), sections 4.5 and 4.6.
+    CIPA DC-008 (Exif 2.32), sections 4.5 and 4.6.
     """
     contents = tf.strings.substr(contents, 0, _HEAD)
     size = tf.cast(tf.strings.length(contents), tf.int64)
@@ -229,15 +194,7 @@ def _orientation_of_tiff(tiff, size):
 
 
 def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turn and mirror an image as its Exif orientation asks.
-
-    Args:
-        image: tensor `(h, w, 3)`.
-        orientation: int64 scalar in 1 to 8.
-
-    Returns:
-        tensor `(h, w, 3)`, or `(w, h, 3)` for 5 to 8.
-    """
+    """Turn and mirror an image (h, w, 3) as its Exif orientation asks."""
 
     def has(*values):
         return tf.reduce_any(orientation == values)

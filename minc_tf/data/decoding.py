@@ -28,24 +28,9 @@ _BUDGET = MemoryBudget(DECODING_BYTES)
 def decode_image(
     contents: bytes, max_pixels: int, finish=lambda image: image
 ) -> tf.Tensor:
-    """Decode an image of any kind; large ones wait for memory.
+    """Decode a file of any kind to uint8 (h, w, 3); large ones wait for memory.
 
-    Args:
-        contents: bytes, the file.
-        max_pixels: int, the most pixels that it may have.
-        finish: function of the image, called while its memory is reserved.
-
-    Returns:
-        What `finish` returns of a uint8 tensor `(h, w, 3)`.
-
-    Raises:
-        BadImageError: If something is wrong with the file.
-        MemoryError: If there is not enough memory.
-
-    Example:
-    ```python
-    image = decode_image(pathlib.Path("logo.webp").read_bytes(), 2**25)
-    ```
+    Returns what `finish` makes of it, called while its memory is reserved.
     """
     kind, (height, width) = formats.check_contents(contents, max_pixels)
     each = _BYTES_A_PIXEL.get(kind, _WITH_ALPHA)
@@ -77,22 +62,11 @@ def graph_decode_image(
     *,
     portable: bool = False,
 ) -> tf.Tensor:
-    """Decode an image of any kind inside a graph.
+    """Decode a file of any kind inside a graph, and `finish` it to (H, W, 3).
 
-    Small JPEG and PNG stay in the graph, the others are decoded in Python,
-    which bounds their memory.
-
-    Args:
-        contents: scalar string tensor, the file.
-        max_pixels: int, the most pixels that it may have.
-        size: tuple `(H, W)` that `finish` makes of an image; `None` for any.
-        finish: function of a uint8 image `(h, w, 3)`.
-        portable: bool, whether there may be no Python: then the image must
-            be a JPEG or PNG.
-
-    Returns:
-        uint8 tensor `(H, W, 3)`. What is wrong with a file is TensorFlow's
-        `InvalidArgumentError`.
+    Small JPEG and PNG stay in the graph, Python decodes the others and bounds
+    their memory; where `portable` there is no Python, and no other kind. `size`
+    is (H, W). A file's fault is TensorFlow's `InvalidArgumentError`.
     """
     contents = tf.convert_to_tensor(contents)
     plain = is_jpeg_or_png(contents)

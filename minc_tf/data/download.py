@@ -15,15 +15,7 @@ _SERVERS = 3
 def prepare(builder, name: str, data_dir: str | None) -> None:
     """Download and prepare a data set, or say in one line why not.
 
-    Args:
-        builder: `tfds.core.DatasetBuilder`.
-        name: str, what the caller calls it.
-        data_dir: str, the folder that the caller gave, or `None` for
-            TensorFlow Datasets' own.
-
-    Raises:
-        MemoryError: If there is not enough memory.
-        ValueError: If it fails. Nothing half-made is left behind.
+    Nothing half-made is left behind. `data_dir` is for the message alone.
     """
     root = pathlib.Path(builder._data_dir_root)
     folders = (root / "downloads", root / builder.name)

@@ -109,14 +109,7 @@ class EncodedSource(StoredSource):
 def parse_image_size(
     image_size: int | tuple[int, int] | None,
 ) -> tuple[int, int] | None:
-    """Return `image_size` as `None` or a tuple `(H, W)`.
-
-    Args:
-        image_size: `None`, int for a square, or `(H, W)`.
-
-    Raises:
-        ValueError: If it is anything else.
-    """
+    """Return `image_size` as `None` or a tuple (H, W)."""
     if image_size is None:
         return None
     return check_size("image_size", image_size, also=", or None")
@@ -134,26 +127,9 @@ def check_images(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Look at every image once, so that a bad one is found before training.
 
-    Args:
-        items: sequence of bytes, or of paths when `files` is true.
-        names: sequence of str, what to call the images in a message.
-        files: bool, whether `items` are paths.
-        skip_bad: bool, whether unreadable images are left out.
-        where: str, the data set, for messages.
-        decode: bool, whether all are decoded; else only files that do not
-            begin and end as a JPEG or PNG does, and of `items` in memory only
-            the headers are looked at.
-        max_pixels: int, the most pixels of an image.
-
-    Returns:
-        A tuple `(sizes, good)`: int array `(len(items), 2)` of heights and
-        widths, 0 where it was not decoded, and bool array `(len(items),)`,
-        false where an image cannot be read.
-
-    Raises:
-        ValueError: If an image cannot be read and `skip_bad` is false, or
-            if none can.
-        MemoryError: If there is not enough memory for one.
+    Returns heights and widths (N, 2), 0 where not decoded, and bool (N,), false
+    for what cannot be read. Without `decode`, only files that do not begin and
+    end as a JPEG or PNG does are decoded; of bytes the headers are looked at.
     """
 
     def size(item):

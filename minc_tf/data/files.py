@@ -13,24 +13,7 @@ class BadImageError(ValueError):
 
 
 def read_image_file(path: str | bytes | os.PathLike) -> bytes:
-    """Read an image file, unless it is no regular file.
-
-    Args:
-        path: str, bytes or path.
-
-    Returns:
-        bytes.
-
-    Raises:
-        BadImageError: If it cannot be read.
-        OSError: If that is not the file's fault.
-        MemoryError: If there is not enough memory.
-
-    Example:
-    ```python
-    contents = read_image_file("logo.png")
-    ```
-    """
+    """Read a regular file; what is its own fault is a BadImageError."""
     if "://" in os.fsdecode(path):
         return _read_remote(path)
     try:
@@ -62,13 +45,6 @@ def check_regular(argument: str, path: str | os.PathLike) -> None:
     """Raise unless a path is a regular file, or a link to one.
 
     To open a pipe, socket or device may wait for ever.
-
-    Args:
-        argument: str, what the path was given as, for the message.
-        path: str or path, which exists.
-
-    Raises:
-        ValueError: If it is anything else.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError(
@@ -90,16 +66,7 @@ def kind_of_file(path: str | os.PathLike) -> str:
 
 
 def check_text(argument: str, folder: str | os.PathLike, name: str) -> None:
-    """Raise unless a name is text: TensorFlow and tables hold only that.
-
-    Args:
-        argument: str, what the file was given as, for the message.
-        folder: str or path, where it is.
-        name: str, of the file.
-
-    Raises:
-        ValueError: If it is not.
-    """
+    """Raise unless a name is text: TensorFlow and tables hold only that."""
     try:
         name.encode()
     except UnicodeEncodeError as error:

@@ -72,11 +72,7 @@ def pillow_kinds() -> frozenset[str]:
 
 
 def why_not_read(suffix: str) -> str | None:
-    """Say why files of an image's suffix are not read; `None` if they are.
-
-    Args:
-        suffix: str of `IMAGE_SUFFIXES`, such as `".webp"`.
-    """
+    """Say why files of a suffix of `IMAGE_SUFFIXES` are not read, if so."""
     kind = _PILLOW_SUFFIXES.get(suffix)
     if suffix in TENSORFLOW_SUFFIXES or kind in pillow_kinds():
         return None
@@ -86,14 +82,7 @@ def why_not_read(suffix: str) -> str | None:
 
 
 def kind_of(contents: bytes) -> str | None:
-    """Tell the kind of an image by its first bytes.
-
-    Args:
-        contents: bytes, the file.
-
-    Returns:
-        str, such as `"JPEG"`; `None` for what is no image that is known.
-    """
+    """Tell the kind of an image, such as `"JPEG"`, by its first bytes."""
     for kind, start in _STARTS:
         if contents.startswith(start):
             return kind
@@ -103,23 +92,9 @@ def kind_of(contents: bytes) -> str | None:
 
 
 def check_contents(contents: bytes, max_pixels: int) -> tuple:
-    """Look at an image's header, before it is decoded.
+    """Read an image's kind and its size as stored, (height, width), to check.
 
-    Args:
-        contents: bytes, the file.
-        max_pixels: int, the most pixels that it may have.
-
-    Returns:
-        A tuple of its kind, str, and its size as stored, `(height, width)`.
-
-    Raises:
-        BadImageError: If it is empty, of no kind that is read, has a damaged
-            header or too many pixels.
-
-    Example:
-    ```python
-    kind, (height, width) = check_contents(contents, 2**25)
-    ```
+    What its header says is wrong is a BadImageError, before it is decoded.
     """
     if not contents:
         raise BadImageError("empty")
@@ -156,15 +131,9 @@ def check_contents(contents: bytes, max_pixels: int) -> tuple:
 
 
 def fault_of_file(path: str, max_pixels: int) -> str:
-    """Tell in a few words why an image file cannot be used.
+    """Tell in a few words why an image file cannot be decoded.
 
-    Args:
-        path: str, of a file that cannot be decoded.
-        max_pixels: int, the most pixels that it may have.
-
-    Returns:
-        str, such as `"unreadable"`, `"empty"`, `"too large: ..."` or, where
-        its header is as it should be, `"damaged"`.
+    It is `"damaged"` where its header is as it should be.
     """
     try:
         return fault_of_contents(read_image_file(path), max_pixels)
@@ -173,15 +142,7 @@ def fault_of_file(path: str, max_pixels: int) -> str:
 
 
 def fault_of_contents(contents: bytes, max_pixels: int) -> str:
-    """Tell in a few words why the contents of an image cannot be used.
-
-    Args:
-        contents: bytes, which cannot be decoded.
-        max_pixels: int, the most pixels that it may have.
-
-    Returns:
-        str, as that of `fault_of_file`.
-    """
+    """As `fault_of_file`, of what the file holds."""
     try:
         check_contents(contents, max_pixels)
     except BadImageError as error:

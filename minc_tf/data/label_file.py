@@ -15,22 +15,10 @@ _COLUMNS = ["file", "label"]
 def read_label_file(
     folder: str | os.PathLike, files: Sequence[str]
 ) -> tuple[np.ndarray, list[str]]:
-    """Read the labels of the images of a folder.
+    """Read the labels (N,) of the images of a folder, and the classes' names.
 
-    `labels.csv` has the columns `file` and `label`, named in its first line,
-    and one row for each image. Classes are taken in the order of their names.
-
-    Args:
-        folder: str or path, where `labels.csv` is.
-        files: sequence of str, the paths of the images.
-
-    Returns:
-        A tuple `(labels, class_names)`: int64 array `(len(files),)`, and a
-        list of str.
-
-    Raises:
-        ValueError: If the file is not such a table, has no row or two for an
-            image, or one without image.
+    `labels.csv` has the columns `file` and `label`, and one row for each image.
+    Classes are taken in the order of their names.
     """
     path = os.path.join(folder, LABEL_FILE)
     where = f"label file {path!r}"

@@ -31,28 +31,10 @@ def as_labels(
     *,
     num_images: int | None = None,
 ) -> np.ndarray | None:
-    """Check the labels of images.
+    """Check labels (N,) or (N, 1); returns int64 (N,), -1 where unknown.
 
-    Args:
-        labels: int array `(N,)` or `(N, 1)`, or `None`.
-        num_examples: int, N.
-        class_names: sequence of str, or `None`: then the largest label tells
-            the number of classes, which must be at most 10,000 or the number
-            of images, whichever is more.
-        num_images: int, how many images the whole data set has, of which
-            these are a part; by default N.
-
-    Returns:
-        int64 array `(N,)`, or `None`.
-
-    Raises:
-        TypeError: If they are no integers.
-        ValueError: If the shape is another, or a label is out of range.
-
-    Example:
-    ```python
-    as_labels([0, 2, -1], 3)  # array([ 0,  2, -1])
-    ```
+    Without `class_names` the largest label tells the number of classes.
+    `num_images` is that of the data set of which these are a part.
     """
     if labels is None:
         return None
@@ -82,15 +64,7 @@ def as_labels(
 
 
 def check_class_count(count: int, num_images: int) -> None:
-    """Refuse more classes than images can have, before anything is made.
-
-    Args:
-        count: int, the largest label and one.
-        num_images: int.
-
-    Raises:
-        ValueError: If they are more than 10,000 and than the images.
-    """
+    """Refuse more classes than images, and than 10,000, before any is made."""
     most = max(FREE_CLASSES, num_images)
     if count > most:
         raise ValueError(
@@ -102,11 +76,7 @@ def check_class_count(count: int, num_images: int) -> None:
 
 
 def like_labels(names: Iterable[str]) -> str | None:
-    """Return the first of some names that seems to mean labels, or `None`.
-
-    Args:
-        names: iterable of str, of arrays or features.
-    """
+    """Return the first of some names that seems to mean labels, or `None`."""
     for name in names:
         bare = re.sub(r"[-. ]", "_", name.strip().lower())
         bare = _AFFIX.sub("", _AFFIX.sub("", bare))

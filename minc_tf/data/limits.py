@@ -25,26 +25,12 @@ DECODING_BYTES = 2**31
 
 
 def check_max_pixels(name: str, value) -> None:
-    """Raise unless a limit is one that images can keep.
-
-    Args:
-        name: str, what the caller calls the argument.
-        value: what was given.
-
-    Raises:
-        ValueError: If it is not an int from 1 to 2^27 - 1.
-    """
+    """Raise unless a limit is an int from 1 to 2^27 - 1."""
     check_int(name, value, 1, MOST_PIXELS)
 
 
 def too_large(height: int, width: int, max_pixels: int) -> str | None:
-    """Say that an image is too large to be decoded; `None` if it is not.
-
-    Args:
-        height: int, in pixels.
-        width: int, in pixels.
-        max_pixels: int.
-    """
+    """Say that an image is too large to be decoded; `None` if it is not."""
     if height * width <= max_pixels:
         return None
     return (
@@ -56,15 +42,7 @@ def too_large(height: int, width: int, max_pixels: int) -> str | None:
 class MemoryBudget:
     """Bytes that threads share; each waits until its own are free.
 
-    Args:
-        size: int, all bytes together. What needs more waits to be alone.
-
-    Example:
-    ```python
-    budget = MemoryBudget(2**30)
-    with budget.reserve(2**20):
-        image = decode(contents)
-    ```
+    What needs more than all of them waits to be alone.
     """
 
     def __init__(self, size: int):

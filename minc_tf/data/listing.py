@@ -11,27 +11,8 @@ from minc_tf.data.formats import IMAGE_SUFFIXES, why_not_read
 class Listing:
     """The sorted names in a folder, read once: no call for each file.
 
-    Names that begin with a dot are ignored.
-
-    Args:
-        base: str or path, the folder.
-
-    Attributes:
-        base: str, the folder.
-        images: list of str, the files of images that are read. A link that
-            leads nowhere is among them, and unreadable when its turn comes.
-        folders: list of str.
-        left_out: dict of str: images that are not read, and why.
-        others: list of str, all other files.
-
-    Raises:
-        ValueError: If the name of an image or folder is no text.
-
-    Example:
-    ```python
-    listing = Listing("photos")
-    print(len(listing.images), count_kinds(listing.others))
-    ```
+    `images` are read, a link that leads nowhere among them; `left_out` says of
+    others why they are not. Names that begin with a dot are ignored.
     """
 
     def __init__(self, base: str | os.PathLike):
@@ -71,14 +52,7 @@ def _irregular(entry):
 
 
 def count_kinds(names: Iterable[str]) -> str:
-    """Count files by their suffix.
-
-    Args:
-        names: iterable of str.
-
-    Returns:
-        str, such as `"2 .webp, 1 without suffix"`, the most frequent first.
-    """
+    """Count files by suffix, the most frequent first: `"2 .webp, 1 .txt"`."""
     suffixes = (os.path.splitext(name)[1].lower() for name in names)
     counts = collections.Counter(suffixes)
     return ", ".join(

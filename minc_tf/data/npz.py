@@ -16,14 +16,9 @@ from minc_tf.data.subsets import rows_of_subset
 
 @dataclasses.dataclass(frozen=True)
 class Arrays:
-    """The images and labels of a split.
+    """The images, uint8 (N, H, W, 3), and labels of a split.
 
-    Attributes:
-        images: uint8 array `(N, H, W, 3)`.
-        labels: int64 array `(N,)`, -1 where unknown; `None` for unlabelled
-            images.
-        name: str, the data set's name, for messages.
-        split: str, the split that this is.
+    Labels are int64 (N,), -1 where unknown; `None` for unlabelled images.
     """
 
     images: np.ndarray
@@ -50,15 +45,7 @@ class Arrays:
         return self.images.shape[1:]
 
     def subset(self, n: int, seed: int = 0) -> "Arrays":
-        """Return `n` random examples, those of `ImageSource.subset`.
-
-        Args:
-            n: int in `[1, N]`.
-            seed: int >= 0.
-
-        Raises:
-            ValueError: If `n` is not in `[1, N]`, or `seed` is negative.
-        """
+        """Return `n` random examples, those of `ImageSource.subset`."""
         return self._replace_rows(rows_of_subset(self, n, seed))
 
     def _replace_rows(self, rows):
@@ -74,30 +61,7 @@ def read_npz(
     *,
     image_size: int | tuple[int, int] | None = None,
 ) -> Arrays:
-    """Read a split of an `.npz` file; see `minc_tf.data.load_npz`.
-
-    Args:
-        path: str or path, the file, or a folder of one file a split.
-        split: str, or a slice such as `"train[:90%]"`; see `load`.
-        image_size: `None`, int or `(H, W)`: only to check, an array is not
-            resized.
-
-    Returns:
-        `Arrays`.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        TypeError: If an array has the wrong dtype.
-        ValueError: If the arrays are missing, pickled or of a wrong shape.
-
-    Example:
-    ```python
-    from minc_tf.data.npz import read_npz
-
-    np.savez("digits.npz", images=np.zeros((10, 28, 28), "uint8"))
-    print(read_npz("digits.npz").images.shape)  # (10, 28, 28, 3)
-    ```
-    """
+    """Read a split, or a slice of one, as `minc_tf.data.load_npz` does."""
     path = pathlib.Path(path)
     given, (split, bounds) = split, parse_slice(split)
     one_split = "train"
@@ -146,19 +110,7 @@ def is_one_split(path: str | os.PathLike) -> bool:
 
 
 def as_rgb(images) -> np.ndarray:
-    """Check images and give grey ones three channels.
-
-    Args:
-        images: uint8 array `(N, H, W, 3)`, or grey `(N, H, W)` or
-            `(N, H, W, 1)`.
-
-    Returns:
-        uint8 array `(N, H, W, 3)`.
-
-    Raises:
-        TypeError: If the dtype is another.
-        ValueError: If the shape is another.
-    """
+    """Check images, uint8 (N, H, W, 3), and give grey ones three channels."""
     images = np.asarray(images)
     if images.dtype != np.uint8:
         raise TypeError(

@@ -15,13 +15,9 @@ _MOST_FOLDERS = 5_000
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A prepared data set.
+    """A prepared data set; `config` is empty where it has none.
 
-    Attributes:
-        folder: path, which holds `dataset_info.json`.
-        name: str; of a damaged file the whole path, whose parts may be it.
-        config: str, empty where it has no configs.
-        version: str.
+    Of a damaged file `name` is the whole path, whose parts may be it.
     """
 
     folder: pathlib.Path
@@ -46,14 +42,7 @@ class Prepared:
 
 
 def find_prepared(data_dir: pathlib.Path) -> list[Prepared]:
-    """Find the data sets that are prepared in a folder, or below it.
-
-    Args:
-        data_dir: path, a folder; up to four levels below it are looked at.
-
-    Returns:
-        List of `Prepared`, in the order of their folders.
-    """
+    """Find the data sets prepared in a folder, or up to four levels below."""
     found, seen = [], 0
     for base, folders, files in os.walk(data_dir):
         folders[:] = sorted(
@@ -73,15 +62,9 @@ def find_prepared(data_dir: pathlib.Path) -> list[Prepared]:
 def choose_prepared(
     found: list[Prepared], name: str, data_dir: pathlib.Path
 ) -> Prepared | None:
-    """Return the newest version of a data set among those found.
+    """Return the newest version of a data set `name/config:version`.
 
-    Args:
-        found: list of `Prepared`.
-        name: str, `name`, `name/config`, `name:version` or all three.
-        data_dir: path, for the message.
-
-    Raises:
-        ValueError: If the name leaves several configs to choose from.
+    Version and config may be left out, unless it has several configs.
     """
     found = [prepared for prepared in found if prepared.is_called(name)]
     configs = sorted({prepared.config for prepared in found})
@@ -95,14 +78,7 @@ def choose_prepared(
 
 
 def check_description(folder: pathlib.Path) -> None:
-    """Raise unless the files that describe a data set are whole.
-
-    Args:
-        folder: path of the prepared folder.
-
-    Raises:
-        ValueError: If one is damaged or missing.
-    """
+    """Raise unless the files that describe a data set are whole."""
     for name in (INFO, _FEATURES):
         path = folder / name
         try:

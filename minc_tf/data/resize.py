@@ -4,24 +4,10 @@ import tensorflow as tf
 
 
 def resize_and_crop(image: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """Scale an image until it covers `size` and cut out the centre.
+    """Scale images (h, w, 3) or (b, h, w, 3) to cover `size`; cut the centre.
 
-    By linear interpolation that is widened where it shrinks (antialiasing).
-    Pixels that the cut does not need are not looked at, so that a very long
-    image takes no more memory than a square one.
-
-    Args:
-        image: uint8 tensor `(h, w, 3)`, or a batch `(b, h, w, 3)`.
-        size: tuple `(H, W)`.
-
-    Returns:
-        uint8 tensor `(H, W, 3)` or `(b, H, W, 3)`; the image itself where it
-        has that size.
-
-    Example:
-    ```python
-    image = resize_and_crop(image, (224, 224))
-    ```
+    Linear, and antialiased where it shrinks. Pixels that the cut does not need
+    are not looked at: a very long image takes no more memory than a square one.
     """
     image = tf.convert_to_tensor(image)
     shape = tf.shape(image)[-3:-1]

@@ -22,15 +22,7 @@ _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
 def parse_services(service: str | Sequence[str]) -> list[str]:
-    """Return the addresses of services one by one.
-
-    Args:
-        service: str such as `"grpc://host:port"`, or several, separated by
-            commas or in a sequence.
-
-    Raises:
-        ValueError: If it is anything else.
-    """
+    """Return the addresses of services, `grpc://host:port`, one by one."""
     addresses = service
     if isinstance(service, str):
         addresses = [address.strip() for address in service.split(",")]
@@ -65,16 +57,7 @@ def check_services(
     connect_seconds: float = _CONNECT_SECONDS,
     answer_seconds: float = _ANSWER_SECONDS,
 ) -> None:
-    """Raise unless there is a service with one worker at each address.
-
-    Args:
-        addresses: sequence of str, as `parse_services` returns.
-        connect_seconds: float, how long to wait for a connection.
-        answer_seconds: float, how long to wait for a worker.
-
-    Raises:
-        ValueError: If there is not.
-    """
+    """Raise unless there is a service with one worker at each address."""
     for address in addresses:
         try:
             place = _host_and_port(address)
@@ -140,11 +123,7 @@ def _made_by(address, dataset):
 
 
 def only_graph_code(function: Callable) -> Callable:
-    """Wrap a function to raise `ValueError` if its graph calls Python.
-
-    Args:
-        function: function to be traced, of a user's code.
-    """
+    """Wrap a function to raise `ValueError` if its graph calls Python."""
 
     @functools.wraps(function)
     def checked(*inputs):
@@ -169,18 +148,11 @@ def from_services(
     addresses: Sequence[str],
     start_step: int,
 ) -> tf.data.Dataset:
-    """Return an endless stream whose steps services make in turn.
+    """Return an endless stream, `make` of all steps, made by services in turn.
 
-    Args:
-        make: function from a data set of steps, int64 scalars, to one with a
-            tuple of tensors for each; portable graph code.
-        addresses: sequence of str, as `parse_services` returns.
-        start_step: int, the first step.
-
-    Returns:
-        A `tf.data.Dataset`, the same as `make` of all steps from
-        `start_step` on. A worker that is started again, or a second one at
-        an address, begins from the first step: then it ends with an error.
+    `make` is portable graph code from a data set of steps to tuples of tensors.
+    A worker that is started again, or a second one at an address, begins from
+    the first step: then the stream ends with an error.
     """
 
     def part(which, address):

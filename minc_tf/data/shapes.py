@@ -1,14 +1,10 @@
 """The embedded `shapes` set: pictures rendered from a seed with NumPy.
 
-Ten figures, told apart by their outline alone: everything else is drawn
-independently of the class.
-
-What two random crops of a picture share, and no augmentation hides, is what a
-representation takes first. So most of the nuisance is of the kind that crops,
-flips and colour jitter undo: place, size, stretch, mirror image, brightness,
-contrast. Colours are patches all over the picture instead of a hue of its
-own, the patterns are faint and from three families, and the grain is equally
-strong everywhere. What crops reliably share is the outline of the figure.
+Ten figures, told apart by their outline alone: all else is drawn independently
+of the class. What two crops of a picture share, and no augmentation hides, is
+what a representation takes first. So most of the nuisance is what crops, flips
+and colour jitter undo; colours are patches all over the picture, the patterns
+faint and from three families, the grain equally strong everywhere.
 """
 
 import functools

@@ -14,15 +14,7 @@ _SLICE = re.compile(rf"(?P<name>[^\[\]]+)\[(?P<a>{_BOUND})?:(?P<b>{_BOUND})?\]")
 def parse_slice(split: str) -> tuple[str, tuple | None]:
     """Returns the name of a split and the bounds of its slice, if any.
 
-    Args:
-        split: str, `"train"` or `"train[a:b]"`, with bounds as in
-            TensorFlow Datasets: `10%`, `-10%`, `100`, or none.
-
-    Returns:
-        `(name, None)`, or `(name, (a, b))` of str or None.
-
-    Raises:
-        ValueError: for brackets that are no slice.
+    Those of `"train[a:b]"` are str or None, as in TensorFlow Datasets: `-10%`.
     """
     if "[" not in split and "]" not in split:
         return split, None
@@ -35,18 +27,8 @@ def parse_slice(split: str) -> tuple[str, tuple | None]:
 def rows_of_slice(source, split: str, bounds: tuple) -> np.ndarray:
     """Returns the rows of the images in a slice of a source, ascending.
 
-    The images are sliced in a fixed order that is random within each class and
-    spreads every class evenly, so that each slice has its share of each class
-    and slices that do not overlap have no image in common. Unlabelled images
-    are in a random order.
-
-    Args:
-        source: what has a length, `labels` and `class_names`.
-        split: str, what the slice is called.
-        bounds: as `parse_slice` returns them.
-
-    Raises:
-        ValueError: if there is no image in the slice.
+    Each slice has its share of each class, and those that do not overlap have
+    no image in common. Unlabelled images are in a random order.
     """
     count = len(source)
     labels = source.labels if source.class_names else np.zeros(count, np.int64)
@@ -63,14 +45,7 @@ def rows_of_slice(source, split: str, bounds: tuple) -> np.ndarray:
 
 
 def stratified_order(labels: np.ndarray) -> np.ndarray:
-    """An order of which each part has its share of each class.
-
-    Args:
-        labels: int array (N,).
-
-    Returns:
-        int64 array (N,), a permutation of `range(N)`, always the same.
-    """
+    """A fixed permutation of which each part has its share of each class."""
     order = permutation(len(labels), 0)
     shuffled = np.asarray(labels)[order]
     place = np.empty(len(order))

@@ -274,18 +274,13 @@ class ImageSource:
 def to_host(array) -> tf.Tensor:
     """Return a tensor in host memory, where `tf.data` runs.
 
-    Without this TensorFlow puts the array on an accelerator if there is one,
-    and every batch is copied back.
+    Else an accelerator would hold it, and every batch would be copied back.
     """
     with tf.device("CPU:0"):
         return tf.convert_to_tensor(array)
 
 
 def absolute(path: str | bytes) -> str | bytes:
-    """Return a path that means the same in every folder.
-
-    Args:
-        path: str or bytes, also with a scheme such as `gs://`.
-    """
+    """Return a path that means the same in every folder, as `gs://` ones do."""
     scheme = b"://" if isinstance(path, bytes) else "://"
     return path if scheme in path else os.path.abspath(path)

@@ -16,22 +16,10 @@ _PARALLEL = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
 
 
 class StoredSource(ImageSource):
-    """The images of a store, decoded at each access.
+    """The images of a store (`minc_tf.data.stores`), decoded at each access.
 
-    The base class of `EncodedSource` and `RecordSource`, which say what the
-    store is.
-
-    Args:
-        store: where the images are; see `minc_tf.data.stores`.
-        labels: int array `(N,)`, `None` for unlabelled images, or `UNREAD`
-            for those of the store.
-        image_shape: tuple `(H, W, 3)`; what has another size is resized and
-            centre-cropped to it. `(None, None, 3)` leaves every image its
-            size.
-        on_bad: see `EncodedSource`.
-        max_pixels: see `EncodedSource`.
-        **description: `name`, `split`, `class_names`, `skipped`; see
-            `ImageSource`.
+    The base class of `EncodedSource` and `RecordSource`, which describe the
+    arguments. The labels may be `UNREAD`, for those of the store.
     """
 
     def __init__(
@@ -65,19 +53,9 @@ class StoredSource(ImageSource):
         return self._store.paths if self.files else None
 
     def at(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
-        """Return one example; TensorFlow code that a graph can hold.
+        """Return one example; see `ImageSource`.
 
-        Args:
-            index: scalar int64 tensor or int in `[0, N)`.
-
-        Returns:
-            A dict of `"image"`, uint8 `(H, W, 3)`; `"label"`, int64 scalar,
-            -1 when unlabelled; `"index"`, int64 scalar.
-
-        Raises:
-            ValueError: If the image cannot be read; in a graph it is
-                TensorFlow's own error.
-            MemoryError: If there is not enough memory for it.
+        What cannot be read is a ValueError, in a graph TensorFlow's own error.
         """
         try:
             return self._decoded(self._encoded_at(index))
@@ -90,12 +68,7 @@ class StoredSource(ImageSource):
     def stream(self, indices_dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Look up a stream of indices, in its order, one at a time.
 
-        Args:
-            indices_dataset: `tf.data.Dataset` of scalar int64 indices.
-
-        Returns:
-            A `tf.data.Dataset` of dicts as `at` returns. Where an image
-            cannot be read it does as `on_bad` says.
+        Where an image cannot be read it does as `on_bad` says.
         """
         decode = self._decoded if self.on_bad is None else self._decoded_or
         chunk = self._store.chunk
@@ -107,12 +80,9 @@ class StoredSource(ImageSource):
         return read.unbatch().map(decode, **_PARALLEL)
 
     def portable(self) -> ImageSource:
-        """Return the same images for pipelines that other machines run.
+        """Return the same images for other machines; see `ImageSource`.
 
         Paths are absolute. What cannot be read is TensorFlow's own error.
-
-        Raises:
-            ValueError: If that cannot be; see `ImageSource`.
         """
         if self.on_bad == "skip":
             hint = ", or load with load_folder(check='all')" * self.files

@@ -19,11 +19,7 @@ from minc_tf.data.source import absolute, to_host
 class MemoryStore:
     """Encoded images in memory.
 
-    Args:
-        items: sequence of bytes, the encoded images.
-
-    Attributes:
-        chunk: int, how many to look up at a time, or `None` for one alone.
+    `chunk` is how many to look up at a time, or `None` for one alone.
     """
 
     chunk = None
@@ -61,11 +57,7 @@ class MemoryStore:
 
 
 class FileStore(MemoryStore):
-    """Images in files, of which the paths are in memory.
-
-    Args:
-        items: sequence of str or bytes, the paths.
-    """
+    """Images in files, of which the paths are in memory."""
 
     @property
     def paths(self) -> list[str]:

@@ -6,18 +6,7 @@ from minc_tf._checks import check_int, refusal
 
 
 def permutation(n: int, seed: int) -> np.ndarray:
-    """Returns the order in which seeded caps and subsets take examples.
-
-    Args:
-        n: int, the number of examples.
-        seed: int >= 0.
-
-    Returns:
-        int64 array `(n,)`, a permutation of `range(n)`.
-
-    Raises:
-        ValueError: if `seed` is not an int >= 0.
-    """
+    """Returns the order (n,) in which seeded caps and subsets take examples."""
     check_int("seed", seed, 0)
     return np.random.default_rng(seed).permutation(n)
 

@@ -1,10 +1,8 @@
 """What replicas exchange in a training step: the bytes of its collectives.
 
-Sizes of what is reduced and gathered, in float32, whatever the precision of
-the network: statistics, embeddings in an objective and gradients of variables
-are float32 under every policy. The few integers with which TensorFlow tells
-the shapes of what it gathers, at most 16 bytes a replica and gather, are left
-out.
+Sizes of what is reduced and gathered: float32 under every policy of
+precision. The few integers with which TensorFlow tells the shapes of what it
+gathers, at most 16 bytes a replica and gather, are left out.
 """
 
 import math

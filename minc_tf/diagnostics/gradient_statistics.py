@@ -44,10 +44,7 @@ def gradient_statistics(gradient: Callable, batches: Iterable) -> dict:
 
 
 class GradientMeter:
-    """Mean and total variance of gradients that come one by one.
-
-    See `gradient_statistics`.
-    """
+    """The `gradient_statistics` of gradients that come one by one."""
 
     def __init__(self):
         self._count = 0

@@ -22,8 +22,7 @@ def check_features(
 ) -> np.ndarray:
     """Convert features to a C-contiguous float32 array (N, D), all finite.
 
-    `dim` and `samples` are the D and N that are required, `None` any; what
-    does not fit is a ValueError.
+    `dim` and `samples` are the D and N that are required, `None` any.
     """
     features = np.ascontiguousarray(features, dtype="float32")
     if features.ndim != 2 or not features.size:

@@ -11,10 +11,7 @@ from minc_tf.diagnostics.vectors import check_features
 
 
 def check_labels(name: str, labels, samples: int) -> np.ndarray:
-    """Convert labels, class indices from 0, to an int64 array (N,).
-
-    A wrong shape, or labels that are missing (negative), is a ValueError.
-    """
+    """Convert labels, class indices from 0 with none missing, to int64 (N,)."""
     labels = np.asarray(labels)
     if labels.shape != (samples,):
         raise ValueError(
@@ -42,10 +39,7 @@ def check_labels(name: str, labels, samples: int) -> np.ndarray:
 def check_several(
     name: str, labels: np.ndarray, samples: int | None = None
 ) -> None:
-    """Raise `ValueError` where every sample has the same label.
-
-    `samples` is how many there are, where `labels` are some of them.
-    """
+    """Refuse labels that are all equal, which may be some of `samples`."""
     if labels.min() == labels.max():
         raise ValueError(
             f"{name} must hold at least two classes; received only class "
@@ -58,9 +52,7 @@ def check_classes(
 ) -> int:
     """Return the number of classes of checked labels, `max + 1`.
 
-    A single class, or a label far beyond the number of samples, is a
-    ValueError. `samples` is how many samples there are, where `labels` are
-    the smallest and the largest label alone.
+    `labels` may be the smallest and the largest alone, of `samples` samples.
     """
     check_several(name, labels, samples)
     classes = int(labels.max()) + 1
@@ -99,11 +91,7 @@ def check_ranks(name: str, ranks, most: int, what: str) -> list[int]:
 
 
 def check_dims(dims, most: int | None = None) -> list[int]:
-    """Return numbers of coordinates to keep, ascending, as a list of int.
-
-    `most` is how many coordinates there are; `None` where that is not known
-    yet.
-    """
+    """Return numbers of coordinates to keep, ascending, at most `most`."""
     values = _ints("dims", dims)
     ascending = all(a < b for a, b in itertools.pairwise(values))
     if values[0] < 1 or not ascending:

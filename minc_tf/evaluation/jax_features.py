@@ -14,11 +14,7 @@ _PART = 256
 
 
 def compile_inference(model: keras.Model, expected) -> Callable:
-    """As `minc_tf.evaluation.encoder_function` says; any number of images.
-
-    `expected` is the shape (H, W, C) of the model's images; None where it is
-    not known.
-    """
+    """As `encoder_function` says; `expected` is (H, W, C), None if unknown."""
 
     @jax.jit
     def infer(trainable, held, images):

@@ -16,12 +16,7 @@ _IDENTITY = ("savedmodel", "output", "settings")
 
 
 def format_results(results: dict) -> str:
-    """Lay out the results of `evaluate_savedmodel` as text.
-
-    Lines of `key: value`; accuracies, recall and mAP also in per cent, with the
-    half-width of their interval where there is one; then a table of each
-    `dims`.
-    """
+    """Lay out results as lines `key: value`, in % too, and tables of `dims`."""
     keys = [k for k in results if k != "dims" and not k.endswith(_INTERVAL)]
     width = max((len(key) for key in keys), default=0)
     lines = [
@@ -36,11 +31,7 @@ def format_results(results: dict) -> str:
 def make_record(
     savedmodel: str, output: str, settings: dict, results: dict
 ) -> dict:
-    """Put together an entry of a run's evaluation.json.
-
-    `settings` are the rest that the numbers depend on. Of `results` floats go
-    to `results`, lists of what each seed chose to `choices`, curves to `dims`.
-    """
+    """Make an entry of evaluation.json: results, and all they depend on."""
     choices = {k: v for k, v in results.items() if isinstance(v, list)}
     record = {
         "savedmodel": savedmodel,
@@ -57,17 +48,7 @@ def make_record(
 
 
 def read_records(path: str | os.PathLike) -> list[dict]:
-    """Read the evaluations of a run; none where there is no file.
-
-    Args:
-        path: path of an `evaluation.json`.
-
-    Returns:
-        List of dicts.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
+    """Read the evaluations of a run; none where there is no file."""
     path = pathlib.Path(path)
     if not path.exists():
         return []
@@ -83,10 +64,7 @@ def read_records(path: str | os.PathLike) -> list[dict]:
 
 
 def merge_record(path: str | os.PathLike, entry: dict) -> None:
-    """Add an evaluation to those of a run, atomically.
-
-    An entry of the same `savedmodel`, `output` and `settings` is replaced.
-    """
+    """Add an evaluation, or replace that of the same settings, atomically."""
     path = pathlib.Path(path)
     # As it will be read back: tuples become lists.
     entry = json.loads(json.dumps(entry))

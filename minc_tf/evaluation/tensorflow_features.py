@@ -10,11 +10,7 @@ from minc_tf.objectives import replicas
 
 
 def compile_inference(model: keras.Model, expected) -> Callable:
-    """As `minc_tf.evaluation.encoder_function` says.
-
-    `expected` is the shape (H, W, C) of the model's images; None where it is
-    not known.
-    """
+    """As `encoder_function` says; `expected` is (H, W, C), None if unknown."""
     strategy = getattr(model, "distribute_strategy", None)
     count = 1 if strategy is None else strategy.num_replicas_in_sync
     traced = tf.function(reduce_retracing=True)

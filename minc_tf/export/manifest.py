@@ -58,10 +58,7 @@ def make_manifest(
 def describe_inputs(
     specs: list[tf.TensorSpec], value_range: tuple[float, float]
 ) -> dict:
-    """Describe what a signature takes: dtype, shape, range, by name.
-
-    A size of any number is None; the range of uint8 images is 0 to 255.
-    """
+    """Describe a signature's inputs by name; a size of any number is None."""
     found = {}
     for spec in specs:
         known = {"dtype": spec.dtype.name, "shape": spec.shape.as_list()}

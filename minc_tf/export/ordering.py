@@ -10,12 +10,10 @@ import numpy as np
 
 
 def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
-    """Tell how an objective orders the coordinates of its embedding.
+    """Return whether an objective orders the embedding, and how.
 
-    Returns whether it does; the rotation, float32 (d, d), to multiply the
-    embedding with, or `None`; and the eigenvalues (d,) in that order, or
-    `None`. One that orders has `rotation()`, `second_moment` (d, d), all
-    finite, and `triangular`.
+    Returns whether, the rotation, float32 (d, d) or None, to multiply the
+    embedding with, and the eigenvalues (d,) in that order or None.
     """
     if not callable(getattr(objective, "rotation", None)):
         return False, None, None
@@ -42,10 +40,7 @@ def order_of(objective) -> tuple[bool, np.ndarray | None, np.ndarray | None]:
 def rotated_layers(projector, rotation: np.ndarray) -> list:
     """Layers that, applied in turn, give `projector(x) @ rotation`.
 
-    No layer is copied, for not every one can be: what comes before a last
-    linear Dense is the projector's own, and one new Dense has its weights with
-    the rotation (d, d). A projector that does not end in one is followed by
-    the rotation. `projector` is not changed.
+    No layer is copied, for not every one can be; `projector` is not changed.
     """
     before, last = _split_last_dense(projector)
     if last is None:

@@ -27,9 +27,8 @@ def decode_requests(
 ) -> tf.Tensor:
     """Decode JPEG and PNG files (B,) to uint8 images (B, H, W, 3).
 
-    Elements that are no such images, or of more than `max_pixels`, which are
-    not decoded, are an InvalidArgumentError with the place and the reason of
-    each.
+    Others, and any above `max_pixels`, which are not decoded, are one
+    InvalidArgumentError with the place and the reason of each.
     """
     image_bytes = some("image_bytes", image_bytes)
 

@@ -13,10 +13,7 @@ _MOMENTUM = 0.9
 
 
 def inference_and_training(encoder: keras.Layer) -> Callable:
-    """Return a `tf.function` of images, 0..255, and `training`.
-
-    It returns the features of an encoder, float32 (B, F).
-    """
+    """A `tf.function` of images, 0..255, and `training` to float32 (B, F)."""
 
     @tf.function
     def encode(images, training=False):
@@ -36,19 +33,9 @@ def reusable(
 ) -> tf.train.Checkpoint:
     """Make an object that `tf.saved_model.save` writes as a reusable encoder.
 
-    The object has, and keeps when it is loaded again:
-
-    - `__call__(images, training=False)`: the features, float32 (B, F), of
-      float32 images (B, H, W, 3) of `value_range`. With `training=True` batches
-      are normalised by their own statistics, which move the stored ones (by a
-      momentum of 0.9 at most, for runs of few steps), and dropout drops.
-    - `variables`: everything that `__call__` reads.
-    - `trainable_variables`: the weights to train, without statistics and
-      states of random generators.
-
-    Weights that are frozen in `encoder` count as trainable: freezing belongs to
-    the run before. Weight regularisers are left to the next one, too. `encoder`
-    itself is not changed. Source: https://www.tensorflow.org/hub/reusable_saved_models
+    Weights that are frozen in `encoder`, which is not changed, are trainable
+    here: freezing is for each run to choose, as are regularisers.
+    https://www.tensorflow.org/hub/reusable_saved_models
     """
     encode = encode or inference_and_training(encoder)
 
@@ -71,10 +58,7 @@ def reusable(
 
 
 def variables_of(layers: list, functions: list) -> list[tf.Variable]:
-    """List the variables of layers, and further ones that functions read.
-
-    The state of Keras's global random generator is one of those.
-    """
+    """List layers' variables and others that functions read, such as seeds."""
     found = {id(v): v.value for layer in layers for v in layer.variables}
     found = list(found.values())
     known = {id(v) for v in found}
@@ -91,11 +75,10 @@ def variables_of(layers: list, functions: list) -> list[tf.Variable]:
 
 @contextlib.contextmanager
 def prepared(layer: keras.Layer) -> Iterator[None]:
-    """Let a layer train alone with all weights that can, for a while.
+    """Let a layer train alone, with all weights that can, on one replica.
 
-    Nothing is frozen, and batch statistics are those of one replica: the
-    reduction over replicas would be recorded as that over the present ones.
-    They follow within tens of steps, as many as few labels may give.
+    Else a reduction over the present replicas would be recorded. Statistics
+    must follow within tens of steps, as many as few labels may give.
     """
     # What is set goes down to the layers inside, so these come last.
     layers = sorted(

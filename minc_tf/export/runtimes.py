@@ -36,28 +36,18 @@ _LENGTH = 300
 class Runtime:
     """A format that Keras exports to, and the runtime that reads it.
 
-    Attributes:
-        format: str, Keras's name of the format.
-        file: str, the name of the file; OpenVINO writes `.bin` beside it.
-        modules: tuple of the modules that are needed, the runtime's last.
-        write: function of a `keras.Model` from images to a dict of `OUTPUTS`,
-            the `tf.TensorSpec` of the images, and the path of the file.
-        load: function from the path of a file to a function from images,
-            float32 (B, H, W, 3), to a dict of arrays by output.
+    `write` takes a model from images to a dict of `OUTPUTS`, the spec of the
+    images, and a path; what `load` returns takes float32 (B, H, W, 3).
     """
 
-    format: str
-    file: str
-    modules: tuple[str, ...]
+    format: str  # Keras's name of it
+    file: str  # its name; OpenVINO writes `.bin` beside it
+    modules: tuple[str, ...]  # that are needed, the runtime's last
     write: Callable[[keras.Model, tf.TensorSpec, str], None]
     load: Callable[[str], Callable[[np.ndarray], dict]]
 
     def require(self) -> None:
-        """Refuse to go on without the packages.
-
-        Raises:
-            ImportError: one is missing or does not load.
-        """
+        """Raise ImportError where a package is missing or does not load."""
         for module in self.modules:
             try:
                 importlib.import_module(module)
@@ -82,10 +72,9 @@ class Runtime:
 class _Stateless(keras.Model):
     """A network that takes its weights as further inputs.
 
-    tf2onnx copies constants at each of its many optimisations, and gives none
-    back: 100 times the size of the weights. What else a graph has from
-    outside, as `keras.layers.Normalization` its mean, it mistakes for inputs,
-    so that must become constants before.
+    tf2onnx copies constants at each of its many optimisations and frees none:
+    100 times the weights. What else a graph has from outside, as the mean of a
+    `Normalization`, it takes for inputs; that must become constants before.
     """
 
     def __init__(self, network, spec):
@@ -221,10 +210,7 @@ RUNTIMES = {runtime.format: runtime for runtime in _ALL}
 
 
 def reason_of(error: Exception) -> str:
-    """Tell in one line why a model does not convert.
-
-    That is the operations that are unknown there, or the error's first words.
-    """
+    """Why a model does not convert: unknown operations, or the first words."""
     text = str(error)
     found = [m[m.lastgroup] for m in _UNKNOWN.finditer(text)]
     if found:
@@ -236,10 +222,7 @@ def reason_of(error: Exception) -> str:
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """Keep what exporters print off the terminal, from C++ too.
-
-    Errors are what they raise, and are not touched.
-    """
+    """Keep what exporters print off the terminal, from C++ too."""
     streams = [s for s in (sys.stdout, sys.stderr) if s is not None]
     for stream in streams:
         stream.flush()

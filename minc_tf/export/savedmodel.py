@@ -204,10 +204,7 @@ def export_savedmodel(
 
 
 def _signatures(encode, served, image_shape, max_pixels, value_range):
-    """All signatures but the default one, as concrete functions by name.
-
-    `encode` takes images of 0..255.
-    """
+    """All signatures but the default one, by name; `encode` takes 0..255."""
     size = image_shape[:2]
 
     @tf.function
@@ -258,8 +255,7 @@ def _signatures(encode, served, image_shape, max_pixels, value_range):
 def _checked(function, spec):
     """A function that refuses a tensor of another shape before it begins.
 
-    A signature that is called from Python refuses it too, but a server feeds
-    the graph whatever it was sent, on which oneDNN's kernels end the process.
+    A server feeds the graph anything, and oneDNN's kernels end the process.
     """
 
     @tf.function

@@ -15,26 +15,15 @@ _SMALLEST = 1e-6
 
 @dataclasses.dataclass(frozen=True)
 class ServedEmbedding:
-    """The embedding as exports return it; made by `served_embedding`.
+    """The embedding as exports return it; made by `served_embedding`."""
 
-    Attributes:
-        layers: list of Keras layers, features -> all d coordinates.
-        ordered: bool, whether the coordinates have an order.
-        constant: bool, whether the first one is then the constant function,
-            which is not served.
-        eigenvalues: float32 array (d,) in that order, or `None`.
-        dims: int, how many coordinates are served, or `None` for all.
-        whiten: bool, whether each is divided by the root of its eigenvalue.
-        normalize: bool, whether vectors are scaled to L2 norm 1, after that.
-    """
-
-    layers: list
+    layers: list  # of Keras, features -> all d coordinates
     ordered: bool
-    constant: bool
-    eigenvalues: np.ndarray | None
-    dims: int | None
-    whiten: bool
-    normalize: bool
+    constant: bool  # the first is the constant function, and not served
+    eigenvalues: np.ndarray | None  # float32 (d,), in the order
+    dims: int | None  # how many are served; all if None
+    whiten: bool  # divide by the roots of the eigenvalues
+    normalize: bool  # to L2 norm 1, after that
 
     def project(self, features):
         """Return all d coordinates, float32 (B, d), of features (B, F)."""
@@ -76,11 +65,7 @@ class ServedEmbedding:
 def served_embedding(
     model, *, dims: int | None, whiten: bool, normalize: bool
 ) -> ServedEmbedding:
-    """Find out how a model's embedding is to be served.
-
-    Of an embedding without order, `dims` and `whiten` are a ValueError, as are
-    more `dims` than there are and an eigenvalue too small to divide by.
-    """
+    """Check the options, and find out how a model's embedding is served."""
     for name, value in (("whiten", whiten), ("normalize", normalize)):
         if not isinstance(value, bool):
             raise TypeError(f"{name} must be a bool; received {value!r}")

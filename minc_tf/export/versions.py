@@ -81,10 +81,8 @@ def write_version(
 ) -> str:
     """Write a new version folder atomically; return its path.
 
-    `write` fills the empty folder that it is given, a hidden one beside the
-    versions, which is renamed when it is complete. If `write` raises, it is
-    removed; only a killed process leaves one (`.incomplete-*`), which nobody
-    takes for a version. `version=None` takes the next free number.
+    `write` fills an empty hidden folder, which is renamed when complete; only a
+    killed process leaves one, which nobody takes for a version.
     """
     directory = os.fspath(directory)
     if version is not None:

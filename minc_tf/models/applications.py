@@ -29,8 +29,7 @@ _PREPROCESSING = ("mobilenet_v3", "efficientnet_v2", "convnext")
 def warn_of_missing_preprocessing(caller: str, encoder: keras.Layer) -> None:
     """Warns of a network of keras.applications that gets pixels of 0 to 255.
 
-    It is known by its layers: nothing but the network itself is at the input.
-    One inside a subclass, or after a layer of any kind, is not seen.
+    It is known by its layers, so inside a subclass or after a layer it is not.
     """
     module = _unprepared(encoder)
     if module is None:

@@ -11,10 +11,7 @@ _STEPS = {"tensorflow": "tensorflow_step", "jax": "jax_step"}
 
 
 def step_module() -> types.ModuleType:
-    """The module of the train and test step of the backend in use.
-
-    Raises an ImportError for another than TensorFlow and JAX.
-    """
+    """The module of the train and test step of the backend in use."""
     name = keras.backend.backend()
     if name not in _STEPS:
         raise ImportError(

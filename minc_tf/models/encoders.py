@@ -192,15 +192,7 @@ def image_shape_of(encoder: keras.Layer) -> tuple | None:
 
 
 def output_shape_of(caller: str, encoder: keras.Layer) -> tuple | None:
-    """Shape of what a built encoder gives.
-
-    Args:
-        caller: string, for the message.
-        encoder: Keras model.
-
-    Raises:
-        ValueError: if it is not known yet, or no features but probabilities.
-    """
+    """Shape of what a built encoder gives, where it is known; else None."""
     check_no_classifier(caller, encoder)
     if isinstance(getattr(encoder, "inputs", None), list):
         return getattr(encoder, "output_shape", None)

@@ -29,11 +29,7 @@ def check_model(
     views,
     value_range,
 ) -> None:
-    """Checks the arguments of `TwoViewModel`; warns of an encoder's pixels.
-
-    Raises a TypeError for another objective, a ValueError for anything else
-    out of range.
-    """
+    """Checks the arguments of `TwoViewModel`; warns of an encoder's pixels."""
     if not isinstance(objective, Objective):
         raise TypeError(
             "TwoViewModel: objective must be a minc_tf.objectives "
@@ -65,19 +61,9 @@ def check_model(
 
 
 def arguments_of(model, method, args, kwargs) -> dict:
-    """The arguments of a call by their names, checked, as far as given.
+    """The arguments of a call of Keras's `method` by their names, checked.
 
-    An epoch of what knows its length, as `minc_tf.data.view_batches` does, is
-    as many steps.
-
-    Args:
-        model: a `TwoViewModel`.
-        method: Keras's own `fit`, `evaluate` or `train_on_batch`.
-        args: tuple, how the model's was called.
-        kwargs: dict.
-
-    Raises:
-        ValueError: see `check_arguments`.
+    An epoch of what knows its length, as `view_batches` does, is as many steps.
     """
     arguments = inspect.signature(method).bind(*args, **kwargs).arguments
     # Within `fit` the options of `evaluate` that follow are Keras's own.
@@ -94,18 +80,7 @@ def arguments_of(model, method, args, kwargs) -> dict:
 def check_arguments(caller: str, model, arguments: dict) -> None:
     """Refuses, before any work, what the model cannot train on.
 
-    Args:
-        caller: string, the method, for messages.
-        model: a `TwoViewModel`.
-        arguments: dict, those of the method by name.
-
-    Raises:
-        ValueError: for labels, weights of samples or classes, data without an
-            end and no number of steps, or images that contradict
-            `value_range`.
-
-    Warns:
-        UserWarning: for a generator of which it cannot be told.
+    Warns of a generator of which it cannot be told whether it ends.
     """
     for name in ("sample_weight", "class_weight"):
         if arguments.get(name) is not None:
@@ -131,16 +106,7 @@ def check_arguments(caller: str, model, arguments: dict) -> None:
 
 
 def check_data(caller: str, model, parts) -> None:
-    """Refuses labels and pixels of another range, where they can be seen.
-
-    Args:
-        caller: string, for messages.
-        model: a `TwoViewModel`.
-        parts: what is given: arrays, tuples of them, a `tf.data.Dataset`.
-
-    Raises:
-        ValueError: see `check_arguments`.
-    """
+    """Refuses labels and pixels of another range, where they can be seen."""
     specs = [getattr(part, "element_spec", part) for part in parts]
     leaves = keras.tree.flatten(specs)
     check_no_labels(caller, [p for p in leaves if hasattr(p, "shape")])
@@ -149,15 +115,7 @@ def check_data(caller: str, model, parts) -> None:
 
 
 def check_no_labels(caller: str, parts) -> None:
-    """Refuses parts of a batch that have fewer axes than the images.
-
-    Args:
-        caller: string, for messages.
-        parts: tensors, arrays or their specs; the first is of images.
-
-    Raises:
-        ValueError: that speaks of labels.
-    """
+    """Refuses parts that have fewer axes than the first, which are images."""
     shapes = [getattr(part, "shape", None) for part in parts]
     # Of some pipelines TensorFlow does not know the rank.
     known = [shape for shape in shapes if getattr(shape, "rank", 0) is not None]
@@ -172,15 +130,7 @@ def check_no_labels(caller: str, parts) -> None:
 
 
 def check_images(caller: str, images) -> None:
-    """Refuses what cannot be a batch of images, where views are to be made.
-
-    Args:
-        caller: string, for messages.
-        images: a tensor, or what was given instead.
-
-    Raises:
-        ValueError: for a dict, say, or a tensor of which nothing is known.
-    """
+    """Refuses what cannot be a batch of images, where views are to be made."""
     if isinstance(images, dict):
         raise ValueError(
             f"{caller}: a batch must be images, a tensor (B, H, W, C); "
@@ -238,15 +188,8 @@ def _ends(generator):
 def make_views(model, data, training=True):
     """The views of a batch of images, for a model that makes them.
 
-    Args:
-        model: a `TwoViewModel`.
-        data: what a step is given: images (B, H, W, C), also inside a tuple,
-            or views.
-        training: bool; false gives the whole images twice, resized.
-
-    Returns:
-        `(view1, view2)`; views, and anything for a model without `views`, as
-        they are, but for the range of their pixels.
+    Of what is views already, only the range of the pixels is changed.
+    `training=False` gives the whole images twice, resized.
     """
     data = keras.tree.map_structure(
         lambda part: None if part is None else model.as_pixels(part), data
@@ -265,18 +208,9 @@ def make_views(model, data, training=True):
 
 
 def unpack_views(model, data) -> tuple:
-    """The views of a batch, checked; builds a model that is not built.
+    """The views of a batch, two (B, H, W, C) or more, checked.
 
-    Args:
-        model: a `TwoViewModel`.
-        data: `(view1, view2)`, images (B, H, W, C), or these and more views
-            of one smaller size; also inside another tuple.
-
-    Returns:
-        Tuple of two or more tensors.
-
-    Raises:
-        ValueError: for anything else.
+    Builds a model that is not built.
     """
     if isinstance(data, (tuple, list)):
         data = tuple(part for part in data if part is not None)

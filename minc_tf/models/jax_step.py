@@ -16,18 +16,10 @@ from minc_tf.models.watch import KEY, look_at_step
 
 
 def train_step(model, state, data) -> tuple:
-    """One step of training.
+    """One step of training, from values to (logs, state): all that it changes.
 
-    Args:
-        model: a `TwoViewModel`.
-        state: tuple of lists of arrays, the values of the trainable, the
-            non-trainable, the optimizer's and the metrics' variables.
-        data: `(view1, view2)`, images (B, H, W, C), or more views; for a
-            model with `views` also images alone.
-
-    Returns:
-        (logs, state): dict of the running metrics by name, and the new
-        values in the form of `state`.
+    `state`: lists of arrays, of the trainable, non-trainable, optimizer's and
+    metrics' variables. `data`: views, or images alone for a model with `views`.
     """
     trainable, held, optimizer, metrics = state
     found = {}
@@ -49,16 +41,7 @@ def train_step(model, state, data) -> tuple:
 
 
 def test_step(model, state, data) -> tuple:
-    """The loss and metrics of one batch, nothing else updated.
-
-    Args:
-        model: a `TwoViewModel`.
-        state: as for `train_step`, without the optimizer's variables.
-        data: as for `train_step`.
-
-    Returns:
-        (logs, state), as from `train_step`.
-    """
+    """The loss and metrics of one batch, nothing else updated."""
     trainable, held, metrics = state
     views, _ = _views(model, trainable, held, data)
     with _scope(model, trainable, held):
@@ -114,11 +97,10 @@ def _gradients(model, trainable, held, optimizer, views):
 
 
 def _in_parts(model, trainable, held, optimizer, views):
-    """The same for a batch that passes in `micro_batches` parts.
+    """Gradient caching: the same for a batch that passes in parts.
 
-    Gradient caching: embed all parts, differentiate the objective with
-    respect to the embeddings, then propagate part by part. Loops of XLA bound
-    the memory; it would merge two passes that stood side by side.
+    Embed all parts, differentiate by the embeddings, propagate part by part.
+    Loops of XLA bound the memory; it would merge two passes side by side.
     """
     count, batch = model.micro_batches, len(views[0])
     if batch % (count * shares()):
@@ -149,11 +131,7 @@ def _in_parts(model, trainable, held, optimizer, views):
 
 
 def _embed_parts(model, trainable, held, parts):
-    """What a batch is embedded as, and non-trainable values.
-
-    Outputs and targets (2B, d) of all parts, and what `pair_loss` takes as
-    `previous`.
-    """
+    """Outputs and targets (2B, d), `previous`, and non-trainable values."""
     states = model.non_trainable_variables
 
     def embed(held, images):

@@ -26,13 +26,8 @@ def _under(variables, kept):
 class Target(keras.layers.Layer):
     """Calls a layer under other weights, which are those of this one.
 
-    A layer that is frozen or unfrozen is so here.
-
-    Args:
-        source: Keras layer, the online one.
-        is_new: function without arguments; True: nothing was trained yet, and
-            a call from outside of a step sees the weights of the source.
-        name: string, the layer's name.
+    Frozen is what is frozen there. While `is_new()`, as nothing was trained
+    yet, a call from outside of a step sees the weights of the source.
     """
 
     def __init__(self, source: keras.Layer, is_new, name: str | None = None):
@@ -71,11 +66,7 @@ class Target(keras.layers.Layer):
             kept.assign(ops.copy(weight.value))
 
     def follow(self, momentum) -> None:
-        """Moves: `target <- m target + (1 - m) online`.
-
-        Args:
-            momentum: scalar in [0, 1], m.
-        """
+        """Moves: `target <- m target + (1 - m) online`."""
         for kept, weight in self.pairs():
             # What is frozen, and statistics, stay as they are.
             if not weight.trainable:
@@ -162,10 +153,7 @@ class CosineMomentum(keras.optimizers.schedules.LearningRateSchedule):
 class PreviousWeights:
     """What encoder and projector were one step ago; dropout masks are equal.
 
-    Args:
-        model: a `TwoViewModel` in `build`, whose encoder and projector are
-            built. The values become weights of the model, so that a resumed
-            run goes on exactly.
+    They become weights of the model, so that a resumed run goes on exactly.
     """
 
     def __init__(self, model: keras.Model):
@@ -186,31 +174,22 @@ class PreviousWeights:
         )
 
     def embed(self, images):
-        """Embeds a training batch (b, H, W, C) as the step before would have.
+        """Embeds a training batch as the step before would have; no gradient.
 
-        Returns:
-            Tensor (b, d), without gradient. No state moves: neither moving
-            statistics nor random generators.
+        No state moves: neither moving statistics nor random generators.
         """
         with _under(self._model.variables, self._pairs):
             embeddings = self._model(images, training=True, pixels=True)
         return ops.stop_gradient(embeddings)
 
     def follow(self, valid=True):
-        """Keeps the present weights; before the optimizer moves them.
-
-        Args:
-            valid: bool, or scalar bool tensor. False: what was kept stays.
-        """
+        """Keeps the present weights; before the optimizer moves them."""
         for kept, weight in self._pairs:
             # Makes a copy: JAX gives each variable's buffer away.
             kept.assign(ops.where(valid, weight.value, kept.value))
 
 
 def _weights(model):
-    """Weights of encoder and projector, frozen ones and statistics too.
-
-    A layer can be frozen or unfrozen at any time.
-    """
+    """Weights of encoder and projector, also frozen ones, which may thaw."""
     weights = [*model.encoder.weights, *model.projector.weights]
     return [w for w in weights if keras.backend.is_float_dtype(w.dtype)]

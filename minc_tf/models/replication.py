@@ -10,14 +10,7 @@ _SEED_STRIDE = 1_000_003
 
 
 def unsynchronized_norms(model: keras.Layer) -> list[keras.Layer]:
-    """The batch normalisations whose statistics are those of one replica.
-
-    Args:
-        model: Keras layer or model.
-
-    Returns:
-        List of layers.
-    """
+    """The batch normalisations whose statistics are those of one replica."""
     return [
         layer
         for layer in model._flatten_layers()
@@ -27,16 +20,9 @@ def unsynchronized_norms(model: keras.Layer) -> list[keras.Layer]:
 
 
 def portable(config):
-    """A config with the settings that Keras takes on this backend.
+    """A copy of a config with what Keras takes on this backend.
 
-    Where batches are global, so are the statistics of every batch
-    normalisation, and Keras refuses `synchronized=True`.
-
-    Args:
-        config: a config as JSON has it: dict, list or plain value.
-
-    Returns:
-        The same, changed where needed; `config` itself is left alone.
+    Where batches are global, Keras refuses `synchronized=True`.
     """
     if keras.backend.backend() == "tensorflow":
         return config
@@ -66,14 +52,8 @@ def warn_of_local_norms(model: keras.Model) -> None:
 def spread_random_states(states: list, strategy) -> None:
     """Gives each replica of TensorFlow random numbers of its own.
 
-    Keras's generators start alike on all replicas, and dropout would leave
-    out the same units everywhere. The first replica keeps its state, which
-    is also what a checkpoint holds.
-
-    Args:
-        states: variables of `keras.random.SeedGenerator`, equal on all
-            replicas.
-        strategy: `tf.distribute.Strategy` that the model was made under.
+    Else dropout would leave out the same units everywhere. The first replica
+    keeps its state, which is also what a checkpoint holds.
     """
     import tensorflow as tf
 
@@ -96,10 +76,7 @@ def spread_random_states(states: list, strategy) -> None:
 
 
 def save_random_states(states: list, store) -> None:
-    """Adds the states of random generators, which Keras leaves out, to a store.
-
-    The store is that of a layer's `save_own_variables`.
-    """
+    """Adds the states of random generators, which Keras leaves out."""
     for i, state in enumerate(states):
         store[f"random_state_{i}"] = ops.convert_to_numpy(state)
 

@@ -143,11 +143,9 @@ def small_resnet(
 
 
 def pixels_to_unit(images):
-    """Rescales pixels from 0..255 to -1..1, in float32.
-
-    bfloat16 has eight bits of mantissa; rescaling first keeps them for what
-    follows.
-    """
+    """Rescales pixels from 0..255 to -1..1, in float32."""
+    # bfloat16 has eight bits of mantissa; rescaling first keeps them for what
+    # follows.
     return layers.Rescaling(
         1 / 127.5, offset=-1.0, dtype="float32", name="pixels_to_unit"
     )(images)

@@ -175,8 +175,7 @@ class RecomputeStatistics(keras.callbacks.Callback):
 def present_statistics(model: keras.Layer, batches: Iterable) -> Iterator[None]:
     """Within it a model is measured with statistics of its present weights.
 
-    They are recomputed over a part of the batches for that time, unless
-    nothing was trained since they were.
+    Recomputed over a part of the batches, if anything was trained since.
     """
     layers = [layer for layer in _normalisations(model) if layer.trainable]
     if all(_is_recomputed(layer) for layer in layers):
@@ -197,10 +196,8 @@ def _is_recomputed(layer):
 def warm_statistics(model: keras.Layer, steps: Tensor) -> Iterator[None]:
     """Within it moving statistics move as fast as a young model needs.
 
-    A momentum above 0.9 is at most `(1 + t) / (10 + t)` after t steps, so that
-    they lag by no more than ten steps or a tenth of those taken;
-    renormalisation, which trains with them, keeps its own. `steps` is a scalar
-    integer variable. The threads of several replicas may be in it at once.
+    A momentum above 0.9 is at most `(1 + t) / (10 + t)` after t steps, except
+    in renormalisation, which trains with them. Threads of replicas share it.
     """
     layers = [
         layer

@@ -24,8 +24,7 @@ def load_encoder(
 ) -> keras.Model:
     """The model in a file; of a model that this library trained its encoder.
 
-    Raises ValueError where there is no such file, or no model in it; `setting`
-    is what the user calls the path.
+    `setting` is what the user calls the path.
     """
     if path.endswith(_WEIGHTS):
         raise refusal(
@@ -58,8 +57,7 @@ def load_weights(
 ) -> None:
     """Loads a file of weights into a network that is built.
 
-    Raises ValueError where there is no such file, or it does not fit; `setting`
-    is what the user calls the path.
+    `setting` is what the user calls the path.
     """
     path = os.fspath(path) if isinstance(path, os.PathLike) else path
     if not isinstance(path, str) or not path.endswith(_SUFFIXES):
@@ -78,19 +76,7 @@ def load_weights(
 def load_preset(backbone, image_shape, value_range, *, preset, **kwargs):
     """A backbone of KerasHub, and the scale and offset that it expects.
 
-    Args:
-        backbone: class, `Backbone` or a subclass.
-        image_shape: (height, width, channels).
-        value_range: what the network expects, if the preset does not say.
-        preset: string, a name, a handle or a folder.
-        **kwargs: further arguments of `from_preset`.
-
-    Returns:
-        (network, scale, offset): a Keras model; floats or lists of one for
-        each channel. They are None where `value_range` says what is expected.
-
-    Raises:
-        ValueError: if there is no such preset, or it does not say.
+    These are None where `value_range` says what is expected.
     """
     try:
         network = backbone.from_preset(

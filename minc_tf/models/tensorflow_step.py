@@ -13,15 +13,9 @@ from minc_tf.objectives import replicas
 
 
 def train_step(model, data) -> dict:
-    """One step of training.
+    """One step of training; returns the running metrics by name.
 
-    Args:
-        model: a `TwoViewModel`.
-        data: `(view1, view2)`, images (B, H, W, C), or more views; for a
-            model with `views` also images alone.
-
-    Returns:
-        dict of the running metrics, by name.
+    `data`: views (B, H, W, C), or images alone for a model with `views`.
     """
     views = unpack_views(model, make_views(model, data))
     variables = model.trainable_variables

@@ -10,10 +10,8 @@ from minc_tf.models.backend import shares
 class Embedded(NamedTuple):
     """A batch of views after the forward pass, all that its loss is made of.
 
-    `outputs` and `targets` (2B, d) are of the first two views in the order of
-    `join_views`; `small` are the outputs (B, d) of each further view;
-    `previous` is None, or outputs and further ones under the weights of the
-    step before; `layer_losses` a scalar, the regularisers of the layers.
+    `outputs` and `targets` (2B, d) lie as `join_views` has it, `small` (B, d)
+    are of further views; `previous` is (outputs, small) of the weights before.
     """
 
     outputs: object
@@ -24,16 +22,9 @@ class Embedded(NamedTuple):
 
 
 def join_views(views):
-    """Views of one size as one batch, one view after the other.
+    """Views of one size (B, ...) as one batch (v B, ...), one after the other.
 
-    Where devices share a batch, it is so within the share of each: no image
-    has to move to another device.
-
-    Args:
-        views: sequence of v tensors (B, ...).
-
-    Returns:
-        Tensor (v B, ...).
+    Where devices share a batch, so it is within the share of each: none moves.
     """
     count = shares()
     if count == 1:
@@ -44,15 +35,7 @@ def join_views(views):
 
 
 def split_views(batch, count=2) -> list:
-    """The inverse of `join_views`, also of what was made of its rows.
-
-    Args:
-        batch: tensor (v B, ...).
-        count: int, v.
-
-    Returns:
-        list of v tensors (B, ...).
-    """
+    """The inverse of `join_views`, also of what was made of its rows."""
     if shares() == 1:
         return ops.split(batch, count, axis=0)
     rows = ops.reshape(batch, (shares(), count, -1, *batch.shape[1:]))
@@ -61,12 +44,7 @@ def split_views(batch, count=2) -> list:
 
 
 def not_divided(count: int, replicas: int = 1) -> str:
-    """What is said of a batch that does not divide, but for its size.
-
-    Args:
-        count: int, `micro_batches`.
-        replicas: int, devices that take a share of each part.
-    """
+    """What is said of a batch that does not divide, but for its size."""
     where = f" on {replicas} devices" if replicas > 1 else ""
     return (
         f"TwoViewModel: micro_batches={count}{where} does not divide the "
@@ -76,20 +54,10 @@ def not_divided(count: int, replicas: int = 1) -> str:
 
 
 def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
-    """Pairs of views of one batch.
+    """Pairs of tensors (B, d) of one batch; see `Embedded` for its parts.
 
-    Args:
-        outputs: tensor (2B, d), embeddings or predictions of the two views,
-            in the order of `join_views`.
-        targets: tensor (2B, d), what the other view is to predict.
-        small: sequence of tensors (B, d), the same as `outputs` for further
-            views.
-        compares_outputs: bool. True: outputs are compared with each other.
-            False: with the targets of the other of the two views, and those
-            of further views with both.
-
-    Returns:
-        list of pairs of tensors (B, d).
+    Outputs are compared with each other; else with the targets of the other of
+    the two views, and those of further views with both.
     """
     output1, output2 = split_views(outputs)
     if compares_outputs:
@@ -105,18 +73,10 @@ def pair_views(outputs, targets, small=(), *, compares_outputs: bool) -> list:
 
 
 def mean_objective(objective, pairs, training: bool, previous=None):
-    """The mean of an objective over pairs of views.
+    """The mean of an objective over pairs (B, d), `previous` the same earlier.
 
-    Args:
-        objective: an `Objective`. One that is a sum over pairs of images gets
-            all pairs in one call, so that its statistics are of all views;
-            to another, two views of one image would then be different images.
-        pairs: list of pairs of tensors (B, d).
-        training: bool.
-        previous: None, or the same pairs under the weights of the step before.
-
-    Returns:
-        Scalar float32 tensor.
+    Sums over pairs of images get all pairs in one call, so that statistics are
+    of all views. To another, two views of one image would be different images.
     """
     more = {}
     if objective.takes_images:

@@ -18,9 +18,8 @@ _STEP = step_module()
 class ViewTrainer(keras.Model):
     """The `keras.Model` under `TwoViewModel`: compiled, fitted, built, saved.
 
-    Keras builds a model by calling it on what `x` is in a batch of labelled
-    data, and views are not that; on JAX `predict` does it without values of
-    the weights, of which a target network starts as a copy.
+    Keras builds a model by calling it on `x` of labelled data, which views are
+    not; on JAX `predict` does it without the values that a target starts from.
     """
 
     #: Whether a step also says what is wrong with what it was given.

@@ -12,17 +12,7 @@ _WEIGHTS = 8
 
 
 def look_at_step(model, data, weights):
-    """What is wrong with a batch as it was given, and with the weights.
-
-    Args:
-        model: a `TwoViewModel`.
-        data: what the step is given.
-        weights: list of tensors, as the step finds them.
-
-    Returns:
-        Scalar float32 tensor: the largest `look` of the images, and 8 if a
-        weight is not finite.
-    """
+    """The largest `look` of a batch's images, plus 8 for weights not finite."""
     found = ops.zeros(())
     for images in keras.tree.flatten(data):
         if images is not None:
@@ -51,14 +41,10 @@ def trace_for(model, watches: bool) -> None:
 
 
 class Watch(keras.callbacks.Callback):
-    """Ends `fit` at the first batch that contradicts the range of pixels.
+    """Ends `fit` at pixels of another range, or a loss that is not finite.
 
-    And at the first step whose loss is not finite, saying what was: the
-    images, the weights before the step, or the loss alone.
-
-    Raises:
-        ValueError: for images of another range.
-        FloatingPointError: for what is not finite, with the step.
+    It says what was not: the images, the weights before the step, or the loss
+    alone.
     """
 
     def on_train_begin(self, logs=None):

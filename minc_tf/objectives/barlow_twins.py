@@ -16,12 +16,7 @@ _EPSILON = 1e-5
 def standardise(z):
     """Scales each dimension to mean 0 and variance 1 over the global batch.
 
-    Args:
-        z: float tensor (B, d).
-
-    Returns:
-        Tensor (B, d), `(z - mean) / sqrt(variance + 1e-5)` with the biased
-        variance: batch normalisation without scale and offset.
+    Batch normalisation (biased variance) without scale and offset.
     """
     centred = centre(z)
     variance = replicas.mean(ops.mean(ops.square(centred), axis=0))
@@ -29,31 +24,14 @@ def standardise(z):
 
 
 def cross_correlation(z1, z2):
-    """Correlation of the dimensions of two views over the global batch.
-
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-
-    Returns:
-        Tensor (d, d), `z1_hat^T z2_hat / B`, a hat for `standardise`.
-    """
+    """Correlation (d, d) of two views' dimensions over the global batch."""
     local = ops.cast(ops.shape(z1)[0], z1.dtype)
     first, second = standardise(z1), standardise(z2)
     return replicas.mean(ops.matmul(ops.transpose(first), second / local))
 
 
 def distance_to_identity(matrix, redundancy_weight):
-    """Squared distance to the identity, off the diagonal with a weight.
-
-    Args:
-        matrix: float tensor (d, d).
-        redundancy_weight: float.
-
-    Returns:
-        Scalar tensor, `sum_i (matrix_ii - 1)^2 + redundancy_weight
-        sum_{i != j} matrix_ij^2`.
-    """
+    """Squared distance to the identity, off the diagonal with a weight."""
     identity = ops.eye(ops.shape(matrix)[0], dtype=matrix.dtype)
     weights = identity + redundancy_weight * (1.0 - identity)
     return ops.sum(weights * ops.square(matrix - identity))

@@ -12,12 +12,8 @@ _LEFT_OUT = -1e30
 def normalise_weights(sample_weight):
     """Weights of pairs whose mean over the replicas of the sum is one.
 
-    Args:
-        sample_weight: tensor (B,), or None.
-
-    Returns:
-        float32 tensor (B,), so that a weighted sum here is this replica's
-        part of the mean over the global batch; None for None.
+    In float32 (B,): a weighted sum here is this replica's part of the mean over
+    the global batch.
     """
     if sample_weight is None:
         return None
@@ -28,31 +24,16 @@ def normalise_weights(sample_weight):
 
 
 def centre(z):
-    """Subtracts the mean over the global batch from each dimension.
-
-    Args:
-        z: float tensor (B, d).
-
-    Returns:
-        Tensor (B, d).
-    """
+    """Subtracts from each dimension its mean over the global batch."""
     return z - replicas.mean(ops.mean(z, axis=0))
 
 
 def products_of_samples(z1, z2):
     """Inner products of this replica's samples with those of all replicas.
 
-    The two views of a pair follow each other: rows 2i and 2i + 1 are pair i
-    of the b pairs here, columns 2j and 2j + 1 pair j of all B.
-
-    Args:
-        z1: float tensor (b, d).
-        z2: float tensor (b, d).
-
-    Returns:
-        A tuple `(positives, products, negatives)`: (b,), `z1_i.z2_i`;
-        (2b, 2B), every product; and a bool tensor (2b, 2B), true where the
-        two samples are of different pairs.
+    Rows 2i and 2i + 1 are the views of pair i of the b here, columns 2j and
+    2j + 1 of pair j of all B. Returns `z1_i.z2_i` (b,), every product (2b, 2B),
+    and a bool (2b, 2B), true where the two samples are of different pairs.
     """
     both = ops.stack([z1, z2], axis=1)
     samples = ops.reshape(both, (-1, ops.shape(z1)[1]))
@@ -65,15 +46,6 @@ def products_of_samples(z1, z2):
 
 
 def masked_logsumexp(values, mask, axis=None):
-    """Logarithm of the sum of the exponentials of the values in a mask.
-
-    Args:
-        values: float tensor.
-        mask: bool tensor of the same shape.
-        axis: int, or None for all axes.
-
-    Returns:
-        Tensor without `axis`; -1e30 or so where the mask is empty.
-    """
+    """Log-sum-exp of the values in a mask; -1e30 or so where that is empty."""
     # A large number subtracted from the values would cost them their digits.
     return ops.logsumexp(ops.where(mask, values, _LEFT_OUT), axis=axis)

@@ -19,16 +19,10 @@ SMALLEST_SIGMA = 1.0 / math.sqrt(math.log(1e30))
 
 @dataclasses.dataclass(frozen=True)
 class Divergence:
-    """A generator f of an f-divergence, as functions of `log u`.
+    """`f(u)`, `f'(u)` and `f*(f'(u)) = u f'(u) - f(u)` as functions of `log u`.
 
-    The kernel's logarithm is known exactly, while the kernel itself can
-    underflow: then `log u` and powers of `u` would be lost.
-
-    Args:
-        f: function of a tensor `log u`, `f(u)`; the others derive from it.
-        derivative: the same for `f'(u)`.
-        conjugate: the same for `f*(f'(u)) = u f'(u) - f(u)`, with f* the
-            convex conjugate.
+    f generates an f-divergence, f* is its convex conjugate. The kernel's
+    logarithm is known exactly, while the kernel itself can underflow.
     """
 
     f: Callable
@@ -37,14 +31,7 @@ class Divergence:
 
 
 def tsallis(order: float) -> Divergence:
-    """Tsallis's generator, `u^a / (a - 1)`.
-
-    Args:
-        order: float, `a > 1`.
-
-    Returns:
-        A `Divergence`.
-    """
+    """Tsallis's generator, `u^a / (a - 1)`, of an order a above 1."""
     return Divergence(
         f=lambda log_u: ops.exp(order * log_u) / (order - 1.0),
         derivative=lambda log_u: (
@@ -98,40 +85,21 @@ DIVERGENCES = {
 def default_alpha(sigma: float) -> float:
     """The weight of the repulsion with which `alpha u` is a density ratio.
 
-    Were `u` free for each pair of views, the loss would be least at
-    `u = r / alpha`, whatever f, with `r = p(x, x') / (p(x) p(x'))`. The mean
-    of r over independent pairs is one, so alpha is one over their mean of u;
-    embeddings spread over the sphere are nearly orthogonal, and have
-    `u = exp(-1 / sigma^2)`. In contrastive losses with a softmax the
-    denominator does this: with KL and alpha one over the batch's own mean of
-    u, the gradient is that of `-mean_i log u_ii + log mean_{i != j} u_ij`.
-
-    Args:
-        sigma: float, the width of the kernel.
-
-    Returns:
-        float, `exp(1 / sigma^2)`.
+    Were u free, the loss would be least at `u = r / alpha`, r the ratio, whose
+    mean over independent pairs is one. So alpha is one over their mean of u,
+    that of nearly orthogonal embeddings, as spread over the sphere.
     """
+    # With KL and alpha one over the batch's own mean of u, the gradient is that
+    # of `-mean_i log u_ii + log mean_{i != j} u_ij`: a loss with a softmax.
     return math.exp(1.0 / sigma**2)
 
 
 def fmicl_loss(z1, z2, divergence: Divergence, alpha: float, sigma: float):
-    """f-MICL of a batch of pairs, with a Gaussian kernel.
+    """f-MICL of pairs (B, d) of norm one (or zero), with a Gaussian kernel.
 
     `-mean_i f'(u_ii) + alpha mean_{i != j} f*(f'(u_ij))`,
-    `u_ij = exp(-||z1_i - z2_j||^2 / (2 sigma^2))`
-
-    Args:
-        z1: float tensor (B, d), of norm one (or zero).
-        z2: the same for the second views.
-        divergence: `Divergence`, one of `DIVERGENCES` or a `tsallis`.
-        alpha: float, weight of the repulsion.
-        sigma: float, width of the kernel.
-
-    Returns:
-        Scalar tensor. A single pair has no negatives.
-
-    Source: Lu et al. 2023, arXiv 2402.10150.
+    `u_ij = exp(-||z1_i - z2_j||^2 / (2 sigma^2))`; a single pair has no
+    negatives. Lu et al. 2023, arXiv 2402.10150.
     """
     local = ops.shape(z1)[0]
     batch = local * replicas.count()

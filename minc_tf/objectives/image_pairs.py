@@ -13,19 +13,10 @@ _TINY = 1e-30
 
 
 class ImagePairs:
-    """Held embeddings of a batch of pairs, and their moments.
+    """Held embeddings (B n, d) of a batch of pairs, and their moments.
 
-    Args:
-        z1: float tensor (B n, d), no gradient; the n pairs of views of an
-            image follow each other.
-        z2: the same for the other view of each pair.
-        weights: None, or tensor (B n, 1) whose sum is this replica's part of
-            one.
-        per_image: int, n.
-
-    Attributes:
-        moment: tensor (d, d), C over the global batch.
-        images: scalar, the effective number of images of the global batch.
+    The n pairs of an image follow each other; weights (B n, 1) sum to this
+    replica's part of one. `moment` and `images` are of the global batch.
     """
 
     def __init__(self, z1, z2, weights, per_image):
@@ -86,12 +77,9 @@ class ImagePairs:
         return ops.where(others > 0.0, ratio, 0.0)
 
     def repulsion(self, estimate, parts):
-        """Mean of `z^T M z`, with M as in `push`, in full.
+        """Mean of `z^T M z`, M as in `push`; over replicas its mean counts.
 
         Takes moments alone, and is therefore cheaper than `push`.
-
-        Returns:
-            Scalar tensor; over replicas its mean counts.
         """
         found = ops.sum(estimate * self._local_moment)
         if not parts:
@@ -112,18 +100,10 @@ class ImagePairs:
         return found + ops.sum(moments * moment) - own
 
     def push(self, estimate, parts, *, triangular):
-        """`M z` of each embedding, without what the image itself gave to M.
+        """`M z` (two of (B n, d)), without what the image itself gave to M.
 
-        Args:
-            estimate: tensor (d, d), Lambda.
-            parts: list of `(weight, pairs)`: the moments of these
-                `ImagePairs` of the same images are in the estimate with these
-                scalar weights.
-            triangular: bool, whether the lower triangle is meant.
-
-        Returns:
-            Two tensors (B n, d). A single image is not left out: nothing
-            would be left.
+        `parts` are scalar weights in the estimate, Lambda, of the moments of
+        `ImagePairs` of these images. A single image is not left out.
         """
         left_out = self._left_out()
         moments = sum(weight * pairs.moment for weight, pairs in parts)

@@ -112,7 +112,7 @@ class MINC(Objective):
         *,
         tracking: str = "auto",
         rate: str | float = "adaptive",
-        floor: float = 0.3,
+        floor: float = 0.6,
         self_pairs: bool = False,
         triangular: bool = True,
         order: str = "update_first",

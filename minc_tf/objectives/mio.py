@@ -18,21 +18,8 @@ def mio_loss(
 ):
     """Binary cross-entropy of positive and negative pairs, and a distance.
 
-    `mean softplus(-s_pos / t_pos) + mean softplus(s_neg / t_neg)
-    + mse_weight mean (z1 - z2)^2`, the means over B positives, 2B (2B - 2)
-    negatives and B d entries.
-
-    Args:
-        z1: float tensor (B, d), of norm one.
-        z2: float tensor (B, d), of norm one.
-        positive_temperature: float, divides the cosines of positives.
-        negative_temperature: float, divides the cosines of negatives.
-        mse_weight: float, factor of the distance.
-
-    Returns:
-        Scalar tensor.
-
-    Source: Manna et al. 2021, arXiv 2111.12664, the authors' code.
+    The published form in `MIO`, of rows (B, d) of norm one; means are over B
+    positives, 2B (2B - 2) negatives and B d entries.
     """
     positives, products, negatives = products_of_samples(z1, z2)
     attraction = ops.mean(ops.softplus(-positives / positive_temperature))
@@ -48,19 +35,8 @@ def improved_mio_loss(
 ):
     """The linear part of the attraction, and a bound of the repulsion.
 
-    `-mean s_pos / t_pos + log(1 + mean exp(s_neg / t_neg))`. By Jensen's
+    The improved form in `MIO`, of rows (B, d) of norm one. By Jensen's
     inequality the second term is at least that of `mio_loss`.
-
-    Args:
-        z1: float tensor (B, d), of norm one.
-        z2: float tensor (B, d), of norm one.
-        positive_temperature: float, divides the cosines of positives.
-        negative_temperature: float, divides the cosines of negatives.
-
-    Returns:
-        Scalar tensor.
-
-    Source: after Manna et al., arXiv 2111.12664, third version; see `MIO`.
     """
     positives, products, negatives = products_of_samples(z1, z2)
     attraction = ops.mean(positives) / positive_temperature

@@ -13,15 +13,8 @@ from minc_tf.objectives.norms import unit_norm
 def negative_cosine(z1, z2, weights=None):
     """Mean negative cosine of the pairs of a batch, `-mean_i cos(z1_i, z2_i)`.
 
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        weights: optional tensor (B,) of pair weights that sum to one.
-
-    Returns:
-        Scalar tensor in [-1, 1]. The cosine with a row of zeros is 0.
-
-    Source: Chen & He 2021, arXiv 2011.10566, eq. (1).
+    Weights (B,) sum to one. The cosine with a row of zeros is 0. Chen & He
+    2021, arXiv 2011.10566, eq. (1).
     """
     cosines = ops.sum(unit_norm(z1) * unit_norm(z2), axis=-1)
     if weights is None:
@@ -32,15 +25,7 @@ def negative_cosine(z1, z2, weights=None):
 def normalised_distance(z1, z2, weights=None):
     """Mean squared distance of the directions of pairs, `2 - 2 mean_i cos`.
 
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        weights: optional tensor (B,) of pair weights that sum to one.
-
-    Returns:
-        Scalar tensor in [0, 4].
-
-    Source: Grill et al. 2020, arXiv 2006.07733, eq. (2).
+    Grill et al. 2020, arXiv 2006.07733, eq. (2).
     """
     return 2.0 + 2.0 * negative_cosine(z1, z2, weights)
 

@@ -16,17 +16,9 @@ def check_mu(name: str, mu) -> None:
 
 
 def clip_norm(z, mu):
-    """Bounds the norm of each embedding by `sqrt(mu)`.
+    """Bounds the norm of each embedding (B, d) by `sqrt(mu)`; None: no bound.
 
-    Args:
-        z: float tensor (B, d).
-        mu: float, the squared bound, or None for no bound.
-
-    Returns:
-        Tensor (B, d): `z` where its norm is below `sqrt(mu)`, else
-        `sqrt(mu) z / ||z||`. The comparison carries no gradient.
-
-    Source: HaoChen et al. 2021, arXiv 2106.04156, the authors' code.
+    The comparison carries no gradient. The code of arXiv 2106.04156 does this.
     """
     if mu is None:
         return z
@@ -37,14 +29,9 @@ def clip_norm(z, mu):
 
 
 def unit_norm(z):
-    """Scales each row to norm one; zeros stay zeros.
+    """Scales each row to norm one; zeros stay zeros, with a finite gradient.
 
-    Args:
-        z: float tensor (B, d), or a NumPy array, which stays one.
-
-    Returns:
-        Tensor or array (B, d), `z / ||z||`. The gradient at a zero row is
-        finite.
+    Of a NumPy array the result is one.
     """
     _, unit = _largest_and_unit(z)
     return unit / _norm(unit)

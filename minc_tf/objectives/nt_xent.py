@@ -20,22 +20,9 @@ _SIMILARITIES = {
 def nt_xent_loss(z1, z2, temperature=0.5, similarity="cosine", decoupled=False):
     """Cross-entropy of finding the other view of a sample among all samples.
 
-    With `s` the similarities and i, j two views of one image,
-    `mean_i [-s_ij / t + log sum_k exp(s_ik / t)]`, where k runs over the
-    2B - 1 samples other than i, or over those without j (decoupled).
-
-    Args:
-        z1: float tensor (B, d), of norm one.
-        z2: float tensor (B, d), of norm one.
-        temperature: float, t.
-        similarity: string, what is taken of a cosine: see `NTXent`.
-        decoupled: bool, whether the positive is left out of the sum.
-
-    Returns:
-        Scalar tensor.
-
-    Source: Chen et al. 2020, arXiv 2002.05709, eq. (1); decoupled: Yeh et al.
-    2022, arXiv 2110.06848.
+    `mean_i [-s_ij / t + log sum_k exp(s_ik / t)]` of rows (B, d) of norm one, k
+    over all but i (and j, if decoupled): Chen et al. 2020, arXiv 2002.05709,
+    eq. (1); decoupled: Yeh et al. 2022, arXiv 2110.06848.
     """
     similarity_of = _SIMILARITIES[similarity]
     positives, products, negatives = products_of_samples(z1, z2)

@@ -2,10 +2,7 @@
 
 The only part of `objectives` that knows TensorFlow. On other backends a batch
 is already global (JAX arrays are sharded, not replicated), so nothing is
-exchanged.
-
-Everything that objectives exchange passes `mean` or `gather`, where
-`counted` counts it.
+exchanged. Everything exchanged passes `mean` or `gather`, and is `counted`.
 """
 
 import contextlib
@@ -20,13 +17,7 @@ from keras import ops, tree
 
 @dataclasses.dataclass
 class Exchange:
-    """How many numbers `replicas` replicas exchange.
-
-    Attributes:
-        replicas: int.
-        reduced: int, numbers that are summed over the replicas.
-        gathered: int, numbers in the results of gathering.
-    """
+    """How many numbers so many replicas sum, and have in what they gather."""
 
     replicas: int
     reduced: int = 0
@@ -42,15 +33,8 @@ _COUNTED: contextvars.ContextVar[Exchange | None] = contextvars.ContextVar(
 def counted(replicas: int) -> Iterator[Exchange]:
     """Counts what so many replicas would exchange, and exchanges nothing.
 
-    Of what is traced inside: the shapes are those of one of the replicas, and
-    the values have no meaning. A gradient that comes back through a
-    collective is another.
-
-    Args:
-        replicas: int.
-
-    Yields:
-        The `Exchange`, complete once forward and backward pass are traced.
+    Of what is traced inside, where values have no meaning. A gradient that
+    comes back through a collective is another.
     """
     exchange = Exchange(replicas)
     token = _COUNTED.set(exchange)
@@ -63,10 +47,7 @@ def counted(replicas: int) -> Iterator[Exchange]:
 def _pass(tensors, count, count_gradient):
     """The tensors, unchanged, as what a collective of them would give.
 
-    Args:
-        tensors: list of tensors.
-        count: function to call where they pass.
-        count_gradient: function to call where a gradient comes back.
+    Calls `count` where they pass, `count_gradient` where a gradient comes back.
     """
 
     def forward(*tensors):
@@ -117,16 +98,10 @@ def count() -> int:
 
 
 def mean(tensors):
-    """Averages tensors over the replicas.
+    """Averages a nest of tensors, of the same shapes everywhere, over replicas.
 
-    Args:
-        tensors: a tensor or a nest of tensors, of the same shapes on every
-            replica. Local batches must be of equal size, or means of them
-            are not means over the global batch.
-
-    Returns:
-        The same nest, averaged. Differentiable: the gradient of a sum over
-        replicas is itself summed over them.
+    Local batches must be of equal size, or means of them are not the global
+    mean. The gradient of a sum over replicas is itself summed over them.
     """
     exchange = _COUNTED.get()
     if exchange is not None:
@@ -146,15 +121,10 @@ def index():
 
 
 def gather(tensor):
-    """Rows of all replicas, in the order of the replicas.
+    """Rows of all replicas, in their order: (b, ...) to (count() * b, ...).
 
-    Args:
-        tensor: tensor (b, ...), the rows of this replica. Local batches must
-            be of equal size.
-
-    Returns:
-        Tensor (count() * b, ...). Differentiable: what another replica does
-        with a row reaches its gradient here.
+    Local batches must be of equal size. Differentiable: what another replica
+    does with a row reaches its gradient here.
     """
     exchange = _COUNTED.get()
     if exchange is not None:
@@ -164,14 +134,7 @@ def gather(tensor):
 
 
 def own_rows(local):
-    """Where this replica's rows are in a gathered tensor.
-
-    Args:
-        local: int or scalar tensor, rows of this replica.
-
-    Returns:
-        int32 tensor (local,).
-    """
+    """Where this replica's rows, (local,), are in a gathered tensor."""
     return ops.arange(local, dtype="int32") + index() * local
 
 

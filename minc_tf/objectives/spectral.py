@@ -10,18 +10,10 @@ from minc_tf.objectives.norms import check_mu, clip_norm
 
 
 def spectral_contrastive_loss(z1, z2):
-    """Spectral contrastive loss of a batch of pairs.
+    """Spectral contrastive loss of pairs (B, d).
 
-    `-(2/B) sum_i z1_i.z2_i + 1/(B (B-1)) sum_{i != j} (z1_i.z2_j)^2`
-
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-
-    Returns:
-        Scalar tensor.
-
-    Source: HaoChen et al. 2021, arXiv 2106.04156, eq. (6).
+    `-(2/B) sum_i z1_i.z2_i + 1/(B (B-1)) sum_{i != j} (z1_i.z2_j)^2`, HaoChen
+    et al. 2021, arXiv 2106.04156, eq. (6).
     """
     local, dim = z1.shape
     # Two (d, d) products cost more than one (B, B) product where B is small,
@@ -41,11 +33,10 @@ def _by_pairs(z1, z2):
 
 
 def _by_moments(z1, z2):
-    """The same in O(B d^2), for any B.
+    """The same in O(B d^2), for any B: no (B, B) matrix is formed.
 
-    The sum over all pairs is the inner product of the two views' second
-    moments, `sum_ij (z1_i.z2_j)^2 = <z1^T z1, z2^T z2>`, so no (B, B) matrix
-    is formed, and the negatives of all replicas cost two (d, d) sums.
+    `sum_ij (z1_i.z2_j)^2 = <z1^T z1, z2^T z2>`, and the negatives of all
+    replicas cost two (d, d) sums.
     """
     local = ops.cast(ops.shape(z1)[0], z1.dtype)
     batch = local * replicas.count()

@@ -12,16 +12,9 @@ from minc_tf.objectives.norms import unit_norm
 
 
 def means_of_pairs(z1, z2, weights=None):
-    """Second moment and inner product of pairs of the global batch.
+    """Global means of `z1_i z1_i^T` (d, d), not centred, and of `z1_i.z2_i`.
 
-    Args:
-        z1: float tensor (B, d).
-        z2: float tensor (B, d).
-        weights: optional tensor (B,), from `normalise_weights`.
-
-    Returns:
-        A tuple of tensors: (d, d), `mean_i z1_i z1_i^T`, not centred, and a
-        scalar, `mean_i z1_i.z2_i`.
+    Weights (B,) are from `normalise_weights`.
     """
     if weights is None:
         weighted = z1 / ops.cast(ops.shape(z1)[0], z1.dtype)

@@ -8,14 +8,7 @@ from keras import ops
 
 
 def refuse_in_compile(objective: str) -> None:
-    """Raises where the caller is a loss or metric of Keras.
-
-    Args:
-        objective: string, the class of the objective.
-
-    Raises:
-        ValueError: with what to write instead.
-    """
+    """Raises where the caller is a loss or metric of Keras."""
     # Keras tells a loss nothing of who calls it, nor of training.
     frame = sys._getframe(1)
     while frame is not None:
@@ -44,15 +37,7 @@ def warn_of_training(objective: str) -> None:
 
 
 def when_differentiated(value, function):
-    """A tensor, and a call of `function` whenever its gradient is traced.
-
-    Args:
-        value: float tensor.
-        function: callable without arguments.
-
-    Returns:
-        The same tensor, with the same gradient.
-    """
+    """Returns `value`, and calls `function` whenever its gradient is traced."""
 
     @ops.custom_gradient
     def watched(value):

@@ -15,53 +15,25 @@ _EPSILON = 1e-4
 
 
 def covariance(centred):
-    """Unbiased covariance of the dimensions over the global batch.
-
-    Args:
-        centred: float tensor (B, d), embeddings of mean zero.
-
-    Returns:
-        Tensor (d, d); zeros for a batch of one.
-    """
+    """Unbiased covariance (d, d) over the global batch; zeros for one row."""
     local = ops.cast(ops.shape(centred)[0], centred.dtype)
     moment = ops.matmul(ops.transpose(centred), centred / local)
     return _unbiased(replicas.mean(moment), local * replicas.count())
 
 
 def embedding_variance(centred):
-    """Unbiased variance of the entries of each embedding.
-
-    Args:
-        centred: float tensor (B, d).
-
-    Returns:
-        Tensor (B,); zeros for d = 1.
-    """
+    """Unbiased variance (B,) of each embedding's entries; zeros for d = 1."""
     dim = ops.cast(ops.shape(centred)[1], centred.dtype)
     return _unbiased(ops.var(centred, axis=1), dim)
 
 
 def variance_hinge(variance):
-    """Mean distance of standard deviations below one.
-
-    Args:
-        variance: float tensor (n,).
-
-    Returns:
-        Scalar tensor in [0, 0.99], `mean relu(1 - sqrt(variance + 1e-4))`.
-    """
+    """Mean distance of standard deviations below one, in [0, 0.99]."""
     return ops.mean(ops.relu(1.0 - ops.sqrt(variance + _EPSILON)))
 
 
 def squared_redundancy(matrix):
-    """Sum of squares off the diagonal, per row.
-
-    Args:
-        matrix: float tensor (d, d).
-
-    Returns:
-        Scalar tensor, `(1/d) sum_{i != j} matrix_ij^2`.
-    """
+    """Sum of squares off the diagonal of a matrix (d, d), per row."""
     dim = ops.shape(matrix)[0]
     others = _others(matrix, ops.arange(dim, dtype="int32"))
     return ops.mean(ops.sum(ops.where(others, ops.square(matrix), 0.0), axis=1))
@@ -70,14 +42,8 @@ def squared_redundancy(matrix):
 def exponential_redundancy(matrix, own, temperature):
     """Mean over the rows of the log-sum-exp of all entries but one.
 
-    Args:
-        matrix: float tensor (n, m).
-        own: int32 tensor (n,), the column that each row leaves out.
-        temperature: float.
-
-    Returns:
-        Scalar tensor, `(1/n) sum_i log sum_{j != own_i} exp(matrix_ij /
-        temperature)`; zero for m = 1, where nothing is left.
+    `own` (n,) is the column that each row of the matrix (n, m) leaves out. Zero
+    for m = 1, where nothing is left.
     """
     others = _others(matrix, own)
     rows = masked_logsumexp(matrix / temperature, others, axis=1)

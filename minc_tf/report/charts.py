@@ -39,21 +39,13 @@ _SIZE = (4.0, 2.5)
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of a chart.
-
-    Attributes:
-        x: floats.
-        y: floats, as many.
-        style: int, which of the colours and, of more lines, dashes.
-        band: optional pair of floats each, the ends of intervals around `y`.
-        baseline: bool, whether it is grey and dashed, whatever its style.
-    """
+    """A line of a chart."""
 
     x: Sequence[float]
     y: Sequence[float]
-    style: int = 0
-    band: tuple[Sequence[float], Sequence[float]] | None = None
-    baseline: bool = False
+    style: int = 0  # of the colours and, of more lines, dashes
+    band: tuple[Sequence[float], Sequence[float]] | None = None  # low, high
+    baseline: bool = False  # grey and dashed, whatever its style
 
 
 def line_chart(
@@ -67,10 +59,8 @@ def line_chart(
 ) -> str:
     """Draw lines over a common axis, as an `<svg>` element.
 
-    `text` tells what the chart shows to those who do not see it. `x_scale` is
-    "linear" or "log2", `y_scale` "linear" or "log"; `percent` labels shares of
-    1 as per cent. Colours are CSS variables: `--muted`, `--line`, `--series-0`
-    to `-5`.
+    `x_scale` may be "log2", `y_scale` "log"; `percent` is for shares of 1.
+    Colours are CSS variables, `text` is for those who do not see the chart.
     """
     figure = _figure(lines, x_label, x_scale, y_scale, percent)
     return _svg(figure, text)

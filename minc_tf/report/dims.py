@@ -63,11 +63,7 @@ def plot_dims(
 
 
 def dims_charts(curves: Sequence[tuple[str, int, list[dict]]]) -> list[Chart]:
-    """The same for a page: a chart for each number that was measured.
-
-    Args:
-        curves: tuples (name, style, rows).
-    """
+    """The same for a page: a chart for each number that was measured."""
     found = []
     for key in _measured(rows for _, _, rows in curves):
         shown = [

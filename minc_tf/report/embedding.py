@@ -163,11 +163,7 @@ def draw(count: int, limit: int, seed: int) -> np.ndarray:
 
 
 def known_classes(labels, class_names, count: int) -> tuple:
-    """Check labels (N,), -1 where unknown, that may be missing.
-
-    Returns int64 labels and the names as a tuple; all -1 and empty without
-    labels.
-    """
+    """Check labels (N,), -1 where unknown, and names; None is all unknown."""
     if labels is None:
         labels = np.full(count, -1)
     labels = np.asarray(labels)

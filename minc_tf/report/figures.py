@@ -42,27 +42,16 @@ _SPECTRA = 4
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """A chart with its words.
-
-    Attributes:
-        title: its name.
-        note: what it means, or the last values; may be empty.
-        svg: the `<svg>` element.
-        legend: tuples (name, style) of lines, empty where the page has one.
-    """
+    """A chart with its words; `legend` has (name, style) of its lines."""
 
     title: str
-    note: str
+    note: str  # what it means, or the last values
     svg: str
     legend: list[tuple[str, int]] = dataclasses.field(default_factory=list)
 
 
 def column_groups(runs: Sequence[RunData]) -> dict[str, list[str]]:
-    """The columns that any of the runs has, by group, in order of reading.
-
-    Those of the lead stand in no other group; the ends of the intervals of
-    others stand in none.
-    """
+    """Columns of all runs by group, in order of reading, less interval ends."""
     names = dict.fromkeys(name for run in runs for name in run.curves)
     ends = {name + end for name in names for end in _BAND}
     names = [name for name in names if name not in ends]
@@ -86,11 +75,7 @@ def _group(name):
 
 
 def curve_charts(runs: Sequence[RunData]) -> dict[str, list[Chart]]:
-    """A chart a column, a line a run, by group.
-
-    Args:
-        runs: `RunData`s, whose styles are their positions.
-    """
+    """A chart a column, a line a run, by group; its position is the style."""
     found = {}
     for title, names in column_groups(runs).items():
         for name in names:

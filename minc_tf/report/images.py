@@ -37,10 +37,7 @@ def check_images(images, count: int | None = None) -> np.ndarray:
 
 
 def thumbnails(images: np.ndarray, size: int = 32) -> np.ndarray:
-    """Shrink images to squares (N, size, size, 3), their margins white.
-
-    Images that are smaller than the squares stay as they are, in the middle.
-    """
+    """Shrink images to squares (N, size, size, 3) on white; enlarge none."""
     count, height, width, _ = images.shape
     if max(height, width) > size:
         scale = size / max(height, width)
@@ -66,10 +63,9 @@ def sprite(tiles: np.ndarray) -> np.ndarray:
 def mosaic(
     places: np.ndarray, tiles: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """A grid of images at their places, in each cell the one nearest to it.
+    """A grid of tiles at places (N, 2), rows and columns in cells.
 
-    Places (N, 2) are row and column in cells; empty cells are white, and of
-    images with transparency, (N, t, t, 4), they are transparent.
+    A cell has the nearest to its centre; empty ones are white, or transparent.
     """
     size = tiles.shape[1]
     cells = np.clip(np.floor(places), 0, np.subtract(shape, 1)).astype(int)
@@ -86,11 +82,9 @@ def mosaic(
 
 
 def clear_margins(images: np.ndarray) -> np.ndarray:
-    """Images (N, H, W, 4) whose margins, if all have them, are transparent.
+    """Give images (N, H, W, 3) alpha: 0 in rows and columns white in all.
 
-    Margins are rows and columns that are white in every one of the images
-    (N, H, W, 3): what `thumbnails` and grids of pictures put around them. On a
-    page they then have its colour, whichever theme it has.
+    On a page they then have its colour, whichever theme it has.
     """
     white = (images == 255).all(axis=(0, 3))
     margin = white.all(axis=1)[:, None] | white.all(axis=0)
@@ -105,11 +99,7 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def encode_small(picture: np.ndarray, limit: int) -> bytes:
-    """A picture's file, of the best quality that a limit allows.
-
-    That of a JPEG, or with transparency, (H, W, 4), of a WebP. At a quality of
-    40 it is taken as it is.
-    """
+    """A JPEG, or WebP of (H, W, 4); the best quality in `limit` bytes or 40."""
     kind = "WEBP" if picture.shape[2] == 4 else "JPEG"
     for quality in (90, 75, 60, 40):
         found = _encoded(picture, kind, quality=quality)
@@ -121,8 +111,7 @@ def encode_small(picture: np.ndarray, limit: int) -> bytes:
 def shrink(picture: bytes, limit: int = 350_000, side: int = 1400) -> bytes:
     """Return a picture's file, or one that is small enough for a page.
 
-    White lines through the whole of it, as between the images of a grid,
-    become transparent.
+    White lines through the whole of it, as in grids, become transparent.
     """
     pixels = _decoded(picture)
     cleared = clear_margins(pixels[None])[0]

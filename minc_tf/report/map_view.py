@@ -32,11 +32,7 @@ _SPRITE_LIMIT, _PICTURE_LIMIT = 800_000, 300_000
 
 
 def map_view(snapshot: Snapshot) -> dict:
-    """What the template needs to draw a map: its size, and the classes.
-
-    These are dicts of `name`, `count`, `series` (index of the colour, None for
-    grey), `swatch` and `paths`.
-    """
+    """A map's size and its classes, for the template; `series` None is grey."""
     points, height = _scaled(snapshot.points)
     groups = []
     for name, rows, style in _classes(snapshot):

@@ -20,12 +20,7 @@ from minc_tf.report.embedding import Snapshot, load_snapshot
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A column of a run's tables, at the epochs at which it was measured.
-
-    Attributes:
-        epochs: list of floats.
-        values: list of floats.
-    """
+    """A column of a run's tables, at the epochs at which it was measured."""
 
     epochs: list[float]
     values: list[float]
@@ -33,30 +28,17 @@ class Curve:
 
 @dataclasses.dataclass(frozen=True)
 class RunData:
-    """A run, read.
-
-    Attributes:
-        path: the folder.
-        label: what tells it from the others of a page.
-        config: dict, the settings.
-        curves: dict of `Curve` by column, of metrics.csv and timing.csv.
-        spectra: dict of float arrays (d,) by epoch, of spectrum.csv.
-        summary: dict, empty until the run has ended.
-        evaluation: list of dicts, of evaluation.json.
-        snapshot: `Snapshot`, or None.
-        views: bytes of the picture of view pairs, or None.
-        neighbours: bytes of the picture of nearest neighbours, or None.
-    """
+    """A run, read."""
 
     path: pathlib.Path
-    label: str
+    label: str  # tells it from the others of a page
     config: dict
-    curves: dict[str, Curve]
-    spectra: dict[int, np.ndarray]
-    summary: dict
+    curves: dict[str, Curve]  # of metrics.csv and timing.csv
+    spectra: dict[int, np.ndarray]  # (d,) by epoch, of spectrum.csv
+    summary: dict  # empty until the run has ended
     evaluation: list[dict]
     snapshot: Snapshot | None
-    views: bytes | None
+    views: bytes | None  # the file of a picture, as is the next
     neighbours: bytes | None
 
 
@@ -72,11 +54,7 @@ def read_runs(paths: Sequence[str | os.PathLike]) -> list[RunData]:
 
 
 def short_labels(paths: Sequence[pathlib.Path]) -> list[str]:
-    """The ends of paths, as short as tells all of them apart.
-
-    Args:
-        paths: absolute paths, no two the same.
-    """
+    """The ends of different paths, as short as tells all of them apart."""
     for parts in range(1, max(len(path.parts) for path in paths) + 1):
         labels = ["/".join(path.parts[-parts:]) for path in paths]
         if len(set(labels)) == len(labels):

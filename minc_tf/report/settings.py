@@ -16,10 +16,7 @@ def flatten(settings: dict, prefix: str = "") -> dict:
 
 
 def changes(settings: dict, defaults: dict) -> list[tuple]:
-    """What settings set otherwise than the defaults: (key, value, default).
-
-    The values are text; a default of None: there is none.
-    """
+    """What settings set otherwise than the defaults: (key, value, default)."""
     default = flatten(json.loads(json.dumps(defaults)))
     return [
         (key, text(value), text(default[key]) if key in default else None)
@@ -29,10 +26,7 @@ def changes(settings: dict, defaults: dict) -> list[tuple]:
 
 
 def differences(runs: Sequence[dict]) -> list[tuple]:
-    """The settings in which runs differ: (key, values), a text a run.
-
-    None where a run has no such setting.
-    """
+    """Settings in which runs differ: (key, values), None where one lacks it."""
     flat = [flatten(settings) for settings in runs]
     rows = []
     for key in dict.fromkeys(key for settings in flat for key in settings):

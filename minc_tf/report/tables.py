@@ -32,18 +32,12 @@ def finals(runs: Sequence[dict], names: Sequence[str]) -> dict:
 
 
 def evaluations(entries: Sequence[dict]) -> list[dict]:
-    """Tables of what was evaluated, the newest first.
-
-    A dict each: `head`, and `measured` and `chosen`, lists of (name, text).
-    """
+    """Tables of what was evaluated, as dicts for the page, the newest first."""
     return [_evaluation(entry) for entry in reversed(entries)]
 
 
 def side_by_side(runs: Sequence[list[dict]]) -> list[tuple]:
-    """What was measured of runs: (name, cells), the cells (text, best).
-
-    Of the same number the newest counts.
-    """
+    """What runs measured last: (name, cells), the cells (text, best)."""
     latest = []
     for entries in runs:
         found = {}

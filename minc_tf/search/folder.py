@@ -136,10 +136,7 @@ def _write_blocks(folder, blocks, shape):
 
 
 def read(folder: pathlib.Path) -> tuple:
-    """Return the vectors, first coordinates, rotation, names, stages, metadata.
-
-    Arrays are mapped into memory; what there is not is `None`.
-    """
+    """Map an index: vectors, first, rotation, names, stages, metadata."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"folder must be that of an index; received {str(folder)!r}, "

@@ -20,19 +20,9 @@ _QUERIES = 256
 def nearest(
     vectors: np.ndarray, queries: np.ndarray, count: int, engine: str = "auto"
 ) -> np.ndarray:
-    """Compare queries with all vectors; return the rows of the nearest.
+    """Return the rows (Q, count) nearest to queries (Q, D), nearest first.
 
-    Args:
-        vectors: float32 (N, D).
-        queries: float32 (Q, D).
-        count: int in [1, N], how many rows a query.
-        engine: one of `ENGINES`; `"auto"` is FAISS where it is installed.
-
-    Returns:
-        int64 (Q, count), rows by descending inner product.
-
-    Raises:
-        ImportError: the engine is FAISS, which is not installed.
+    By inner product; `"auto"` is FAISS where it is installed.
     """
     check_choice("engine", engine, ENGINES)
     faiss = None if engine == "numpy" else _faiss()
@@ -57,19 +47,10 @@ def nearest(
 def closest_of(
     vectors: np.ndarray, queries: np.ndarray, rows: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compare each query with its own rows; return the nearest of these.
+    """Compare queries (Q, D) each with its own rows (Q, C), none twice.
 
-    Args:
-        vectors: float32 (N, W) of norm one, of which D coordinates are
-            compared.
-        queries: float32 (Q, D).
-        rows: int64 (Q, C), no row twice for a query.
-        count: int in [1, C], how many stay.
-
-    Returns:
-        Inner products with what is left of the vectors, made unit vectors
-        anew, float32 (Q, count), descending, and their rows, int64; of equal
-        ones the lower row comes first.
+    Unit vectors (N, W) are cut to D and made unit vectors anew. Returns
+    products (Q, count), descending, and rows, of equals the lower row first.
     """
     dim = queries.shape[1]
     # In the order of the disk, and of ties.
@@ -110,10 +91,7 @@ def _by_blocks(vectors, queries, count):
 
 
 def _largest(values, count):
-    """Places of the largest values of each row, descending, (Q, count) or all.
-
-    Of equal ones the first.
-    """
+    """Places of each row's largest, (Q, count) or all, first of equals."""
     count = min(count, values.shape[1])
     edge = values.shape[1] - count
     least = np.partition(values, edge, axis=1)[:, edge]

@@ -19,11 +19,7 @@ _KEPT = 200
 def check_stages(
     stages: Sequence[tuple[int, int]] | None, count: int, dimension: int
 ) -> Stages:
-    """Return stages of an index as tuples, or raise a ValueError.
-
-    `None` is an eighth of the coordinates, and 200 vectors that stay; of few
-    vectors, for which that would save little, it is an exact search.
-    """
+    """Return checked stages; by default one, or none of few vectors."""
     if stages is None:
         few = dimension < 16 or count <= 2 * _KEPT
         return () if few else ((dimension // 8, _KEPT),)
@@ -56,10 +52,7 @@ def parse_stages(text: str) -> list[tuple[int, int]]:
 
 
 def multiply_adds(stages: Stages, count: int, dimension: int) -> int:
-    """The multiplications and additions of one query of `count` vectors.
-
-    Stages between the first and the last also take the norms of what they cut.
-    """
+    """Count a query's multiply-adds; stages in between take norms, too."""
     total, left = 0, count
     for number, (coordinates, kept) in enumerate(stages):
         norms = number > 0 and coordinates < dimension

@@ -6,11 +6,7 @@ import numpy as np
 
 
 def unit_rows(name: str, vectors: np.ndarray, zero: bool = True) -> np.ndarray:
-    """Return vectors (N, D) as float32 of norm one, in a new array.
-
-    A vector of zeros stays one, unless `zero` is false; `name` is what an
-    error calls them.
-    """
+    """Return a float32 copy (N, D) of norm one; a zero stays if `zero`."""
     x = np.asarray(vectors)
     if x.ndim != 2 or not x.size:
         raise ValueError(
@@ -41,10 +37,7 @@ def unit_rows(name: str, vectors: np.ndarray, zero: bool = True) -> np.ndarray:
 
 
 def principal_axes(blocks: Iterable[np.ndarray]) -> np.ndarray:
-    """Axes, the columns of a float32 (D, D), by descending mean square.
-
-    Of blocks (n, D). No mean is subtracted, for inner products are about zero.
-    """
+    """Axes (D, D), columns, by descending mean square about 0, not the mean."""
     moment = 0.0
     for block in blocks:
         wide = block.astype("float64")

@@ -171,11 +171,7 @@ class MetricsCSV(keras.callbacks.Callback):
 
 
 class Spectra(keras.callbacks.Callback):
-    """Write the spectra that a `DiagnosticsMonitor` measured, a row an epoch.
-
-    The monitor stands before it in the list. A run that resumes drops the rows
-    of the epochs that it trains again.
-    """
+    """Write the spectra of `monitor`, which must come before it in the list."""
 
     def __init__(self, path, monitor, first_epoch: int = 0):
         super().__init__()

@@ -222,10 +222,7 @@ def encoder_weights(model: keras.Model) -> dict:
 
 
 def encoder_arrays(path: pathlib.Path) -> dict:
-    """The encoder's arrays in a checkpoint, without random generators.
-
-    Raises ValueError for a damaged file, or one of before arrays had names.
-    """
+    """The encoder's arrays in a checkpoint, without random generators."""
     state = _load(path)
     part = f"{_PARTS[0]}/"
     found = {n: value for n, value in state.items() if n.startswith(part)}
@@ -248,11 +245,7 @@ def finalize_layers(model: keras.Layer) -> None:
 
 
 def _path(part, variable):
-    """The end of a variable's path, the same in every process.
-
-    Keras numbers the layers of a process; those that then have one name are
-    counted in their order.
-    """
+    """The end of a variable's path, without Keras's numbers of this process."""
     layer, _, name = variable.path.rpartition("/")
     if part == "model":
         return _NUMBER.sub("", name)

@@ -12,17 +12,11 @@ class Devices:
 
     As it stands, this process alone. The methods that compare are collective:
     every process calls them at the same point of the run.
-
-    Attributes:
-        chief: bool, whether this process writes the files of the run.
-        ahead: int, how many steps the devices are given before the logs of
-            the first of them are looked at.
-        compiles: bool, `jit_compile` of the model.
     """
 
-    chief = True
-    ahead = 0
-    compiles = False
+    chief = True  # writes the files of the run
+    ahead = 0  # steps begun before the logs of the first are looked at
+    compiles = False  # `jit_compile` of the model
 
     def scope(self) -> contextlib.AbstractContextManager:
         """A context in which the model and its optimizer are made."""
@@ -31,17 +25,11 @@ class Devices:
     def in_use(
         self, last_checkpoint: Callable
     ) -> contextlib.AbstractContextManager:
-        """A context around the whole run.
-
-        `last_checkpoint` returns the path of the newest checkpoint, or None.
-        """
+        """A context of the run; `last_checkpoint` returns a path or None."""
         return contextlib.nullcontext()
 
     def steps(self, model: keras.Model, batches) -> Iterator[dict]:
-        """Train on the batches; each `next` gives the devices one step.
-
-        Yields its logs, which need not be computed yet.
-        """
+        """Train a step at each `next`; its logs need not be computed yet."""
         raise NotImplementedError
 
     def settle(self, model: keras.Model) -> None:
@@ -57,8 +45,8 @@ class Devices:
     def leave(self, done: Callable[[], bool]) -> None:
         """Wait for the last time: a process that is here may end.
 
-        Where one has ended before this one knows that all are here, `done`
-        tells whether what they ended after was done.
+        Where one ended before all were known to be here, `done` tells whether
+        what it ended after was done.
         """
 
     def check_same_step(self, step: int) -> None:

@@ -9,10 +9,9 @@ from minc_tf.training.config import default_config
 
 
 def neighbours(model, images) -> np.ndarray:
-    """A picture of the nearest training images of a few others.
+    """A picture of the nearest training images of a few test images.
 
-    Test images, or where there are none training images that are left out of
-    those that are looked among.
+    Without a test split the few are training images, left out of the rest.
     """
     encode = evaluation.encoder_function(model.encoder)
 
@@ -33,10 +32,9 @@ def neighbours(model, images) -> np.ndarray:
 
 
 def report_arguments(config, model, images) -> dict:
-    """What `minc_tf.report.finish_run` shows of a run's embeddings.
+    """Arguments of `minc_tf.report.finish_run`; empty if no report is wanted.
 
-    The devices share the images, so that every worker makes the call. Empty
-    where no report is wanted.
+    The devices share the images, so that every worker makes the call.
     """
     source = images.test or images.reference
     count = min(config.report.num_examples, len(source))

@@ -27,11 +27,7 @@ def write_picture(events: pathlib.Path, name: str, picture: np.ndarray) -> None:
 
 
 class Curves(keras.callbacks.Callback):
-    """Write the rows of a table to TensorBoard, by step.
-
-    The `MetricsCSV` stands before it in the list. The events of a run that
-    resumes are written anew from the table, so no step is shown twice.
-    """
+    """Write rows to TensorBoard; `table` must come before it in the list."""
 
     def __init__(self, folder: pathlib.Path, table: MetricsCSV):
         super().__init__()
@@ -40,7 +36,7 @@ class Curves(keras.callbacks.Callback):
         self._writer = None
 
     def on_train_begin(self, logs=None):
-        """Write the rows of the epochs before."""
+        """Write the rows of the epochs before anew: no step comes twice."""
         import tensorflow as tf
 
         shutil.rmtree(self.folder, ignore_errors=True)

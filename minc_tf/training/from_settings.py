@@ -20,11 +20,7 @@ def _device_views(config):
 
 
 def view_configs(config: ConfigDict) -> tuple:
-    """The distributions of a run's views, and their size (or a list of sizes).
-
-    Raises ValueError for a preset that gives something else, or an argument out
-    of range.
-    """
+    """The distributions of a run's views, and their size or sizes."""
     preset = presets.PRESETS.find(config.views.preset, "config.views.preset")
     given = settings.arguments(config.views)
     crops = {k: given.pop(k) for k in settings.SMALL_CROPS if k in given}
@@ -52,9 +48,8 @@ def view_configs(config: ConfigDict) -> tuple:
 def build_model(config: ConfigDict) -> models.TwoViewModel:
     """The `TwoViewModel` of a run, not compiled, with weights from its seed.
 
-    On replicas it is called in the scope of their strategy. A target network
-    follows with constant momentum until it is told how many steps there will
-    be. Raises ValueError for arguments that the parts do not take.
+    Call it in the scope of a strategy. A target network's momentum is constant
+    until it is told how many steps there will be.
     """
     policy = keras.config.dtype_policy()
     keras.utils.set_random_seed(config.seed)
@@ -115,10 +110,7 @@ def peak_rate(config: ConfigDict) -> float:
 
 
 def learning_rate(config: ConfigDict, steps_per_epoch: int):
-    """The learning rate of a run, a schedule over all of its steps.
-
-    Warm-up takes at most half of the run.
-    """
+    """The learning rate of a run; warm-up takes at most half of it."""
     steps = config.epochs * steps_per_epoch
     warmup = int(config.optimizer.warmup_epochs * steps_per_epoch)
     return optimizers.warmup_cosine(
@@ -129,11 +121,7 @@ def learning_rate(config: ConfigDict, steps_per_epoch: int):
 def build_optimizer(
     config: ConfigDict, steps_per_epoch: int, model: models.TwoViewModel
 ) -> keras.Optimizer:
-    """The optimizer of a run, with warm-up and cosine decay.
-
-    Variables of the built model of rank one or less are excluded from weight
-    decay.
-    """
+    """The optimizer of a run; variables of rank one or less do not decay."""
     section = config.optimizer
     rate = learning_rate(config, steps_per_epoch)
     given = settings.arguments(section, *settings.OPTIMIZER_SETTINGS)

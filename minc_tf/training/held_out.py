@@ -14,10 +14,7 @@ _PART = 0.1
 
 
 def with_held_out(config: ConfigDict) -> ConfigDict:
-    """Settings in which slices of a split stand for `data.holdout`.
-
-    Those of a run whose data have a test split are returned as they are.
-    """
+    """Settings in which slices of a split stand for `data.holdout`."""
     section = config.data
     part = section.holdout
     if part is None:

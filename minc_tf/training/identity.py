@@ -27,11 +27,9 @@ def complete(config: ConfigDict) -> dict:
 def changed_settings(
     old: ConfigDict, new: ConfigDict, longer: bool = False
 ) -> str:
-    """The first settings that make two runs different ones; empty if it is one.
+    """The first settings that make two runs different, or empty.
 
-    Where and how often a run is saved, and on which machines it runs, can
-    change from one start to the next; with `longer` the new settings may ask
-    for more epochs.
+    `longer`: the new settings may ask for more epochs.
     """
     before, after = _flat(complete(old)), _flat(complete(new))
     keys = [k for k in {**before, **after} if before.get(k) != after.get(k)]

@@ -22,20 +22,9 @@ _FORMS = (
 
 
 def start_from(model: TwoViewModel, path: str) -> None:
-    """Load an encoder's weights into a model that was not trained yet.
+    """Load an encoder's weights into a built model that was not trained yet.
 
-    Heads, objective and optimizer stay as they are; a target network and what
-    is kept as previous weights start from the same encoder.
-
-    Args:
-        model: a built `TwoViewModel`.
-        path: the folder of a run, of which the last checkpoint counts; a
-            `.keras` file of a `TwoViewModel` or an encoder; a `.weights.h5`
-            file of an encoder; an export.
-
-    Raises:
-        FileNotFoundError: if there is nothing, or no checkpoint.
-        ValueError: if it is none of these, or of another architecture.
+    Heads stay; target networks and previous weights start from it, too.
     """
     place = pathlib.Path(path)
     if not place.exists():

@@ -13,11 +13,7 @@ from minc_tf.training.source_checks import check_shares
 
 
 class SharedDevices(Devices):
-    """The devices of this process that share each batch.
-
-    `distribution` is a `keras.distribution.DataParallel`, or None for what is
-    set already: one device, if nothing is.
-    """
+    """The devices that share each batch; None for what is set already."""
 
     # The next batch is made and sent while the devices work on the last one.
     ahead = 1
@@ -28,12 +24,7 @@ class SharedDevices(Devices):
 
     @classmethod
     def of(cls, config: ConfigDict) -> "SharedDevices":
-        """Those that a run's settings ask for; ValueError if there are none.
-
-        `config.strategy` "mirrored" takes all devices of this process, or the
-        first `config.distribute.devices`; "auto" the same where there are
-        several.
-        """
+        """Those that a run's settings ask for."""
         check_settings(config)
         if jax.process_count() > 1:
             raise ValueError(
@@ -56,8 +47,7 @@ class SharedDevices(Devices):
     def steps(self, model, batches):
         """As Keras's own `fit` on JAX (3.15), but without waiting.
 
-        Variables get their values back when a callback asks for its model,
-        or the epoch ends.
+        Variables get their values when a callback asks, or the epoch ends.
         """
         model.make_train_function()
         sent = map(to_devices, batches)

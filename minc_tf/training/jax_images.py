@@ -17,8 +17,7 @@ from minc_tf.training.source_checks import check_batch_size, check_view_size
 class ArrayImages:
     """The images of a run in memory (`minc_tf.data.npz.Arrays`).
 
-    `train` is what it trains on, `reference` the same or `data.labelled_split`,
-    `test` None where `data.test_split` is.
+    `reference` is `train` or `data.labelled_split`; `test` may be None.
     """
 
     def __init__(self, config: ConfigDict, devices):
@@ -103,8 +102,7 @@ def stream(
 ) -> Iterator[np.ndarray]:
     """An endless stream of batches, a pure function of seed and step.
 
-    Each epoch has an order of its own and leaves out the images that do not
-    fill a batch.
+    Each epoch leaves out the images that do not fill a batch.
     """
     steps = len(images) // batch_size
     first_epoch, first = divmod(first_step, steps)

@@ -18,10 +18,8 @@ from minc_tf.training.termination import PreemptedError, Termination
 class Loop:
     """Train a compiled model from any step to the end of its last epoch.
 
-    While an epoch lasts, the model is `devices.ahead` steps further than
-    `watched`, the number of the step whose logs the callbacks see; with
-    `waits` it is not ahead. A callback's `model.stop_training` ends the run
-    with the epoch.
+    Within an epoch the model is `devices.ahead` steps, with `waits` none,
+    further than `watched`, the step whose logs the callbacks see.
     """
 
     def __init__(
@@ -38,8 +36,7 @@ class Loop:
         """Train on endless batches, from `first_step` on.
 
         Where that is in the middle of an epoch, the model has its running
-        means. Callbacks see the logs of steps; the saver sees each step at
-        once.
+        means. Callbacks see the logs of steps, the saver each step at once.
         """
         # It comes last, once what the others write is there.
         watchers = keras.callbacks.CallbackList(

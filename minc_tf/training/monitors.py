@@ -47,8 +47,7 @@ class Monitors:
     def callbacks(self) -> list[keras.callbacks.Callback]:
         """Those that there are, in the order of the table's columns.
 
-        What the others measure, and the checkpoint after them, has the
-        statistics of the epoch's last weights.
+        `statistics` is first: the others, and the checkpoint, need its results.
         """
         found = (
             self.statistics,

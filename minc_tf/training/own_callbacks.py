@@ -24,12 +24,7 @@ _BATCH_HOOKS = (
 
 
 def check_callbacks(name: str, given: Sequence) -> list:
-    """Returns the callbacks, or raises a ValueError.
-
-    Args:
-        name: string, what the user calls the argument.
-        given: a list or tuple of `keras.callbacks.Callback`.
-    """
+    """Check callbacks, given by a user as the argument or flag `name`."""
     wanted = "a list of keras.callbacks.Callback"
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"{name} must be {wanted}; received {given!r}.")
@@ -47,17 +42,9 @@ def check_callbacks(name: str, given: Sequence) -> list:
 
 
 def find_callbacks(name: str, setting: str, config: ConfigDict) -> list:
-    """The callbacks that a function returns.
+    """The callbacks that a user's `"package.module:function"` returns.
 
-    Args:
-        name: `"package.module:function"`, a function without arguments or of
-            the settings.
-        setting: string, the flag with this value.
-        config: the settings; the function is given a copy.
-
-    Raises:
-        ValueError: for one that cannot be imported, takes other arguments, or
-            returns no list of callbacks.
+    It takes no argument, or a copy of the settings; `setting` is the flag.
     """
     function = Registry("function").find(name, setting)
     arguments = []

@@ -10,10 +10,7 @@ from minc_tf.report.images import encode_png
 
 
 def grid(rows: np.ndarray, scale: int = 2, gap: int = 2) -> np.ndarray:
-    """Lay R rows of C images, (R, C, H, W, 3), out in a grid on white.
-
-    Whole pixels are repeated `scale` times; `gap` counts pixels before that.
-    """
+    """Lay (R, C, H, W, 3) out on white; `gap` counts pixels before `scale`."""
     rows = np.clip(np.rint(rows), 0, 255).astype(np.uint8)
     padding = ((0, 0), (0, 0), (gap, 0), (gap, 0), (0, 0))
     cells = np.pad(rows, padding, constant_values=255)
@@ -40,10 +37,7 @@ def nearest_neighbours(
     *,
     k: int = 8,
 ) -> np.ndarray:
-    """A grid with a query a row, followed by its k nearest neighbours.
-
-    Features are (N, F) and images (N, H, W, 3); nearest by cosine similarity.
-    """
+    """A grid of queries (N, F), each followed by its k nearest by cosine."""
     similarity = unit_norm(query_features) @ unit_norm(train_features).T
     nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :k]
     found = train_images[nearest]

@@ -17,10 +17,8 @@ def wait_for_workers(
 ) -> None:
     """Return when every worker listens at its address, `host:port`.
 
-    Each worker, this one `index` of them, opens its own port, where
-    TensorFlow's server follows, and tries those of the others until all have
-    answered once. A port that is taken is an OSError, workers that are missing
-    a TimeoutError.
+    Each opens its own port, where TensorFlow's server follows, and tries those
+    of the others until all have answered once.
     """
     places = [_parse(address) for address in addresses]
     missing = dict(enumerate(addresses))

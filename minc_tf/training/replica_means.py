@@ -10,8 +10,7 @@ from minc_tf.objectives import replicas
 def read(model: keras.Model) -> np.ndarray:
     """The sums and counts of the running means, of each replica (n, k).
 
-    A replica's sum is its own: added up and divided again they would differ in
-    the last digit from those of a run that was not interrupted.
+    Added up they would change the last digit of a run that is resumed.
     """
     if model.distribute_strategy.num_replicas_in_sync == 1:
         # A function is traced at each call, of which TensorFlow would warn.

@@ -19,9 +19,8 @@ def write_results(
 ) -> None:
     """Write the model, then the summary, which says that the run ended.
 
-    `rows` are those of `MetricsCSV`; `collapse` is what is wrong with the
-    embeddings, or empty; `images` counts those that were trained on; `epochs`
-    are those that were asked for.
+    `images` counts those trained on, `epochs` those asked for; `collapse` is
+    what is wrong with the embeddings, or empty.
     """
     with replacing(folder.model) as part:
         model.save(part)

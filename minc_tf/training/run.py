@@ -190,10 +190,7 @@ def _train(config, folder, overwrite, verbose, callbacks):
 
 
 class _Run:
-    """A run that is given where it trains, and what feeds it.
-
-    All that can fail is made here; the folder is only written to later.
-    """
+    """A run; what can fail is made here, the folder is written to later."""
 
     def __init__(self, config, folder, devices, images, fresh):
         self.config = config

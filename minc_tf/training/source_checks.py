@@ -54,10 +54,7 @@ def check_neighbours(config: ConfigDict, source) -> None:
 
 
 def check_views_vary(first, later) -> None:
-    """Check that views differ from each other, and from those drawn later.
-
-    Both are sequences of arrays (N, H, W, 3), the views of N images.
-    """
+    """Check that views, lists of (N, H, W, 3), differ, between epochs too."""
     pairs = (
         ("from each other", first[0], first[1]),
         ("between epochs", first[0], later[0]),

@@ -104,18 +104,7 @@ def workers_of(strategy: tf.distribute.Strategy) -> list[str]:
 
 
 def read_cluster(port: int = 8888) -> tuple[tuple[str, ...], int]:
-    """Read who the workers are, and which of them this process is.
-
-    Args:
-        port: int, the first port of each machine under Slurm.
-
-    Returns:
-        (addresses, index): `host:port` of every worker, the chief first, and
-        this worker's place among them.
-
-    Raises:
-        ValueError: if neither `TF_CONFIG` nor Slurm describes a cluster.
-    """
+    """The workers' `host:port`, the chief first, and which of them this is."""
     if os.environ.get("TF_CONFIG"):
         return _cluster_of_tf_config(os.environ["TF_CONFIG"])
     if _in_slurm():

@@ -16,11 +16,7 @@ from minc_tf.training.termination import WorkerLostError
 
 
 def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
-    """The strategy of a run.
-
-    Raises ValueError where its replicas cannot share the batch, or a setting
-    does not work on them, and what `make_strategy` raises.
-    """
+    """The strategy of a run; ValueError where a setting does not work on it."""
     strategy = make_strategy(config.strategy, **config.distribute.to_dict())
     count = strategy.num_replicas_in_sync
     check_shares(config, count)
@@ -39,10 +35,7 @@ def build_strategy(config: ConfigDict) -> tf.distribute.Strategy:
 
 
 class Replicas(Devices):
-    """The replicas of a strategy, and its workers.
-
-    `compiles` is the `jit_compile` of a model on one replica.
-    """
+    """The replicas of a strategy, and its workers."""
 
     def __init__(self, strategy: tf.distribute.Strategy, compiles=False):
         self.strategy = strategy

@@ -10,10 +10,10 @@ from minc_tf.training.source_checks import check_batch_size, check_view_size
 
 
 class PipelineImages:
-    """The images of a run (`minc_tf.data.ImageSource`), and how views are made.
+    """The images of a run (`minc_tf.data.ImageSource`), and its views.
 
-    `train` is what it trains on, `reference` the same or `data.labelled_split`,
-    in the size of the views, `test` None where `data.test_split` is.
+    `reference` is `train` or `data.labelled_split`, in the size of the views;
+    `test` may be None.
     """
 
     def __init__(self, config: ConfigDict, devices):
@@ -58,9 +58,7 @@ def shared_batches(
 ):
     """The batches of a run from a step on, shared by its replicas.
 
-    On several replicas a distributed data set, in which the parts of a step,
-    one after another, are the batch of one device. `views` is a `MultiView`,
-    not used where the model makes the views.
+    The parts of a step are each the batch of one device, one after another.
     """
 
     def batches(num_shards=1, shard=0):
@@ -91,11 +89,7 @@ def shared_batches(
 
 
 def load_sources(config: ConfigDict) -> tuple:
-    """Load (train, reference, test) of a run, as `PipelineImages` has them.
-
-    Raises ValueError if the images that are not cropped differ from the views
-    in size, or a batch is larger than the data set.
-    """
+    """Load (train, reference, test) of a run, as `PipelineImages` has them."""
     train = load_train_source(config)
     check_batch_size(config, train)
     size, reference, test = config.views.size, train, None
@@ -108,10 +102,7 @@ def load_sources(config: ConfigDict) -> tuple:
 
 
 def load_train_source(config: ConfigDict) -> data.ImageSource:
-    """Load the images that a run trains on.
-
-    They differ in size where the data do and `data.image_size` is None.
-    """
+    """Load the images that a run trains on, of one size or of many."""
     source = _load(config, config.data.split, config.data.image_size)
     if source.varies and config.augment.where == "device":
         raise ValueError(
@@ -123,10 +114,7 @@ def load_train_source(config: ConfigDict) -> data.ImageSource:
 
 
 def load_evaluation_sources(config: ConfigDict) -> tuple:
-    """Load (train, test), labelled images in the size of the views.
-
-    Raises ValueError if they cannot have that size, or have no labels.
-    """
+    """Load (train, test), labelled images in the size of the views."""
     if not config.data.test_split:
         raise ValueError(
             "config.data.test_split must name a labelled split to evaluate "
@@ -176,20 +164,13 @@ def _load_uncropped(config, split):
 
 
 def build_views(config: ConfigDict):
-    """The `MultiView` that makes the views of a run in the input pipeline.
-
-    Where training makes its views on the device it shows what they are like.
-    """
+    """A run's `MultiView`; where the device makes views, only to show them."""
     configs, size = view_configs(config)
     return augment.MultiView(configs, size=size, seed=config.seed)
 
 
 def draw_views(source, views, count: int, seed: int, epoch: int) -> tuple:
-    """Draw the views of the first images, as training does in an epoch.
-
-    Returns the images in the size of the first views, (count, H, W, 3), and a
-    list of arrays, the views of each.
-    """
+    """The first images, in the size of a view, and their views of an epoch."""
     images = [source.at(index)["image"] for index in range(count)]
     draws = epoch * len(source) + np.arange(count)
     seeds = np.stack([np.full(count, seed), draws], axis=1)

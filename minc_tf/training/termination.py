@@ -20,11 +20,7 @@ class WorkerLostError(ConnectionError):
 
 
 class Termination:
-    """Remembers that the process was asked to end, while it is entered.
-
-    SIGTERM is what schedulers send before they kill. Outside the main thread no
-    handler can be set, and none is.
-    """
+    """Remembers SIGTERM, which schedulers send before they kill."""
 
     def __init__(self):
         self.requested = False

@@ -16,12 +16,7 @@ class Workdir(RunFolder):
     """The rule that a run's folder holds one run."""
 
     def check(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Check that a run with these settings may have the folder.
-
-        A folder that cannot be written to is a PermissionError; one with files
-        that are no run's, or of other settings without `overwrite`, a
-        ValueError.
-        """
+        """Check that a run with these settings may have the folder."""
         places = (self.path, *self.path.absolute().parents)
         place = next(path for path in places if path.exists())
         if place.is_dir() and not os.access(place, os.W_OK | os.X_OK):
@@ -57,17 +52,14 @@ class Workdir(RunFolder):
                 )
 
     def claim(self, config: ConfigDict, overwrite: bool = False) -> None:
-        """Make the folder that of a run with these settings, after `check`.
-
-        With `overwrite` another run's files are removed first; others are left
-        alone. A run that is trained for longer has not ended any more.
-        """
+        """Make the folder this run's; `overwrite` clears another's first."""
         self.check(config, overwrite)
         if overwrite:
             self._clear()
         self.path.mkdir(parents=True, exist_ok=True)
         with replacing(self.config) as part:
             part.write_text(to_json(config))
+        # A run that is trained for longer has not ended any more.
         if not self.finished(config):
             self.summary.unlink(missing_ok=True)
 

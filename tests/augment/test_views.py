@@ -375,7 +375,6 @@ def test_bad_arguments(make, message):
     "module",
     [
         "base",
-        "random",
         "geometry",
         "color",
         "blur",

@@ -21,7 +21,8 @@ TESTS = pathlib.Path(__file__).parents[1]
 #: Most of the time is compiling.
 QUICKLY = (
     "--xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true"
+    "--xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false"
 )
 
 

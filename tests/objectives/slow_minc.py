@@ -9,7 +9,7 @@ class SlowMINC:
     def __init__(
         self,
         rate="adaptive",
-        floor=0.3,
+        floor=0.6,
         tracking="lead",
         triangular=True,
         order="update_first",

@@ -17,6 +17,7 @@ from objectives.harness import (
     SIZES,
     assert_close,
     embeddings,
+    first_steps,
     loss_and_gradients,
     run_objective_test,
     run_reference_test,
@@ -179,8 +180,9 @@ def test_regularisers_do_not_depend_on_the_mean(cls):
     """A mean a thousand times the deviation costs three digits, not all."""
     objective = cls(invariance_weight=0.0)
     z1, z2 = embeddings(16, 5)
-    here = loss_and_gradients(objective, z1, z2)
-    there = loss_and_gradients(objective, z1 + 1e3, z2 + 1e3)
+    first_step = first_steps(objective, 5)
+    here = first_step(z1, z2)
+    there = first_step(z1 + 1e3, z2 + 1e3)
     for found, expected in zip(there, here, strict=True):
         assert_close(found, expected, tolerance=2e-3)
 
@@ -201,7 +203,7 @@ def test_small_redundancy_beside_large_variances():
 def test_one_dimension_has_no_redundancy():
     z1, z2 = embeddings(8, 1)
     objective = VICRegExp(invariance_weight=0.0, variance_weight=0.0)
-    for value in loss_and_gradients(objective, z1, z2):
+    for value in first_steps(objective, 1)(z1, z2):
         np.testing.assert_array_equal(value, 0.0)
 
 

@@ -1,10 +1,8 @@
 """The checksum of TFRecord files (Castagnoli, masked); NumPy alone.
 
-A checksum is linear in its data: that of two halves is the left one's,
-shifted by the length of the right one, plus the right one's. So many words
-are joined in pairs at a time, instead of byte after byte.
-
-Reference: RFC 3720, appendix B.4; the mask is that of TensorFlow's TFRecord.
+It is linear: that of two halves is the left one's, shifted by the length of
+the right one, plus the right one's. So many words are joined in pairs at a
+time. RFC 3720, appendix B.4; the mask is that of TensorFlow's TFRecord.
 """
 
 import functools
@@ -19,19 +17,7 @@ _GROUP = 2**22
 
 
 def masked_crc32c(items: Sequence[bytes]) -> np.ndarray:
-    """Return the masked checksums of many byte strings.
-
-    Args:
-        items: sequence of bytes.
-
-    Returns:
-        uint32 array `(len(items),)`.
-
-    Example:
-    ```python
-    masked_crc32c([b"123456789"])  # of the checksum 0xE3069283
-    ```
-    """
+    """Return the masked checksums of N byte strings, uint32 (N,)."""
     sums = np.zeros(len(items), np.uint32)
     groups = {}
     for place, item in enumerate(items):

@@ -177,17 +177,7 @@ def feature_keys(
 ) -> tuple[str, str | None]:
     """Find the features of image and label in some of many records.
 
-    Args:
-        reader: object with `__len__` and `read(indices) -> list[bytes]`.
-        files: sequence of str, for messages.
-        image_keys: sequence of str, what the image's may be called; `None`
-            for the usual names.
-
-    Returns:
-        A tuple of two str, of which the second is `None` without labels.
-
-    Raises:
-        ValueError: If there is no such feature, or it is of another kind.
+    `image_keys` are what the image's may be called; `None`: the usual names.
     """
     image_keys = image_keys or _IMAGE_KEYS
     rows = np.unique(np.linspace(0, len(reader) - 1, 16).astype(int))

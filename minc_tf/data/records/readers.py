@@ -75,15 +75,7 @@ class TFRecordReader:
         return len(self._offsets)
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
-        """Return the records of the given numbers, in that order.
-
-        Args:
-            indices: sequence of int in `[0, len(self))`.
-
-        Raises:
-            ValueError: If a file has changed meanwhile, or a record is
-                damaged.
-        """
+        """Return the records of the given numbers, in that order."""
         records = [b""] * len(indices)
         for path, rows, numbers in self._by_file(indices):
             found = [r for _, r in self._each(_bytes_of, path, rows, numbers)]
@@ -97,15 +89,7 @@ class TFRecordReader:
         return records
 
     def read_int64(self, key: str, indices: Sequence[int]) -> np.ndarray:
-        """Return one integer of every record, without reading all of it.
-
-        Args:
-            key: str, an int64 feature of the `tf.train.Example`s.
-            indices: sequence of int in `[0, len(self))`.
-
-        Returns:
-            int64 array `(len(indices),)`, -1 where there is no such feature.
-        """
+        """Return a feature of records, -1 for none, without reading all."""
         function = functools.partial(read_int64, key=key)
 
         def read_file(job):
@@ -117,13 +101,7 @@ class TFRecordReader:
         return values
 
     def places(self) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Return where each record begins.
-
-        Returns:
-            A tuple `(paths, files, offsets)`: the files, and of each record
-            the number of its file and the byte there at which its header is,
-            int arrays `(len(self),)`.
-        """
+        """Return the files; of each record which one, and its header's byte."""
         return self._paths, self._files, self._offsets - HEADER.size
 
     def _damaged(self, path, index):
@@ -206,14 +184,9 @@ def _tfrecord_places(shard):
 
 
 def record_places(file) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Find the records of a TFRecord file, as far as it is whole.
+    """Find the records of an open `pyarrow.NativeFile`, as far as it is whole.
 
-    Args:
-        file: an open `pyarrow.NativeFile`.
-
-    Returns:
-        Offsets and lengths of the records' contents, int64 (n,), and what is
-        wrong with the rest of the file, str, or `None`.
+    Returns offsets and lengths of what they hold, and the fault of the rest.
     """
     offsets, lengths, headers, fault = [], [], [], None
     position, size = 0, file.size()
@@ -298,14 +271,7 @@ class ArrayRecordReader:
         return int(self._ends[-1])
 
     def read(self, indices: Sequence[int]) -> list[bytes]:
-        """Return the records of the given numbers, in that order.
-
-        Args:
-            indices: sequence of int in `[0, len(self))`.
-
-        Raises:
-            ValueError: If a record is damaged.
-        """
+        """Return the records of the given numbers, in that order."""
         indices = np.asarray(indices, np.int64)
         files = np.searchsorted(self._ends, indices, "right")
         records = [b""] * len(indices)

@@ -105,28 +105,9 @@ def make_source(
 ) -> EncodedSource | RecordSource:
     """Keep images of record files in memory if they are small, else on disk.
 
-    Args:
-        reader: a reader of `minc_tf.data.records.readers`.
-        image_key: str, the feature with the encoded image.
-        label_key: str, the feature with the label, or `None`.
-        class_names: sequence of str, or `None` for their numbers.
-        rows: int array `(N,)`, the records to use.
-        size: tuple `(H, W)` to resize to, or `None`.
-        known_size: tuple `(H, W)` of the images, with `None` for what
-            varies, or `None` if they may be anything.
-        skip_bad: bool, whether unreadable images are left out: of those in
-            memory before the source is made, else when they are met.
-        max_bytes: int, the largest total size to keep in memory.
-        name: str, for messages and summaries.
-        split: str, for messages and summaries.
-        max_pixels: int, the most pixels of an image.
-
-    Returns:
-        An `EncodedSource` or a `RecordSource`.
-
-    Raises:
-        ValueError: If an image in memory is unreadable, a record is damaged,
-            or the labels are out of range.
+    `rows` are the records to use. `known_size` is the images' (H, W), `None`
+    for what varies, or for both. Unreadable images in memory are left out
+    before the source is made, others when they are met.
     """
     known = known_size or (None, None)
     small = reader.bytes_per_record * len(rows) <= max_bytes

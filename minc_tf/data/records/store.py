@@ -16,16 +16,8 @@ CHUNK = 64
 class RecordStore:
     """Images in record files, of serialized `tf.train.Example`s.
 
-    It answers as the stores of `minc_tf.data.stores` do.
-
-    Args:
-        reader: object with `__len__` and `read(indices) -> list[bytes]`.
-        rows: int64 array `(N,)`: image `i` is record `rows[i]`.
-        image_key: str, the feature with the encoded image.
-        label_key: str, the feature with the label, or `None`.
-
-    Attributes:
-        chunk: int, how many records to look up at a time.
+    It answers as the stores of `minc_tf.data.stores` do. Image `i` is record
+    `rows[i]` of the reader, which has `__len__` and `read(indices)` of bytes.
     """
 
     chunk = CHUNK
@@ -81,15 +73,7 @@ class RecordStore:
 
 
 def read_records(reader, rows: tf.Tensor) -> tf.Tensor:
-    """Read records inside a graph.
-
-    Args:
-        reader: object with `read(indices) -> list[bytes]`, or `GraphReader`.
-        rows: int64 tensor `(b,)`.
-
-    Returns:
-        string tensor `(b,)`.
-    """
+    """Read the records (b,) of the numbers (b,), inside a graph or outside."""
     if isinstance(reader, GraphReader):
         return reader.read(rows)
 
@@ -106,16 +90,9 @@ def read_records(reader, rows: tf.Tensor) -> tf.Tensor:
 def parse(
     records: tf.Tensor, image_key: str | None, label_key: str | None = None
 ) -> list[tf.Tensor]:
-    """Take images, labels or both out of serialized examples.
+    """Take images, labels or both out of serialized examples, all (b,).
 
-    Args:
-        records: string tensor `(b,)`.
-        image_key: str or `None`.
-        label_key: str or `None`.
-
-    Returns:
-        A list of the encoded images, string `(b,)`, and the labels, int64
-        `(b,)`, -1 where an example has none; without those not asked for.
+    Labels are -1 where an example has none; what is not asked for is not there.
     """
     features = {}
     if image_key is not None:
@@ -127,16 +104,7 @@ def parse(
 
 
 def read_labels(reader, label_key: str, rows: np.ndarray) -> np.ndarray:
-    """Read the labels of many records.
-
-    Args:
-        reader: object with `read(indices) -> list[bytes]`.
-        label_key: str, an int64 feature.
-        rows: int array `(N,)`.
-
-    Returns:
-        int64 array `(N,)`, -1 where a record has none.
-    """
+    """Read the labels of many records, int64 (N,), -1 where one has none."""
     if isinstance(reader, TFRecordReader):
         return reader.read_int64(label_key, rows)
     batches = _in_order(
@@ -146,13 +114,7 @@ def read_labels(reader, label_key: str, rows: np.ndarray) -> np.ndarray:
 
 
 def read_images(reader, image_key: str, rows: np.ndarray):
-    """Yield the encoded images of many records, one after another.
-
-    Args:
-        reader: object with `read(indices) -> list[bytes]`.
-        image_key: str, a bytes feature.
-        rows: int array `(N,)`.
-    """
+    """Yield the encoded images of many records, one after another."""
     batches = _in_order(
         rows, lambda rows: parse(read_records(reader, rows), image_key)[0]
     )

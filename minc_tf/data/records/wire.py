@@ -12,20 +12,7 @@ _INT64_LIST = 3
 
 
 def read_int64(descriptor: int, offset: int, length: int, key: str) -> int:
-    """Return the first value of an int64 feature of one record.
-
-    Args:
-        descriptor: int, of the open file.
-        offset: int, where the record begins.
-        length: int, of the record.
-        key: str, the name of the feature.
-
-    Returns:
-        int, -1 if the record has no such feature.
-
-    Raises:
-        ValueError: If the record is no protocol buffer.
-    """
+    """Return the first value of an int64 feature of one record, -1 for none."""
     data, key = _Bytes(descriptor, offset), key.encode()
     try:
         for _, *features in _fields(data, 0, length):

@@ -87,10 +87,7 @@ class FileCollection:
 
 
 class DataCollection:
-    """Images of a data set, which each process loads; read by their numbers.
-
-    `data` are the arguments of `minc_tf.data.load`.
-    """
+    """Numbered images of a data set, which each process loads with `data`."""
 
     def __init__(
         self,
@@ -132,20 +129,10 @@ def open_collection(
     feature: str | None = None,
     max_pixels: int | None = None,
 ) -> FileCollection | DataCollection | RecordCollection | ParquetCollection:
-    """List the images of a folder, a pattern, a store or a data set.
+    """List the images of a folder, at any depth, pattern, store or data set.
 
-    Args:
-        images: path or URI of a folder of images, searched to any depth; of
-            TFRecord or Parquet files, one or a folder of them; or a pattern;
-            or the arguments of `minc_tf.data.load`, as a dict.
-        feature: str, the feature or column of the encoded image, or `None`
-            for the usual names.
-        max_pixels: int, of a data set's images.
-
-    Raises:
-        FileNotFoundError: there is nothing.
-        TypeError: `images` is neither a path nor a dict.
-        ValueError: there are no images, or `feature` is not for them.
+    A data set is given by the arguments of `minc_tf.data.load`, and it alone
+    uses `max_pixels`; `feature` is the column of TFRecord or Parquet files.
     """
     if isinstance(images, Mapping):
         return _data_collection(dict(images), feature, max_pixels)

@@ -240,10 +240,7 @@ def _batches(
         return {**named.at(row, size), "row": row}
 
     def again(row):
-        """Look a second time, in Python, whose errors tell whose fault it is.
-
-        A lack of memory ends the work; a bad image is left out.
-        """
+        """Decode in Python, whose errors tell if the image is to blame."""
         try:
             return (*named.again(int(row), size), True)
         except BadImageError:

@@ -24,12 +24,9 @@ _LOGGER = logging.getLogger(__name__)
 
 
 class FileImages:
-    """Image files `names` below the folder `where`, read one by one.
+    """Image files below `where`, `""` for no common folder, read one by one.
 
-    `where` is `""` for files of no common folder.
-
-    `bad` is a list of (name, reason), files known to be bad;
-    `class_names` is `None` for unlabelled images.
+    `bad` lists the (name, reason) of files known to be bad.
     """
 
     def __init__(
@@ -52,10 +49,7 @@ class FileImages:
         self._labels = to_host(labels)
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
-        """Return `image`, uint8 (H, W, 3), and `label`, int64, by index.
-
-        TensorFlow code of a graph, which a bad image ends.
-        """
+        """Return `image`, uint8 (H, W, 3), and `label`, int64, in a graph."""
         contents = tf.io.read_file(tf.gather(self._paths, index))
         image = graph_decode_image(
             contents,
@@ -66,11 +60,7 @@ class FileImages:
         return {"image": image, "label": tf.gather(self._labels, index)}
 
     def again(self, index: int, size: tuple[int, int]) -> tuple:
-        """Return the image and the label that `at` could not, outside a graph.
-
-        What is wrong with the file is a BadImageError; a lack of memory is a
-        MemoryError.
-        """
+        """As `at`, in Python, where BadImageError is told from MemoryError."""
         image = decode_image(
             read_image_file(self._paths[index].numpy()),
             self._max_pixels,
@@ -79,11 +69,7 @@ class FileImages:
         return image.numpy(), self._labels[index].numpy()
 
     def reason(self, index: int) -> str:
-        """Tell what is wrong with a file that `at` could not decode.
-
-        Raises:
-            FileNotFoundError: the whole folder has gone.
-        """
+        """Tell what is wrong with a file that `at` could not decode."""
         if self.where and not os.path.isdir(self.where):
             raise FileNotFoundError(
                 f"the folder {self.where!r} has gone; with it in place the "
@@ -96,8 +82,7 @@ class FileImages:
 class SourceImages:
     """Images of a source without files, named as `"cifar10/test/000123"`.
 
-    The attributes are those of `FileImages`. Images that the source left out
-    when it was loaded are bad, and keep their numbers.
+    Those that the source left out when it was loaded are bad, but numbered.
     """
 
     def __init__(self, source: ImageSource):
@@ -111,20 +96,13 @@ class SourceImages:
         self._source = source
 
     def at(self, index: tf.Tensor, size: tuple[int, int]) -> dict:
-        """Return `image`, uint8 (H, W, 3), and `label`, int64, by index.
-
-        TensorFlow code of a graph, which a bad image ends.
-        """
+        """Return `image`, uint8 (H, W, 3), and `label`, int64, in a graph."""
         example = self._source.at(index)
         image = resize_and_crop(example["image"], size)
         return {"image": image, "label": example["label"]}
 
     def again(self, index: int, size: tuple[int, int]) -> tuple:
-        """Return the image and the label that `at` could not, outside a graph.
-
-        What is wrong with the file is a BadImageError; a lack of memory is a
-        MemoryError.
-        """
+        """As `at`, in Python, where BadImageError is told from MemoryError."""
         example = self._source.at(index)
         image = resize_and_crop(example["image"], size)
         return image.numpy(), example["label"].numpy()
@@ -145,11 +123,9 @@ class SourceImages:
 def named_images(
     images: str | os.PathLike | ImageSource, max_pixels: int = MAX_PIXELS
 ) -> FileImages | SourceImages:
-    """Give names to the images of a folder, or of a source.
+    """Name images relative to a folder, searched to any depth, or by source.
 
-    A folder is searched to any depth, without links to folders and names that
-    begin with a dot; names are relative to it, or to the folder that holds all
-    of a source's files. Files of images that are not read are bad ones.
+    Dot names and links to folders are left out; other formats are bad.
     """
     check_max_pixels("max_pixels", max_pixels)
     if isinstance(images, ImageSource):
@@ -205,10 +181,7 @@ def _image_files(folder):
 
 
 def walk(folder: str) -> Iterator[tuple[str, Listing]]:
-    """Yield the relative path and the names of each folder below one.
-
-    Links to folders are not followed.
-    """
+    """Yield each folder's relative path and names; links are not followed."""
     todo = [""]
     while todo:
         inner = todo.pop()

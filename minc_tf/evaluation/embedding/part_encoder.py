@@ -55,14 +55,7 @@ class Numbers:
 
 
 class PartEncoder:
-    """Decodes and embeds; its graphs are traced once, for all parts.
-
-    Args:
-        encode: function from images (B, H, W, 3) to vectors (B, D).
-        images: `Contents` or `Numbers`.
-        size: tuple (H, W).
-        batch_size: int, images that are decoded and embedded at a time.
-    """
+    """Decodes images and embeds them, (B, H, W, 3) to (B, D); traced once."""
 
     def __init__(
         self,
@@ -84,8 +77,7 @@ class PartEncoder:
     ) -> Iterator[tuple[np.ndarray, np.ndarray, list[str | None]]]:
         """Yield vectors (b, D), labels (b,) and faults of each batch.
 
-        The next images are read and decoded while those before are embedded.
-        A bad one has a fault, and no vector that means anything.
+        The vector of an image with a fault means nothing.
         """
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             items = iter(items)
@@ -130,10 +122,7 @@ class PartEncoder:
             return found["image"], found["label"], True
 
         def again(one):
-            """Look a second time, in Python, whose errors tell whose fault.
-
-            A lack of memory ends the work; a bad image is told of.
-            """
+            """Decode in Python, whose errors tell if the image is to blame."""
             try:
                 return (*self._images.again(one, self._size), True)
             except BadImageError:

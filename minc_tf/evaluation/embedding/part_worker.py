@@ -18,16 +18,7 @@ from minc_tf.export import SavedEncoder, load_savedmodel
 
 
 class Job(NamedTuple):
-    """What workers need to know beside the images.
-
-    Attributes:
-        savedmodel: str, the version folder, or a `SavedEncoder`.
-        output: str.
-        batch_size: int.
-        max_pixels: int.
-        data: dict, the arguments of `minc_tf.data.load`, or `None`.
-        folder: `PartsFolder`, to write to.
-    """
+    """What workers need beside the images; `data` is what loads a data set."""
 
     savedmodel: str | SavedEncoder
     output: str
@@ -40,10 +31,7 @@ class Job(NamedTuple):
 class PartWorker:
     """Embeds parts of a collection, and writes them.
 
-    Args:
-        job: `Job`.
-        threads: int, of TensorFlow; `None` for those of all cores. It is the
-            process's number, and set before TensorFlow is first used.
+    `threads` is the process's number, set before TensorFlow is first used.
     """
 
     def __init__(self, job: Job, threads: int | None = None):
@@ -63,12 +51,7 @@ class PartWorker:
         )
 
     def __call__(self, part: str, images) -> tuple[int, int]:
-        """Make a part of some images; return how many are good, and bad.
-
-        Args:
-            part: str, its name.
-            images: a collection, or the selection of one.
-        """
+        """Make a part of some images; return how many are good, and bad."""
         found = list(self._encode(images.read()))
         vectors, labels, faults = zip(*found, strict=True)
         return self._folder.write(

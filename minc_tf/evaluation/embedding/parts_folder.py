@@ -22,16 +22,9 @@ _FORMAT = {"use_dictionary": ["error"]}
 
 
 class PartsFolder:
-    """The parts of a table, `part-*.parquet`, and the plan they follow.
+    """The parts of a table, `part-*.parquet`, and their plan; picklable.
 
     A process that is killed leaves hidden folders at most; see `sweep`.
-
-    Args:
-        folder: path.
-        metadata: dict of str, of the schema of every part.
-        dim: int, the length of a vector.
-
-    It may be sent to another process.
     """
 
     def __init__(self, folder: str | os.PathLike, metadata: dict, dim: int):
@@ -98,13 +91,10 @@ class PartsFolder:
         vectors: np.ndarray,
         faults: Sequence[str | None],
     ) -> tuple[int, int]:
-        """Write a part of n images; return how many are good, and bad.
-
-        Labels (n,), vectors (n, D); the numbers of one with a fault are NaN:
-        Arrow before 26 reads no null among lists of a fixed size.
-        """
+        """Write a part, labels (n,), vectors (n, D); return (good, bad)."""
         bad = np.array([fault is not None for fault in faults], bool)
         dim = self._schema.field("vector").type.list_size
+        # Not null: Arrow before 26 reads none among lists of a fixed size.
         vectors = np.where(bad[:, None], np.float32(np.nan), vectors)
         flat = pa.array(np.ravel(vectors), pa.float32())
         columns = [
@@ -138,10 +128,7 @@ class PartsFolder:
             shutil.rmtree(leftover, ignore_errors=True)
 
     def list_bad(self, parts: Sequence[str], name: str) -> list:
-        """Write the bad images of parts into a list; return their names.
-
-        Without any the list is removed.
-        """
+        """Write the list of bad images, or remove it; return their names."""
         bad = []
         for part in parts:
             table = pq.read_table(self.path(part), columns=["path", "error"])

@@ -20,12 +20,7 @@ def is_store(where: str) -> bool:
 
 
 class Place:
-    """A folder of files, which may be sent to another process.
-
-    Args:
-        where: str, the path of a folder, or the URI of one that `pyarrow.fs`
-            knows: `s3://`, `gs://`, `hdfs://`, `fsspec+...://`.
-    """
+    """A folder, or the URI of one, `s3://` and so on; picklable."""
 
     def __init__(self, where: str):
         self.store = is_store(where)
@@ -68,19 +63,9 @@ def _opened(where):
 
 
 def find(where: str) -> tuple[Place, list[str]]:
-    """Find the files of a pattern, or in a store, hidden ones left out.
+    """Return the place and the sorted names of files, hidden ones left out.
 
-    Args:
-        where: str, a file, a pattern such as `"photos/**/*.jpg"`, or the URI
-            of a file, a folder (searched to any depth) or a pattern.
-
-    Returns:
-        The place, and the sorted names of its files.
-
-    Raises:
-        FileNotFoundError: there is nothing.
-        OSError: the store does not answer.
-        ValueError: no such store is known.
+    `where` is a file, a glob, or the URI of a file, a glob, or a whole folder.
     """
     whole = not is_store(where) and os.path.exists(where)
     magic = None if whole else _MAGIC.search(where)

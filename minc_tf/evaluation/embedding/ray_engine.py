@@ -65,24 +65,11 @@ def make_parts(
     worker_cpus: int,
     worker_gpus: float,
 ) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield parts as they are made, and how many of their images are good.
+    """Yield parts as they are made, and how many images are (good, bad).
 
-    Ray is started if it is not, or joined where `ray start` or `RAY_ADDRESS`
-    tells of a cluster. A worker that dies is replaced, and its part made
-    again.
-
-    Args:
-        job: dict, the fields of `part_worker.Job`.
-        parts: list of str.
-        images_of_part: function from a part to its images.
-        workers: int, processes at most; `None` for as many as there is room.
-        worker_cpus: int, cores and threads of each.
-        worker_gpus: float, GPUs of each.
-
-    Raises:
-        ImportError: Ray is not installed.
-        ValueError: no worker of that size can ever be started.
-        WorkerDiedError: parts were given up; all others are made.
+    Joins the cluster that `ray start` or `RAY_ADDRESS` names, else starts Ray.
+    A part whose worker died is made again by another; for parts given up,
+    WorkerDiedError is raised when all others are made.
     """
     ray = import_ray()
     started = not ray.is_initialized()

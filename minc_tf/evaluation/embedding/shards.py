@@ -213,10 +213,7 @@ class _Table:
 def differing_metadata(
     one: dict[str, str], two: dict[str, str]
 ) -> Iterator[tuple[str, str | None, str | None]]:
-    """Yield what keeps tables from belonging together: a key and its values.
-
-    A model may be written as a relative path in one and in full in the other.
-    """
+    """Yield (key, value, value) where tables differ, model paths resolved."""
     for key in _SAME:
         values = one.get(key), two.get(key)
         named = values
@@ -230,10 +227,7 @@ def as_vectors(
     name: str,
     vectors: Vectors | str | os.PathLike | Sequence[str | os.PathLike],
 ) -> Vectors:
-    """Return `Vectors` of a path, a sequence of paths, or what is one.
-
-    `name` is what an error calls the argument.
-    """
+    """Return `Vectors` of what may be paths; `name` is for errors."""
     if isinstance(vectors, Vectors):
         return vectors
     try:

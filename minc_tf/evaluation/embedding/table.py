@@ -62,20 +62,11 @@ def table_schema(dim: int, labelled: bool, metadata: dict) -> pa.Schema:
 
 
 class PartialTable:
-    """An unfinished table: its finished parts, in a folder beside it.
+    """An unfinished table: its finished parts, in `<out>.partial` beside it.
 
-    The folder, `<out>.partial`, holds `job.json`, which tells what is made,
-    and `part-00000.parquet` and so on, each complete as soon as it has this
-    name. A part also tells which images it is of, and which were bad.
-
-    Attributes:
-        stop: int, how many images come before the next part.
-        rows: int, how many vectors the finished parts hold.
-        bad: list of (name, reason), the bad images among them.
-
-    Raises:
-        ValueError: the folder holds parts of another job.
-        OSError: the folder cannot be written.
+    `job.json` tells what is made. A `part-00000.parquet` of this name is
+    complete, and tells which images it is of. Of all parts, `stop` counts the
+    images, `rows` the vectors, and `bad` lists the (name, reason) left out.
     """
 
     def __init__(
@@ -100,10 +91,7 @@ class PartialTable:
         vectors: np.ndarray,
         bad: Sequence[tuple[str, str]],
     ) -> None:
-        """Write the next part: n names, labels (n,) or `None`, vectors (n, D).
-
-        `bad` holds (name, reason) of the images that were left out.
-        """
+        """Write the next part: vectors (n, D), and (name, reason) left out."""
         flat = pa.array(np.ravel(vectors), pa.float32())
         dim = self._schema.field("vector").type.list_size
         columns = [
@@ -124,10 +112,7 @@ class PartialTable:
         self._take(path)
 
     def finish(self, bad: Sequence[tuple[str, str]] = ()) -> None:
-        """Make one table of the parts, and a list of the bad images.
-
-        `bad` holds those that no part lists.
-        """
+        """Merge the parts; list their bad images, and `bad` of no part."""
         self.bad += bad
         path = bad_file(self._out)
         if self.bad:

@@ -262,12 +262,9 @@ class _Symptoms:
         self._margins = collections.deque(maxlen=patience)
 
     def look(self, margin, moved):
-        """Return whether every look for so long was a collapse.
+        """Return whether every look for so long was a collapse, margin < 1.
 
-        Args:
-            margin: float, below one for a collapse.
-            moved: float, by how much the weights have moved; looks between
-                which they hardly have tell nothing.
+        Looks between which the weights hardly `moved` tell nothing.
         """
         if margin >= 1.0:
             self._margins.clear()

@@ -43,8 +43,7 @@ REMEDIES = {
 def repels(objective: Objective, dim: int) -> bool:
     """Whether an objective keeps embeddings (B, dim) of different images apart.
 
-    It does where views that agree, spread over several directions, cost less
-    than embeddings that are all the same, each at its best scale.
+    Views that agree then cost less spread out than equal, each scaled best.
     """
     if dim < 2:
         return True  # two directions at most: nothing to tell
@@ -90,10 +89,7 @@ def _fresh(objective):
 
 
 def gradient_reaches_targets(model: TwoViewModel, images) -> bool:
-    """Whether the loss has a gradient through the targets of a model.
-
-    The model is built and not changed; `images` are a few, float (b, H, W, C).
-    """
+    """Whether the loss of images (b, H, W, C) has a gradient in the targets."""
     layers = model.online_layers
     variables = [v for part in layers for v in part.trainable_variables]
 
@@ -129,10 +125,7 @@ def _reaches_on_jax(loss, variables):
 
 
 def design_cause(model: TwoViewModel, images) -> str:
-    """What lets all embeddings become the same, by a model's design, or "".
-
-    The objective does not keep them apart; `images` are a few, (b, H, W, C).
-    """
+    """Return why embeddings can collapse if the objective lets them, or ""."""
     if model.predictor is None:
         return NO_PREDICTOR
     if gradient_reaches_targets(model, images):
@@ -141,11 +134,9 @@ def design_cause(model: TwoViewModel, images) -> str:
 
 
 class Movement:
-    """By how much variables change from look to look.
+    """By how much variables change from look to look, over their norm.
 
-    `but_for_scale` leaves out the change of a variable along itself: weight
-    decay alone is no learning. `growth` is their norm over that at the first
-    look.
+    `but_for_scale` leaves out change along a variable: decay is no learning.
     """
 
     def __init__(self, variables, but_for_scale: bool = False):
@@ -198,12 +189,10 @@ class DesignWatch:
         self._target_moved = False
 
     def look(self, moved: float) -> str:
-        """Return a cause that two looks have confirmed, or nothing.
+        """Return a cause that two looks have confirmed, or "".
 
-        Args:
-            moved: float, by how much encoder and projector have moved since
-                the last look, over their norm. Next to nothing, at the start
-                of a warm-up or the end of a decay, tells nothing.
+        `moved` is of encoder and projector, over their norm; a look after next
+        to none, in a warm-up or at the end of a decay, tells nothing.
         """
         found = self._cause
         if self._predictor is not None:

@@ -10,13 +10,7 @@ _SMALLEST_STD, _SMALLEST_RANK = 0.1, 1.05
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """How far embeddings are from having collapsed.
-
-    Attributes:
-        std: float, `minc_tf.diagnostics.embedding_std`.
-        rank: float, `minc_tf.diagnostics.effective_rank`.
-        dim: int, number of dimensions.
-    """
+    """Spread of embeddings (B, dim): `embedding_std`, `effective_rank`."""
 
     std: float
     rank: float

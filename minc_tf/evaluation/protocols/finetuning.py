@@ -167,11 +167,7 @@ def finetune(
 
 
 def check_even(name: str, value: int) -> None:
-    """Refuse odd batches, on which oneDNN's gradients crash.
-
-    Those of narrow convolutions write past their memory, which ends the
-    process.
-    """
+    """Refuse odd batches: oneDNN's gradients of narrow convolutions crash."""
     check_int(name, value, 1)
     if value % 2:
         raise ValueError(

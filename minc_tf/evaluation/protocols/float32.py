@@ -15,8 +15,7 @@ import tensorflow as tf
 def full_float32():
     """Multiply in float32 where a GPU would take TensorFloat-32.
 
-    TF32 keeps ten bits: too few for a line search, and enough to change
-    neighbours between devices.
+    Its ten bits are too few for a line search, and change neighbours by device.
     """
     enabled = tf.config.experimental.tensor_float_32_execution_enabled()
     tf.config.experimental.enable_tensor_float_32_execution(False)
@@ -33,11 +32,7 @@ def matmul(a, b, *, transpose_a: bool = False) -> np.ndarray:
 
 
 def eigh(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Decompose a covariance matrix (D, D), in double precision.
-
-    Returns the eigenvalues (D,), ascending, none below 0, and the eigenvectors
-    as columns, in the dtype of `matrix`.
-    """
+    """Return eigenvalues (D,), ascending, none below 0, and axes as columns."""
     spectrum, axes = tf.linalg.eigh(matrix.astype("float64"))
     spectrum = np.maximum(spectrum.numpy(), 0)
     return spectrum.astype(matrix.dtype), axes.numpy().astype(matrix.dtype)

@@ -15,13 +15,10 @@ _TRUST_COEFFICIENT = 0.001
 
 
 class LinearHeads:
-    """Softmax classifiers on the same features, each with its own rate.
+    """Softmax classifiers of the same features, each with its own rate.
 
-    They start from the same weights and never meet: each is what it would be if
-    it were trained alone. `weights` is a float32 variable (L, F, C), `bias` (L,
-    1, C). `"sgd"` has Nesterov's momentum; `"lars"` is as
-    `minc_tf.optimizers.LARS` without weight decay, but with a ratio for each
-    classifier.
+    From the same weights (L, F, C) each is trained as if alone. `"sgd"` has
+    Nesterov's momentum, `"lars"` no weight decay and each its own ratio.
     """
 
     def __init__(
@@ -88,10 +85,7 @@ class LinearHeads:
 
 
 def trust_ratio(weights: tf.Tensor, gradient: tf.Tensor) -> tf.Tensor:
-    """Return LARS's factor of the gradients of heads (L, F, C), (L, 1, 1).
-
-    `0.001 ||w|| / ||g||`, and 1 where a norm is zero (arXiv 1708.03888, eq. 4).
-    """
+    """Return LARS's factor of each head, (L, 1, 1): arXiv 1708.03888, eq. 4."""
     weight_norm, gradient_norm = (
         tf.norm(t, axis=(1, 2), keepdims=True) for t in (weights, gradient)
     )

@@ -214,8 +214,7 @@ def unit_columns(vectors: np.ndarray):
 class Nearest:
     """The nearest of vectors that come block by block, and their votes.
 
-    `queries` are float (M, D), of any scale; `count` is how many neighbours
-    to keep. Of equals the first that came is kept.
+    Queries are (M, D), of any scale; of equals the first that came is kept.
     """
 
     def __init__(self, queries: np.ndarray, count: int):
@@ -263,13 +262,10 @@ class Nearest:
 
 
 def nearest_rows(queries, train, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest of N vectors: products and rows, both (M, count).
-
-    `queries` are float32 (M, D), `train` (D, N), vectors as columns. The
-    nearest comes first; of equals, the first row.
-    """
+    """Return products and rows, (M, count), of the nearest columns (D, N)."""
     with _full_float32():
         products = ops.matmul(queries, train)
+    # Of equals the first row.
     values, rows = ops.top_k(products, count)
     return ops.convert_to_numpy(values), ops.convert_to_numpy(rows)
 

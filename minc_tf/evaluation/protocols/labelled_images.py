@@ -11,11 +11,7 @@ from minc_tf.evaluation.checks import check_classes, check_labels
 def check_splits(
     train: ImageSource, test: ImageSource, image_shape: tf.TensorShape
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Check that two splits can train and test a classifier on an encoder.
-
-    Returns the labels, int64 (N,) and (M,), and the number of classes; no image
-    is read.
-    """
+    """Check splits, reading no image; return labels (N,), (M,) and classes."""
     for name, source in (("train", train), ("test", test)):
         if not isinstance(source, ImageSource):
             raise TypeError(
@@ -37,11 +33,7 @@ def check_splits(
 def row_batches(
     rows: np.ndarray, batch_size: int, *, epochs: int, seed: int
 ) -> tf.data.Dataset:
-    """Return the rows (n,) in random order, in int64 batches (batch_size,).
-
-    Every epoch takes each row once, in an order of its own. Batches run across
-    the border of two epochs; a remainder at the end is dropped.
-    """
+    """Batch rows, int64, shuffled anew each epoch; batches cross epochs."""
     rows = to_host(np.asarray(rows, np.int64))
 
     def shuffled_rows(epoch):
@@ -64,8 +56,7 @@ def labelled_batches(
 ) -> tf.data.Dataset:
     """Return `(images, labels)` to train on, in the order of `row_batches`.
 
-    float32 (batch_size, H, W, 3), 0..255, and int64 (batch_size,). The crop and
-    flip of an image are a function of the seed, the epoch and its index.
+    Images are float32, 0..255; views depend on seed, epoch and index alone.
     """
     views = crop_and_flip(source.image_shape) if augment else None
 
@@ -91,11 +82,9 @@ def labelled_batches(
 
 
 def crop_and_flip(image_shape: tuple[int, int, int]):
-    """Build the augmentation that linear evaluation and fine-tuning use.
+    """Build the crop and flip of linear evaluation and fine-tuning.
 
-    A random crop, resized back, and a flip with probability 0.5; no colours. A
-    crop keeps 0.08 to 1 of the area (arXiv 2002.05709, appendix B.5), of images
-    below 64 pixels 0.2 to 1 (arXiv 2106.04156, on CIFAR-10).
+    Areas: arXiv 2002.05709, appendix B.5; below 64 pixels 2106.04156, CIFAR-10.
     """
     # Here, because it imports keras-cv.
     from minc_tf.augment import MultiView, ViewConfig

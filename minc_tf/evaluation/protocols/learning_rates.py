@@ -28,12 +28,7 @@ def check_learning_rates(rates: float | Sequence[float]) -> list[float]:
 def choose_rate(
     rates: Sequence[float], accuracies: Sequence[float | None]
 ) -> tuple[float, float]:
-    """Return the learning rate with the highest accuracy, and that accuracy.
-
-    Of equals the middle one is taken; `None` stands for a training that
-    diverged. Where the smallest or largest of all is chosen, a warning is
-    logged.
-    """
+    """Return the best learning rate, of equals the middle, and its accuracy."""
     finite = [a for a in accuracies if a is not None]
     if not finite:
         raise FloatingPointError(
@@ -57,17 +52,13 @@ def choose_rate(
 def scheduled(batch_size: int, step: int, steps: int) -> float:
     """Return the factor of a learning rate: batch size and cosine decay.
 
-    `batch_size / 256` (arXiv 1706.02677, section 2.1) times `(1 + cos(pi step /
-    steps)) / 2` (arXiv 1608.03983, eq. 5).
+    Sources: arXiv 1706.02677, section 2.1; arXiv 1608.03983, eq. 5.
     """
     return batch_size / 256 * 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
 def momentum_step(variable, momentum, gradient, rate, *, nesterov: bool):
-    """Update a variable and its momentum, 0.9, as Keras's SGD does.
-
-    `m <- 0.9 m - rate g`; the step is `m`, by Nesterov `0.9 m - rate g`.
-    """
+    """Step as Keras's SGD: `m <- 0.9 m - rate g`; Nesterov `0.9 m - rate g`."""
     # SGD itself takes no TensorFlow variables where Keras's backend is JAX.
     tf.raw_ops.ResourceApplyKerasMomentum(
         var=variable.handle,

@@ -35,9 +35,8 @@ def softmax_regression_loss(
 ) -> tuple[float, np.ndarray, np.ndarray]:
     """Return the loss of logistic regression and its two gradients.
 
-    `mean_n(-log softmax(x_n W + b)[y_n]) + l2 / 2 ||W||^2`, W (D, C), b (C,),
-    in the precision of x (N, D); scikit-learn's `C` is `1 / (l2 N)`. Source:
-    Bishop, Pattern Recognition and Machine Learning, eq. 4.108-4.109.
+    `mean_n(-log softmax(x_n W + b)[y_n]) + l2 / 2 ||W||^2`, W (D, C), b (C,);
+    scikit-learn's `C` is `1 / (l2 N)`. Source: Bishop, PRML, eq. 4.108-4.109.
     """
     log_p = tf.nn.log_softmax(tf.matmul(x, weights) + bias)
     # Single precision sums N terms to a few digits only.
@@ -54,13 +53,8 @@ def softmax_regression_loss(
 class Problem:
     """A logistic regression on standardised samples, in principal axes.
 
-    Attributes:
-        scaler: standardises features (M, D).
-        curvature: float32 (D,), variances along the axes, ascending.
-        axes: float32 (D, D), as columns.
-        loss: function of weights, float32 (D, C), along the axes, a bias (C,)
-            and the strength of the penalty; returns what
-            `softmax_regression_loss` does.
+    `curvature` (D,) are the variances, ascending, along the columns of `axes`;
+    `loss` is `softmax_regression_loss` of weights along them, a bias and `l2`.
     """
 
     scaler: Standardizer

@@ -106,11 +106,9 @@ def retrieval_metrics(
 def rank_scores(
     similarity: np.ndarray, relevant: np.ndarray
 ) -> tuple[int, float]:
-    """Score the ranking of one query, by its similarity to N items.
+    """Return how many irrelevant items come first, and the average precision.
 
-    Returns how many irrelevant items are at least as similar as the first
-    relevant one, and the average precision. -inf is an item that is not
-    searched.
+    Those as similar as the first relevant one count; -inf is not searched.
     """
     found = np.sort(similarity[relevant & np.isfinite(similarity)])
     ranked = np.sort(similarity)

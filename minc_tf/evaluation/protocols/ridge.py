@@ -85,9 +85,8 @@ def ridge_accuracy(
 def ridge_weights(
     x: np.ndarray, y: np.ndarray, classes: int, l2: Sequence[float]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return `(W, b)`, (D, C) and (C,), for each strength of the penalty.
+    """Return `(W, b)`, (D, C) and (C,), for each `l2`; x (N, D) has mean 0.
 
-    The columns of x (N, D) have mean 0. One decomposition serves all strengths.
     Source: Bishop, Pattern Recognition and Machine Learning, eq. 3.28.
     """
     targets = np.eye(classes, dtype=x.dtype)[y]
@@ -101,11 +100,7 @@ def ridge_weights(
 def solve_ridge(
     covariance: np.ndarray, correlation: np.ndarray, l2: Sequence[float]
 ) -> list[np.ndarray]:
-    """Return `(covariance + l2 I)^-1 correlation`, (D, C), for each strength.
-
-    `covariance` (D, D) is that of features of mean 0, `correlation` (D, C) the
-    mean of their products with the targets.
-    """
+    """Return `(covariance + l2 I)^-1 correlation`, (D, C), for each `l2`."""
     spectrum, axes = eigh(covariance)
     projected = matmul(axes, correlation, transpose_a=True)
     return [matmul(axes, projected / (spectrum + s)[:, None]) for s in l2]

@@ -46,12 +46,9 @@ def over_seeds(
     run: Callable[..., dict[str, float]],
     seeds: Sequence[int],
 ) -> dict:
-    """Run a protocol once a seed, and summarise what it measures.
+    """Run a protocol once a seed; means become `<name>_<key>`.
 
-    `run(seed=...)` returns a dict of floats. What it measured becomes
-    `<name>_<key>`, the mean, and from two seeds on `<name>_<key>_ci95`, the
-    half-width of its interval; what it chose becomes a float, from two seeds on
-    a list.
+    From two seeds on there is `..._ci95`, the half-width; choices become lists.
     """
     if not len(seeds):
         raise ValueError(f"seeds must be one or more; received {seeds}")

@@ -4,10 +4,7 @@ import numpy as np
 
 
 class Standardizer:
-    """Shift and scale features to mean 0 and variance 1 in the training set.
-
-    Constant features become 0.
-    """
+    """Scales to mean 0 and variance 1 in training; constants become 0."""
 
     def __init__(self, x: np.ndarray):
         mean = x.mean(0, dtype="float64")

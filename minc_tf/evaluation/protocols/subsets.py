@@ -65,10 +65,9 @@ def hold_out(
 def hold_out_of_classes(
     labels: np.ndarray, part: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split labelled samples in two, the same way in every class.
+    """Split each class; return sorted rows, kept and held out.
 
-    Returns sorted indices, those kept and those held out. A class of two
-    samples or more has one on both sides; a single sample is kept.
+    A class has some on both sides; its only sample is kept.
     """
     kept, held = [], []
     for rows in _shuffled_classes(labels, seed):

@@ -74,10 +74,7 @@ def transfer_accuracy(
 
 
 def class_accuracy(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean over the classes of the accuracy within each.
-
-    A class without samples does not count. Source: arXiv 1805.08974, section 3.
-    """
+    """Mean of the accuracies within classes (arXiv 1805.08974, section 3)."""
     counts = np.bincount(labels)
     right = np.bincount(labels[labels == predicted], minlength=len(counts))
     present = counts > 0

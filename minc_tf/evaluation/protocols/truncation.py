@@ -128,11 +128,7 @@ def evaluate_dims(
 
 
 def resolve_order(order: str, output: str, manifest: dict | None) -> str:
-    """Return what puts the coordinates of an output in order, not `"auto"`.
-
-    That is `"embedding"` where the output is one that the manifest calls
-    ordered, else `"pairs"`.
-    """
+    """Resolve `"auto"`: `"embedding"` where that is ordered, else `"pairs"`."""
     check_choice("order", order, ORDERS)
     ordered = (manifest or {}).get("embedding_ordered", False)
     ordered = ordered and output == "embedding"
@@ -158,11 +154,9 @@ def truncation_curves(
     verbose: int = 0,
     **settings,
 ) -> dict[str, list[dict]]:
-    """Evaluate the first coordinates in an order, and in that of PCA.
+    """Return the rows of `evaluate_dims` for an order, and for `"pca"`.
 
-    Returns a dict from the order, and from `"pca"`, to the rows of
-    `evaluate_dims`, which takes the settings. `encode` and `pairs`, batches of
-    (view1, view2), are needed for the order of pairs alone.
+    `encode` and `pairs`, batches of (view1, view2), are for `"pairs"` alone.
     """
     orderings = {"pca": pca(train[0])}
     if order == "pairs":

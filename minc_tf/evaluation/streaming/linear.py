@@ -89,10 +89,7 @@ class _Passes:
 
 
 def _loss(samples, scaler, axes, weights, bias, l2):
-    """The loss of all samples and its gradients, by one pass.
-
-    The weights are turned, where in memory the samples are, once for all.
-    """
+    """Loss and gradients in one pass; the weights are turned, not samples."""
     turned = matmul(axes, weights)
     loss = 0.5 * l2 * np.sum(np.square(weights, dtype="float64"))
     dw, db = np.zeros(weights.shape), np.zeros(bias.shape)

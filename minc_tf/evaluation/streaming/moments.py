@@ -11,19 +11,9 @@ from minc_tf.evaluation.protocols.standardize import Standardizer
 class Moments:
     """What least squares and standardisation need of samples.
 
-    Products within a block are float32, of vectors without the block's mean;
-    what is added up is float64. So a mean far from 0 and a long sum cost no
-    digits.
-
-    Attributes:
-        count: int, of the samples N.
-        mean: float64 (D,).
-        scatter: float64 (D, D), the sum of the products of deviations.
-        class_counts: int64 (C,).
-        class_sums: float64 (C, D).
-
-    Source: Chan, Golub & LeVeque, "Algorithms for Computing the Sample
-    Variance", The American Statistician 37, 1983, eq. 2.1.
+    Within a block products are float32, of vectors without the block's mean;
+    sums are float64: a mean far from 0 and a long sum cost no digits. Source:
+    Chan, Golub & LeVeque, The American Statistician 37, 1983, eq. 2.1.
     """
 
     def __init__(self, dimension: int, classes: int):
@@ -71,10 +61,7 @@ class Moments:
         return self.scatter / self.count / np.outer(scale, scale)
 
     def correlation(self) -> np.ndarray:
-        """Return the mean products with one-hot targets, float64 (D, C).
-
-        The products are those of standardised samples.
-        """
+        """Mean products of standardised samples and one-hot targets, (D, C)."""
         sums = self.class_sums - np.outer(self.class_counts, self.mean)
         return (sums / self.count / self.scaler().scale).T
 

@@ -74,12 +74,7 @@ def stream_ridge(
 
 
 class RidgeClassifier:
-    """The linear function of standardised features with the largest output.
-
-    Attributes:
-        weights: float32 array (D, C).
-        bias: float32 array (C,).
-    """
+    """The class of the largest of `x W + b`, W (D, C), x standardised."""
 
     def __init__(self, scaler, weights, bias):
         self._scaler = scaler

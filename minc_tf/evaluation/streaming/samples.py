@@ -24,14 +24,7 @@ AnyVectors = Vectors | str | os.PathLike | Sequence[str | os.PathLike]
 class Samples:
     """Checked samples, of which one block at a time is in memory.
 
-    Attributes:
-        dimension: int, D.
-        classes: int, the largest label plus one.
-
-    Args:
-        vectors: `Vectors` of which all are labelled and finite.
-        classes: int.
-        chosen: bool array, which of the vectors are samples; `None` means all.
+    They are those `chosen`, or all, of vectors that are labelled and finite.
     """
 
     def __init__(
@@ -67,8 +60,7 @@ class Samples:
     def split(self, part: float, seed: int) -> tuple["Samples", "Samples"]:
         """Hold a part out, the rows that `hold_out` draws in memory.
 
-        This alone takes memory that grows: two bytes a sample, and 16 more
-        while they are drawn.
+        This alone takes memory that grows: 2 bytes a sample, 18 to draw.
         """
         kept = np.zeros(len(self), bool)
         kept[hold_out(len(self), part, seed)[0]] = True
@@ -86,15 +78,7 @@ class Samples:
 def check_samples(
     train: AnyVectors | Samples, test: AnyVectors | Samples
 ) -> tuple[Samples, Samples]:
-    """Return samples of two tables, each looked through once.
-
-    What is `Samples` is returned as it is.
-
-    Raises:
-        FileNotFoundError: there is no such table.
-        ValueError: labels are missing or, of `train`, all the same, vectors
-            are not finite, or those of `test` are of another length or model.
-    """
+    """Return samples of two tables, looked through once, or pass them on."""
     if isinstance(train, Samples) and isinstance(test, Samples):
         return train, test
     train, test = as_vectors("train", train), as_vectors("test", test)
