@@ -115,28 +115,29 @@ def table(cells: dict) -> str:
 
 def differences(rows: dict) -> list[str]:
     """MINC less others, between runs of one seed, as Markdown."""
-    lines = [
-        "| data | B | of | less `spectral` | less `spectral_minc_head` "
-        "| less `minc_floor_03` | less `minc_batch` | less `minc_paper` "
-        "| less `spectral` at 8 B |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+    columns = {
+        "`spectral`": ("spectral", 1),
+        "`spectral_minc_head`": ("spectral_minc_head", 1),
+        "`minc_floor_03`": ("minc_floor_03", 1),
+        "`minc_batch`": ("minc_batch", 1),
+        "`minc_paper`": ("minc_paper", 1),
+        "`spectral` at 8 B": ("spectral", 8),
+    }
+    heads = ("data", "B", "of", *(f"less {name}" for name in columns))
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for dataset, method, batch in sorted(rows):
         if method in ("minc", "minc_floor_03"):
-            found = " | ".join(
-                less(rows[dataset, method, batch], other)
-                for other in (
-                    rows.get((dataset, "spectral", batch)),
-                    rows.get((dataset, "spectral_minc_head", batch)),
-                    rows.get((dataset, "minc_floor_03", batch))
-                    if method == "minc"
-                    else None,
-                    rows.get((dataset, "minc_batch", batch)),
-                    rows.get((dataset, "minc_paper", batch)),
-                    rows.get((dataset, "spectral", 8 * batch)),
+            found = [
+                less(
+                    rows[dataset, method, batch],
+                    rows.get((dataset, other, times * batch)),
                 )
-            )
-            lines.append(f"| {dataset} | {batch} | `{method}` | {found} |")
+                if other != method
+                else ""
+                for other, times in columns.values()
+            ]
+            cells = (dataset, batch, f"`{method}`", *found)
+            lines.append(f"| {' | '.join(map(str, cells))} |")
     return lines
 
 

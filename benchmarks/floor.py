@@ -12,7 +12,7 @@ and `floor.md` to `benchmarks/results`; a cell that is there is not run again.
 import pathlib
 
 from absl import flags
-from grid import CHOICE_SEED, METHODS, SHAPES, fill, key, write
+from grid import CHOICE_SEED, METHODS, SHAPES, fill, listed, write
 from record import ROOT
 
 from minc_tf.cli import app
@@ -27,7 +27,15 @@ TRIALS = {
     (SHAPES, 16, 4e-3): (0.3, 0.6),
     (SHAPES, 8, 2.8e-3): (0.3, 0.6),
 }
-COLUMNS = ("largest", "raw_rank", "knn", "ridge")
+COLUMNS = {
+    "data": "dataset",
+    "B": "batch",
+    "MINC with": "method",
+    "largest, in bounds": "largest",
+    "effective rank before the clip": "raw_rank",
+    "kNN": "knn",
+    "ridge": "ridge",
+}
 
 _RESULTS = flags.DEFINE_string(
     "results", str(ROOT / "benchmarks/results"), "Folder of the record."
@@ -42,7 +50,7 @@ def main(_) -> None:
             METHODS[_name(floor)] = ("minc", "mu", (SCALE,), given)
     record = pathlib.Path(_RESULTS.value) / "floor.json"
     cells = fill(record, lambda _: all_cells())
-    write(record.with_suffix(".md"), table(cells))
+    write(record.with_suffix(".md"), listed(cells, all_cells(), COLUMNS))
 
 
 def all_cells():
@@ -61,23 +69,6 @@ def all_cells():
 
 def _name(floor):
     return f"floor={floor}"
-
-
-def table(cells: dict) -> str:
-    """What is there, as Markdown."""
-    lines = [
-        "| data | B | floor | largest, in bounds | effective rank before the "
-        "clip | kNN | ridge |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for cell in all_cells():
-        row = cells.get(key(**cell))
-        if row:
-            shown = " | ".join(f"{row[name]:.1f}" for name in COLUMNS)
-            floor = cell["method"].partition("=")[2]
-            names = f"{cell['dataset']} | {cell['batch']} | {floor}"
-            lines.append(f"| {names} | {shown} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

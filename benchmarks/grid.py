@@ -321,6 +321,23 @@ def effective_rank(embeddings) -> float:
     return float(np.trace(moment) ** 2 / np.sum(moment**2))
 
 
+def listed(cells: dict, plan, columns: dict) -> str:
+    """A Markdown table of the cells of a plan that have rows.
+
+    `columns`: by their heads, the names of what is shown, of a cell or its row.
+    """
+    lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+    for cell in plan:
+        row = cells.get(key(**cell))
+        if row:
+            found = [{**row, **cell}[name] for name in columns.values()]
+            texts = [
+                f"{x:.1f}" if isinstance(x, float) else str(x) for x in found
+            ]
+            lines.append(f"| {' | '.join(texts)} |")
+    return "\n".join(lines) + "\n"
+
+
 def interval(values) -> tuple[float, float]:
     """Mean and half of its 95 % interval (Student's t; nan for one value)."""
     from scipy import stats

@@ -14,7 +14,7 @@ run again.
 import pathlib
 
 from absl import flags
-from grid import CHOICE_SEED, METHODS, fill, key, write
+from grid import CHOICE_SEED, METHODS, fill, listed, write
 from record import ROOT
 
 from minc_tf.cli import app
@@ -44,7 +44,17 @@ FORMS = {
     "default (corrected, from .6)": {"tracking": "corrected"},
     "minc_spectral_head": None,
 }
-COLUMNS = ("above", "largest", "raw_rank", "rank", "knn", "ridge")
+COLUMNS = {
+    "data": "dataset",
+    "B": "batch",
+    "Lambda": "method",
+    "beyond the bound, %": "above",
+    "largest, in bounds": "largest",
+    "effective rank before the clip": "raw_rank",
+    "after": "rank",
+    "kNN": "knn",
+    "ridge": "ridge",
+}
 
 _RESULTS = flags.DEFINE_string(
     "results", str(ROOT / "benchmarks/results"), "Folder of the record."
@@ -59,7 +69,7 @@ def main(_) -> None:
             METHODS[form] = ("minc", "mu", (SCALE,), given)
     record = pathlib.Path(_RESULTS.value) / "norms.json"
     cells = fill(record, lambda _: all_cells())
-    write(record.with_suffix(".md"), table(cells))
+    write(record.with_suffix(".md"), listed(cells, all_cells(), COLUMNS))
 
 
 def all_cells():
@@ -74,22 +84,6 @@ def all_cells():
                 "rate": rate,
                 "seed": CHOICE_SEED,
             }
-
-
-def table(cells: dict) -> str:
-    """What is there, as Markdown."""
-    lines = [
-        "| data | B | Lambda | beyond the bound, % | largest, in bounds "
-        "| effective rank before the clip | after | kNN | ridge |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for cell in all_cells():
-        row = cells.get(key(**cell))
-        if row:
-            shown = " | ".join(f"{row[name]:.1f}" for name in COLUMNS)
-            names = f"{cell['dataset']} | {cell['batch']} | {cell['method']}"
-            lines.append(f"| {names} | {shown} |")
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

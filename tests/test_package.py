@@ -11,6 +11,7 @@ import sys
 
 import numpy as np
 import pytest
+from compiling import QUICKLY
 
 import minc_tf
 
@@ -152,15 +153,11 @@ PathFinder.find_spec = find_others
 """
 
 
-#: What JAX compiles is run once.
-UNOPTIMISED = "--xla_backend_optimization_level=0"
-
-
 def run(program, backend, missing):
     """A process on a backend, in which a package is not installed."""
     return subprocess.run(
         [sys.executable, "-c", HIDE.format(missing) + program],
-        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": UNOPTIMISED},
+        env={**os.environ, "KERAS_BACKEND": backend, "XLA_FLAGS": QUICKLY},
         capture_output=True,
         text=True,
         check=False,

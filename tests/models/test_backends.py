@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from compiling import QUICKLY
 from gradients import needs_tensorflow
 
 from models import backends
@@ -18,12 +19,6 @@ pytestmark = [
 ]
 
 TESTS = pathlib.Path(__file__).parents[1]
-#: Most of the time is compiling.
-QUICKLY = (
-    "--xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_use_fusion_emitters=false"
-)
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from compiling import ON_TWO_DEVICES
 from gradients import BACKEND, needs_tensorflow
 from PIL import Image
 
@@ -42,13 +43,9 @@ from .test_own_callbacks import Recorder, assert_hooks
 
 on_jax = pytest.mark.skipif(BACKEND != "jax", reason="make test-jax")
 RECIPE = pathlib.Path(__file__).parents[2] / "recipes" / "cifar10.py"
-#: With two devices; what is compiled is run a few times.
 JAX = {
     "KERAS_BACKEND": "jax",
-    "XLA_FLAGS": "--xla_force_host_platform_device_count=2 "
-    "--xla_backend_optimization_level=0 "
-    "--xla_llvm_disable_expensive_passes=true "
-    "--xla_cpu_use_fusion_emitters=false",
+    "XLA_FLAGS": ON_TWO_DEVICES,
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
 }
 SIZE, BATCH, STEPS, EPOCHS = 8, 8, 3, 2
