@@ -1,6 +1,5 @@
 """Running exports in other runtimes, beside Keras."""
 
-import os
 import types
 
 import keras
@@ -10,9 +9,6 @@ import tensorflow as tf
 from .tiny import DIM, SHAPE
 
 FORMATS = ("onnx", "openvino", "litert")
-
-# OpenVINO sends statistics of its use to Intel, except in CI.
-os.environ["CI"] = "true"
 
 
 def around(encoder, features=6):
